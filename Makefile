@@ -1,0 +1,62 @@
+# make run    the five notebooks, on the drawn sample world     python -m utils run
+#             make run DATA=folder: on your photos              python -m utils run --input folder
+# make test   all tests, and the notebooks against their outputs
+# make lab    the notebooks in JupyterLab
+#
+# Each makes .venv first, with any Python 3.11 to 3.13; PYTHON=... names one.
+
+VERSIONS = 3.11 3.12 3.13
+PYTHON ?=
+DATA ?=
+ARGS ?=
+
+.SILENT:
+.PHONY: run test lab test-all notebooks tiny format clean environment
+
+run: environment
+	.venv/bin/python -m utils run $(if $(DATA),--input "$(DATA)") $(ARGS)
+
+test: environment
+	.venv/bin/python -m pytest --nbval $(ARGS)
+
+# From the repository, not from notebooks/: jupytext looks for its configuration no higher.
+lab: environment
+	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+environment:
+	PYTHON="$(PYTHON)" .ci/environment .venv "$(VERSIONS)"
+
+# The slower checks: another order of additions, the Kaggle image's releases, another Python.
+test-all: environment
+	echo "== .venv: one thread, no oneDNN, no GPU"
+	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
+	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(ARGS)
+	$(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
+	$(call test_in,.venv-3.13,3.13,)
+
+# $(call test_in,folder,Python,constraints); exit 77 is: no such Python, and one line said so.
+test_in = echo "== $(1) (skipped without a Python $(2))"; \
+	PYTHON= .ci/environment $(1) $(2) $(3) || { test $$? -eq 77 && exit; exit 1; }; \
+	$(1)/bin/python -m pytest --nbval $(ARGS)
+
+# The committed notebooks: cells from their scripts, outputs from a run on the sample world.
+notebooks: environment
+	for script in notebooks/scripts/*.py; do \
+	    .venv/bin/python -m jupytext --quiet --update --to ipynb "$$script" \
+	        --output "notebooks/$$(basename "$$script" .py).ipynb" || exit; \
+	done
+	.venv/bin/python -m utils run
+	cp working/sample/notebooks/*.ipynb notebooks/
+	cp working/sample/best.png notebooks/images/
+
+# The sample's small encoder, trained anew.
+tiny: environment
+	.venv/bin/python -m tests.pretrain $(ARGS)
+
+format: environment
+	.venv/bin/python -m ruff format
+	.venv/bin/python -m ruff check --fix
+
+clean:
+	rm -rf .venv .venv-kaggle .venv-3.13 .pytest_cache .ruff_cache .hypothesis build working/sample
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
