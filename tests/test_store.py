@@ -1,0 +1,247 @@
+"""Artifacts: round trips, refusals that name the notebook, nothing half-written, no code run."""
+
+import io
+import os
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from utils import plain, store
+from utils.settings import CaptionsError, Settings
+
+SETTINGS = Settings()
+PLAIN = {
+    "text": "a dog",
+    "numbers": [1, 2.5, None, True],
+    "array": np.arange(6, dtype=np.float16).reshape(2, 3),
+    "columns": np.asfortranarray(np.eye(3)),
+    "words": np.array(["a", "dog"]),
+    "scalar": np.float32(3),
+}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """An empty working folder and an empty input folder for each test."""
+    for name in ("WORKING", "INPUT"):
+        monkeypatch.setenv(f"CAPTIONS_{name}", str(tmp_path / name.lower()))
+    return tmp_path
+
+
+@pytest.fixture
+def chain():
+    """One artifact of each kind, in the order of the notebooks."""
+    return {kind: store.save(kind, {"of": kind}, SETTINGS) for kind in store.KINDS}
+
+
+def test_plain_data_comes_back_equal():
+    store.save("features", PLAIN, SETTINGS)
+    again = store.load("features", SETTINGS)
+    assert again.keys() == PLAIN.keys()
+    for key, value in PLAIN.items():
+        np.testing.assert_array_equal(again[key], value)
+        assert getattr(again[key], "dtype", None) == getattr(value, "dtype", None)
+
+
+def test_the_same_data_gives_the_same_bytes_and_other_data_another_fingerprint():
+    first = store.fingerprint(store.save("features", PLAIN, SETTINGS))
+    assert store.fingerprint(store.save("features", PLAIN, SETTINGS)) == first
+    assert store.fingerprint(store.save("features", PLAIN | {"text": "a cat"}, SETTINGS)) != first
+
+
+def test_a_chain_loads_and_loads_from_the_inputs_too(chain, folders):
+    for kind in store.KINDS:
+        assert store.load(kind, SETTINGS) == {"of": kind}
+    mounted = folders / "input" / "notebooks" / "somebody" / "captions-01-features"
+    mounted.mkdir(parents=True)
+    os.rename(chain["features"], mounted / "features.pkl")
+    assert store.load("features", SETTINGS) == {"of": "features"}
+    assert store.load("captioner", SETTINGS) == {"of": "captioner"}
+
+
+@pytest.mark.parametrize("kind", store.KINDS)
+def test_a_missing_artifact_names_its_notebook(kind, chain):
+    chain[kind].unlink()
+    with pytest.raises(CaptionsError, match=f"not there.*{store.KINDS[kind].notebook}"):
+        store.load(kind, SETTINGS)
+
+
+@pytest.mark.parametrize("kind", store.KINDS)
+@pytest.mark.parametrize("damage", [b"", b"not a pickle", "half", "flipped"])
+def test_a_damaged_artifact_names_its_notebook_and_stays(kind, damage, chain):
+    whole = chain[kind].read_bytes()
+    damaged = {"half": whole[: len(whole) // 2], "flipped": b"\xff" + whole[1:]}.get(damage, damage)
+    chain[kind].write_bytes(damaged)
+    with pytest.raises(CaptionsError, match=store.KINDS[kind].notebook) as error:
+        store.load(kind, SETTINGS)
+    assert "\n" not in str(error.value) and str(chain[kind]) in str(error.value)
+    assert chain[kind].read_bytes() == damaged
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("features", {"encoder": "vgg16"}),
+        ("tokenizer", {"min_count": 9}),
+        ("captioner", {"units": 7}),
+        ("predictions", {"beam_width": 9}),
+    ],
+)
+@pytest.mark.parametrize("heir", ["predictions", None])
+def test_an_artifact_of_other_settings_says_what_differs_and_which_to_run(
+    kind, change, heir, chain
+):
+    with pytest.raises(CaptionsError, match=store.KINDS[kind].notebook) as error:
+        store.load(heir or kind, replace(SETTINGS, **change))
+    ((name, value),) = change.items()
+    assert f"{name}={getattr(SETTINGS, name)} (now {value})" in str(error.value)
+
+
+def test_an_artifact_whose_parent_was_made_anew_is_refused(chain):
+    store.save("features", {"of": "another world"}, SETTINGS)
+    for kind in ("captioner", "predictions"):
+        with pytest.raises(CaptionsError, match=r"another features.pkl: run 03_train again"):
+            store.load(kind, SETTINGS)
+    store.save("features", {"of": "features"}, SETTINGS)  # the same bytes as at first
+    assert store.load("captioner", SETTINGS) == {"of": "captioner"}
+
+
+def test_an_artifact_of_another_kind_or_version_is_refused(chain, monkeypatch):
+    chain["features"].write_bytes(chain["captions"].read_bytes())
+    with pytest.raises(CaptionsError, match="does not hold features"):
+        store.load("features", SETTINGS)
+    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+    with pytest.raises(CaptionsError, match="has version 1, this is 2: run 02_text again"):
+        store.load("captions", SETTINGS)
+
+
+class Hostile:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_calls_something_is_refused_by_name_and_not_run(folders, protocol):
+    path = folders / "working" / "features.pkl"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps({"kind": "features", "data": Hostile(folders / "ran")}, protocol))
+    with pytest.raises(CaptionsError, match=r"refused: it calls (posix|nt)\.system"):
+        store.load("features", SETTINGS)
+    assert not (folders / "ran").exists()
+
+
+def test_no_name_but_numpys_arrays_is_known():
+    unpickler = plain.PlainUnpickler(io.BytesIO())
+    for module, name in (("builtins", "eval"), ("numpy", "load"), ("numpy.core", "records")):
+        with pytest.raises(pickle.UnpicklingError, match=f"{module}.{name}"):
+            unpickler.find_class(module, name)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_half(folders):
+    path = store.save("features", PLAIN, SETTINGS)
+    before = path.read_bytes()
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CaptionsError, match="No space left on device"):
+        store.write_atomically(path, fail)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["features.pkl"]
+
+
+def test_a_grid_comes_back_mapped_and_a_wrong_one_is_refused():
+    rows = np.random.RandomState(0).rand(7, 4, 3).astype(np.float16)
+    chunks = (rows[start : start + 3] for start in range(0, 7, 3))
+    name = store.save_grid(chunks, rows.shape, SETTINGS)
+    features = {"names": [], "grid": name, "grid_shape": list(rows.shape)}
+    path = store.save("features", features, SETTINGS).parent / name
+
+    grid = store.load_grid(features, SETTINGS)
+    assert isinstance(grid, np.memmap) and grid.dtype == np.float16
+    np.testing.assert_array_equal(grid, rows)
+
+    with pytest.raises(CaptionsError, match="01_features"):
+        store.load_grid(features | {"grid_shape": [7, 4, 4]}, SETTINGS)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CaptionsError, match="cannot be read: run 01_features again"):
+        store.load_grid(features, SETTINGS)
+    path.unlink()
+    with pytest.raises(CaptionsError, match="not there: run 01_features again"):
+        store.load_grid(features, SETTINGS)
+
+
+def test_a_grid_is_named_by_what_is_in_it_and_the_older_one_goes(folders):
+    shape = (1, 1, 2)
+    first, again, other = (
+        store.save_grid([np.full(shape, value, np.float16)], shape, SETTINGS) for value in (1, 1, 2)
+    )
+    assert first == again != other
+    assert (folders / "working" / first).is_file(), "until the features name another one"
+    store.save("features", {"grid": other}, SETTINGS)
+    assert [path.name for path in (folders / "working").glob("*.npy")] == [other]
+
+
+def test_an_interrupted_write_leaves_no_half(folders):
+    def chunks():
+        yield np.zeros((1, 1, 2), np.float16)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.save_grid(chunks(), (2, 1, 2), SETTINGS)
+    assert list((folders / "working").iterdir()) == []
+
+
+def test_a_flipped_bit_anywhere_is_noticed():
+    path = store.save("features", PLAIN, SETTINGS)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(CaptionsError, match="run 01_features again"):
+            store.load("features", SETTINGS)
+
+
+def test_slices_and_other_layouts_come_back_equal():
+    arrays = {
+        "slice": np.arange(12).reshape(3, 4)[:, 1:3],
+        "turned": np.arange(6.0).reshape(2, 3).T,
+    }
+    store.save("features", arrays, SETTINGS)
+    for key, value in store.load("features", SETTINGS).items():
+        np.testing.assert_array_equal(value, arrays[key])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array([object()], object), np.zeros(2, [("a", "O")]), np.zeros(2, "V8")],
+    ids=["objects", "fields", "raw"],
+)
+def test_arrays_of_anything_but_numbers_and_text_are_refused(array, folders):
+    path = folders / "working" / "features.pkl"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps(array, 4))
+    with pytest.raises(CaptionsError, match="refused: it"):
+        store.load("features", SETTINGS)
+
+
+def test_a_rerun_elder_leaves_only_its_heir_to_blame(chain):
+    now = replace(SETTINGS, units=7)
+    with pytest.raises(CaptionsError, match="run 03_train again"):
+        store.load("predictions", now)
+    store.save("captioner", {"of": "captioner"}, now)
+    with pytest.raises(CaptionsError, match="run 04_evaluate again"):
+        store.load("predictions", now)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch):
+    monkeypatch.setenv("CAPTIONS_WORKING", os.path.join(os.devnull, "x"))
+    with pytest.raises(CaptionsError, match="could not be written"):
+        store.save("features", PLAIN, SETTINGS)

@@ -1,0 +1,165 @@
+"""The numbers of a run, in one frozen place, and the folders that it reads and writes.
+
+Every notebook starts with `settings = load_settings()`. A preset holds what belongs together
+(`sample` for the drawn world, `flickr8k` for photos); single fields are changed in the notebook's
+settings cell, with `CAPTIONS_SET="epochs=2,captioner=merge"`, or with `--set` on the command line.
+The outermost wins: the environment over the notebook, the notebook over the preset.
+"""
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KAGGLE = Path("/kaggle")
+
+# What tells a folder of captioned photos, by the file name that each data set is known for.
+CAPTION_FILES = ("captions.txt",)
+
+
+class CaptionsError(Exception):
+    """What a user can cause and mend, in one line: the file, the reason, the mend."""
+
+    def _render_traceback_(self):
+        # IPython calls this instead of printing a traceback of the package's insides.
+        return [f"{type(self).__name__}: {self}"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run. The comments say what a field does; `PRESETS` says how the two presets differ."""
+
+    preset: str = "sample"
+    seed: int = 1  # of weights, shuffling and dropout; the sample world has its own
+    # 01_features
+    encoder: str = "tiny"  # the pretrained CNN, a key of features.ENCODERS
+    # 02_text
+    min_count: int = 20  # rarer words of the training captions become <unk>
+    max_words: int = 20  # longer captions are cut, when read and when written
+    # 03_train
+    captioner: str = "attention"  # a key of captioners.CAPTIONERS
+    units: int = 192  # width of the LSTM
+    embedding: int = 96  # width of a word
+    dropout: float = 0.2
+    smoothing: float = 0.05  # label smoothing: probability left for the other words
+    epochs: int = 12
+    batch_photos: int = 30  # a batch is this many photos with all their captions
+    learning_rate: float = 4e-3
+    # 04_evaluate
+    beam_width: int = 3
+    length_power: float = 0.7  # a beam's log-probability is divided by words ** length_power
+
+
+PRESETS = {
+    "sample": {},
+    "flickr8k": {
+        "encoder": "mobilenet_v2",
+        "min_count": 4,
+        "max_words": 25,
+        "units": 512,
+        "embedding": 256,
+        "dropout": 0.5,
+        "smoothing": 0.1,
+        "epochs": 12,
+        "batch_photos": 32,
+        "learning_rate": 1e-3,
+    },
+}
+
+# The least and the most that make sense.
+RANGES = dict.fromkeys(("epochs", "units", "embedding", "batch_photos"), (1, 10_000))
+RANGES |= {"seed": (0, 2**31), "min_count": (1, 10**9), "max_words": (2, 1000)}
+RANGES |= {"dropout": (0, 0.99), "smoothing": (0, 0.99), "learning_rate": (1e-9, 10)}
+RANGES |= {"beam_width": (1, 100), "length_power": (0, 10)}
+
+
+def load_settings(preset=None, **changes):
+    """The settings of this run: a preset, the notebook's `changes`, and the environment's.
+
+    Without a preset in the call or in `CAPTIONS_PRESET` the data decides: photos that are found
+    get `flickr8k`, and where there are none the sample world is drawn.
+    """
+    preset = os.environ.get("CAPTIONS_PRESET") or preset or default_preset()
+    if preset not in PRESETS:
+        raise CaptionsError(f"preset '{preset}': there is none of that name: {', '.join(PRESETS)}")
+    settings = replace(Settings(preset=preset), **PRESETS[preset])
+    for key, value in (changes | parse_changes(os.environ.get("CAPTIONS_SET", ""))).items():
+        settings = replace(settings, **{key: checked(key, value)})
+    return settings
+
+
+def parse_changes(text):
+    """`"epochs=2,encoder=vgg16"` as a dict of strings."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for key, equals, value in pairs:
+        if not equals or not value.strip():
+            raise CaptionsError(f"setting '{key.strip()}': write it as key=value, e.g. epochs=2")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def checked(key, value):
+    """`value` in the type of the field `key`; a field or value that can't be is an error."""
+    kinds = {field.name: field.type for field in fields(Settings) if field.name != "preset"}
+    if key not in kinds:
+        raise CaptionsError(f"setting '{key}': there is none of that name: {', '.join(kinds)}")
+    try:
+        number = kinds[key](value)
+    except (ValueError, TypeError, OverflowError):
+        raise CaptionsError(
+            f"setting '{key}={value}': must be of type {kinds[key].__name__}"
+        ) from None
+    low, high = RANGES.get(key, (None, None))
+    if low is not None and not low <= number <= high:  # nan is not
+        raise CaptionsError(f"setting '{key}={value}': must be from {low:g} to {high:g}")
+    return number
+
+
+def default_preset():
+    """`flickr8k` where captioned photos are found, else `sample`; on Kaggle there must be some."""
+    if find_captions_file():
+        return "flickr8k"
+    if folder := os.environ.get("CAPTIONS_INPUT"):
+        raise CaptionsError(f"{folder}: holds no {' or '.join(CAPTION_FILES)}: name another folder")
+    if on_kaggle():
+        raise CaptionsError(
+            f"no captions found under {input_folder()}: attach the dataset adityajn105/flickr8k "
+            "with 'Add Input', or set CAPTIONS_PRESET=sample for the drawn sample world"
+        )
+    return "sample"
+
+
+def find_captions_file():
+    """The file that holds the captions, at any depth under the inputs, or None."""
+    return next((found for name in CAPTION_FILES for found in find_input(name)), None)
+
+
+def find_input(name):
+    """All files of that name (a pattern may have a `*`) under the inputs, the shallowest first."""
+    found = [path for path in input_folder().rglob(name) if path.is_file()]
+    return sorted(found, key=lambda path: (len(path.parts), path))
+
+
+def on_kaggle():
+    """Whether this is a Kaggle kernel: it has an input root of its own."""
+    return (KAGGLE / "input").is_dir()
+
+
+def input_folder():
+    """Where photos and other people's artifacts are read: never written."""
+    if folder := os.environ.get("CAPTIONS_INPUT"):
+        return Path(folder)
+    return KAGGLE / "input" if on_kaggle() else REPOSITORY / "data"
+
+
+def working_folder(settings):
+    """Where artifacts are written. The sample has one to itself, so it never overwrites photos'."""
+    if folder := os.environ.get("CAPTIONS_WORKING"):
+        return Path(folder)
+    if on_kaggle():
+        return KAGGLE / "working"
+    return REPOSITORY / "working" / ("sample" if settings.preset == "sample" else "")
+
+
+def describe(settings, *names):
+    """The named settings as lines of `name  value`, for a notebook's settings cell."""
+    return "\n".join(f"{name:14} {getattr(settings, name)}" for name in names)
