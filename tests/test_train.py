@@ -1,0 +1,166 @@
+"""The loop: the loss by hand, batches by photo, a captioner that learns, the best epoch kept."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from utils.captioners import CAPTIONERS, build_captioner
+from utils.metrics import cider_d
+from utils.search import write_captions
+from utils.settings import CaptionsError, Settings
+from utils.text import PAD, Tokenizer
+from utils.train import batches, caption_loss, train, training_pairs, validator
+
+CAPTIONS = {
+    "dog.jpg": ["a brown dog runs", "the dog runs in the snow"],
+    "cat.jpg": ["a cat sleeps", "the black cat sleeps here", "a cat"],
+    "girl.jpg": ["two girls dance in the rain", "girls dance"],
+}
+SETTINGS = Settings(
+    units=32, embedding=16, dropout=0.0, smoothing=0.0, epochs=40, batch_photos=3, max_words=8
+)
+
+
+@pytest.fixture
+def data():
+    """Three photos that are easy to tell apart, and their captions."""
+    grid = np.repeat(np.eye(3, dtype=np.float32)[:, None], 4, axis=1)
+    texts = [text for group in CAPTIONS.values() for text in group]
+    tokenizer = Tokenizer.fit(texts, min_count=1, max_words=SETTINGS.max_words)
+    positions = {name: row for row, name in enumerate(CAPTIONS)}
+    return grid, tokenizer, training_pairs(list(CAPTIONS), CAPTIONS, positions, tokenizer)
+
+
+def build(tokenizer, settings=SETTINGS):
+    return build_captioner(3, len(tokenizer), settings)
+
+
+def test_every_photo_has_all_its_captions_and_those_with_fewer_repeat_theirs(data):
+    _, tokenizer, (rows, words) = data
+    assert rows.tolist() == [0, 1, 2] and words.shape == (3, 3, SETTINGS.max_words + 2)
+    for group, name in zip(words, CAPTIONS, strict=True):
+        assert {tokenizer.decode(row) for row in group} == set(CAPTIONS[name])
+
+
+def test_the_loss_is_minus_log_probability_per_real_word():
+    logits = np.random.RandomState(0).randn(2, 3, 5).astype(np.float32)
+    targets = np.array([[1, 2, PAD], [4, PAD, PAD]])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    right = [shares[0, 0, 1], shares[0, 1, 2], shares[1, 0, 4]]
+    loss = float(caption_loss(logits, targets, 0.0))
+    assert loss == pytest.approx(-np.mean(np.log(right)), rel=1e-5)
+
+
+def test_label_smoothing_is_kerass():
+    logits = np.random.RandomState(0).randn(2, 3, 5).astype(np.float32)
+    targets = np.array([[1, 2, 3], [4, 1, 1]])
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    expected = float(theirs(tf.one_hot(targets, 5), logits))
+    assert float(caption_loss(logits, targets, 0.1)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", CAPTIONERS)
+def test_one_pass_costs_what_all_beginnings_cost_one_by_one(data, kind):
+    grid, tokenizer, (rows, words) = data
+    captioner = build(tokenizer, replace(SETTINGS, captioner=kind))
+    features, sentences = grid[np.repeat(rows, 3)], words.reshape(9, -1)
+    whole = caption_loss(captioner([features, sentences[:, :-1]]), sentences[:, 1:], 0.0)
+    costs = []
+    for photo, sentence in zip(features, sentences, strict=True):
+        for time in range(1, int((sentence != PAD).sum())):
+            beginning = np.where(np.arange(len(sentence)) < time, sentence, PAD)
+            logits = captioner([photo[None], beginning[None, :-1]])[0, time - 1]
+            costs.append(-float(tf.nn.log_softmax(logits)[sentence[time]]))
+    assert float(whole) == pytest.approx(np.mean(costs), rel=1e-4)
+
+
+def test_an_epoch_has_every_photo_once_and_little_padding():
+    words = np.zeros((10, 2, 12), np.int32)
+    for photo, length in enumerate([3, 4, 9, 2, 5, 6, 3, 8, 4, 4]):
+        words[photo, :, :length] = 1
+    rows = np.arange(10) + 100
+    grid = np.arange(110, dtype=np.float32)[:, None, None]
+    seen = []
+    for features, sentences in batches(rows, words, grid, size=5, seed=1):
+        photos = features[:, 0, 0].astype(int) - 100
+        longest = (words[photos] != PAD).sum(axis=-1).max()
+        assert longest <= sentences.shape[-1] < longest + 4
+        np.testing.assert_array_equal(sentences, words[photos][..., : sentences.shape[-1]])
+        seen += photos.tolist()
+    assert sorted(seen) == list(range(10))
+
+
+def test_epochs_are_shuffled_and_one_seed_gives_one_order():
+    rows, words = np.arange(8), np.ones((8, 1, 4), np.int32)
+    grid = np.arange(8, dtype=np.float32)[:, None, None]
+
+    def order(seed):
+        return [features.ravel().tolist() for features, _ in batches(rows, words, grid, 4, seed)]
+
+    assert order(1) == order(1) != order(2)
+
+
+@pytest.mark.parametrize("kind", CAPTIONERS)
+def test_a_captioner_learns_three_photos_by_heart(data, kind):
+    grid, tokenizer, (rows, words) = data
+    pairs = np.tile(rows, 10), np.tile(words, (10, 1, 1))  # ten batches an epoch
+    settings = replace(SETTINGS, captioner=kind, epochs=20, learning_rate=1e-2)
+    captioner = build(tokenizer, settings)
+    epochs = iter(range(settings.epochs))
+    history = train(captioner, pairs, grid, lambda captioner: next(epochs), settings)
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    assert [row["epoch"] for row in history] == list(range(1, settings.epochs + 1))
+    written = write_captions(captioner, grid, settings, progress=False)
+    for row, name in zip(written.words, CAPTIONS, strict=True):
+        assert tokenizer.decode(row) in CAPTIONS[name]
+
+
+def test_validation_scores_what_is_written_freely(data):
+    grid, tokenizer, _ = data
+    captioner, references = build(tokenizer), list(CAPTIONS.values())
+    written = write_captions(captioner, grid[[2, 0]], SETTINGS, beam_width=1, progress=False)
+    texts = [tokenizer.decode(row) for row in written.words]
+    validate = validator(grid, np.array([2, 0]), references[:2], tokenizer, SETTINGS)
+    assert validate(captioner) == pytest.approx(cider_d(texts, references[:2])[0])
+
+
+def test_the_same_training_twice_gives_the_same_weights(data):
+    grid, tokenizer, pairs = data
+    settings = replace(SETTINGS, epochs=2, dropout=0.3)
+
+    def weights():
+        captioner = build(tokenizer, settings)
+        train(captioner, pairs, grid, lambda captioner: 0.0, settings)
+        return captioner.get_weights()
+
+    for first, second in zip(weights(), weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_the_epoch_that_writes_best_is_kept(data):
+    grid, tokenizer, pairs = data
+    settings = replace(SETTINGS, epochs=3)
+    captioner, seen = build(tokenizer), []
+
+    def validate(captioner):
+        seen.append(captioner.get_weights())
+        return [1.0, 3.0, 2.0][len(seen) - 1]
+
+    train(captioner, pairs, grid, validate, settings)
+    for kept, second in zip(captioner.get_weights(), seen[1], strict=True):
+        np.testing.assert_array_equal(kept, second)
+
+
+def test_a_loss_that_is_no_number_stops_and_says_when(data):
+    grid, tokenizer, pairs = data
+    with pytest.raises(CaptionsError, match="epoch 1 is nan: lower learning_rate"):
+        train(build(tokenizer), pairs, grid * np.nan, lambda captioner: 0.0, SETTINGS)
+
+
+def test_features_and_captions_of_different_photos_are_refused(data):
+    tokenizer = data[1]
+    with pytest.raises(CaptionsError, match=r"lacks 2 of 3 photos.*cat.jpg: run 01_features"):
+        training_pairs(list(CAPTIONS), CAPTIONS, {"dog.jpg": 0}, tokenizer)
