@@ -1,0 +1,117 @@
+"""Search: beam 1 is greedy, a wide beam is brute force, batches don't matter, endings are told."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.test_captioners import CHANNELS, SETTINGS, VOCABULARY, build, some_input
+from utils.captioners import CAPTIONERS, NEVER_WRITTEN
+from utils.search import write_captions
+from utils.text import END, PAD, START
+
+# Weights of an untrained model hardly differ: this makes its opinions strong.
+SHARPNESS = 25.0
+
+
+@pytest.fixture(params=CAPTIONERS)
+def captioner(request):
+    model = build(request.param)
+    model.embed.embeddings.assign(model.embed.embeddings * SHARPNESS)
+    return model
+
+
+def log_probabilities(captioner, features, words):
+    """Log-probability of each word of whole sentences `(sentences, time)`, start left out."""
+    features = np.repeat(features, len(words), axis=0)
+    logits = captioner([features, words[:, :-1]])
+    return tf.gather(tf.nn.log_softmax(logits), words[:, 1:], batch_dims=2).numpy()
+
+
+def test_beam_1_is_greedy(captioner):
+    features, _ = some_input(photos=5)
+    written = write_captions(captioner, features, SETTINGS, beam_width=1, progress=False)
+    for row, photo in enumerate(features):
+        words = [START]
+        while len(words) <= SETTINGS.max_words and words[-1] != END:
+            logits = captioner([photo[None], np.array([words], np.int32)])[0, -1].numpy()
+            logits[list(NEVER_WRITTEN)] = -np.inf
+            words.append(int(logits.argmax()))
+        assert written.words[row][: len(words) - 1].tolist() == words[1:]
+        assert (written.words[row][len(words) - 1 :] == PAD).all()
+
+
+@pytest.mark.parametrize("power", [0.0, 0.7, 1.0])
+def test_a_wide_beam_is_brute_force(captioner, power):
+    settings = replace(SETTINGS, max_words=3, length_power=power)
+    features, _ = some_input(photos=2)
+    written = write_captions(captioner, features, settings, beam_width=600, progress=False)
+    words = [word for word in range(VOCABULARY) if word not in (*NEVER_WRITTEN, END)]
+    sentences = [
+        [START, *begin, END][:4] + [PAD] * (3 - len(begin) - 1)
+        for length in range(4)
+        for begin in itertools.product(words, repeat=length)
+    ]
+    sentences = np.array(sentences, np.int32)
+    real = sentences[:, 1:] != PAD
+    for row, photo in enumerate(features):
+        logs = log_probabilities(captioner, photo[None], sentences) * real
+        ranks = logs.sum(axis=1) / real.sum(axis=1) ** power
+        best = ranks.argmax()
+        assert written.words[row].tolist() == sentences[best, 1:].tolist()
+        assert written.log_probability[row] == pytest.approx(logs[best].sum(), abs=1e-3)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_batch_size_and_other_photos_do_not_matter(captioner, width):
+    features, _ = some_input(photos=7)
+    settings = {"settings": SETTINGS, "beam_width": width, "progress": False}
+    whole = write_captions(captioner, features, batch=7, **settings)
+    for batch in (1, 3, 64):
+        parts = write_captions(captioner, features, batch=batch, **settings)
+        np.testing.assert_array_equal(parts.words, whole.words)
+        np.testing.assert_allclose(parts.log_probability, whole.log_probability, atol=1e-3)
+        np.testing.assert_allclose(parts.attention, whole.attention, atol=1e-4)
+
+
+def test_attention_belongs_to_the_words_of_the_winner():
+    captioner = build("attention")
+    captioner.embed.embeddings.assign(captioner.embed.embeddings * SHARPNESS)
+    features, _ = some_input(photos=3)
+    written = write_captions(captioner, features, SETTINGS, beam_width=4, progress=False)
+    for row, photo in enumerate(features):
+        state = captioner.start(photo[None])
+        word = START
+        for time, chosen in enumerate(written.words[row]):
+            if chosen == PAD:
+                break
+            _, state, attention = captioner.step(np.array([word]), state)
+            np.testing.assert_allclose(written.attention[row, time], attention[0], atol=1e-4)
+            word = chosen
+
+
+def test_a_caption_that_does_not_end_is_cut_and_says_so(captioner):
+    bias = np.zeros(VOCABULARY, np.float32)
+    bias[END] = -1000.0
+    captioner.bias.assign(bias)
+    features, _ = some_input(photos=2)
+    written = write_captions(captioner, features, SETTINGS, progress=False)
+    assert not written.ended.any()
+    assert (written.words > END).all() and written.words.shape == (2, SETTINGS.max_words)
+
+
+def test_padding_start_and_unknown_are_never_written(captioner):
+    bias = np.zeros(VOCABULARY, np.float32)
+    bias[list(NEVER_WRITTEN)] = 1000.0
+    captioner.bias.assign(bias)
+    written = write_captions(captioner, some_input()[0], SETTINGS, progress=False)
+    ends = written.words.argmin(axis=1)  # the first padding, or 0 where there is none
+    for row, end in zip(written.words, ends, strict=True):
+        assert not np.isin(row[: end or None], NEVER_WRITTEN).any()
+
+
+def test_no_photos_give_no_captions(captioner):
+    nothing = np.zeros((0, 6, CHANNELS), np.float32)
+    assert len(write_captions(captioner, nothing, SETTINGS, progress=False).words) == 0
