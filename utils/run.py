@@ -1,0 +1,176 @@
+"""Runs the five notebooks in their order, each in a fresh kernel, and shows what they print.
+
+A run is of the drawn sample world unless `--input` or `--preset` says otherwise. It is made anew
+each time, so that its outputs match the committed ones: the `CAPTIONS_*` variables of the shell are
+set aside (a line says which), and a run of all five first removes the sample's earlier world and
+artifacts, known by their names, from its working folder. A run on photos takes the variables
+as they are, and the options over them.
+"""
+
+import os
+import re
+import shutil
+import time
+from subprocess import DEVNULL
+
+import nbformat
+from nbclient.exceptions import CellExecutionError
+
+from utils.live import COLOURS, LiveClient, peak_memory
+from utils.settings import (
+    REPOSITORY,
+    CaptionsError,
+    find_captions_file,
+    input_folder,
+    load_settings,
+    working_folder,
+)
+from utils.store import KINDS, size, write_text
+
+NOTEBOOKS = REPOSITORY / "notebooks"
+FILES = [*(kind.file for kind in KINDS.values()), "features-*.npy", "scores.json", "gallery.html"]
+
+
+def run(only=None, start=None, preset=None, changes=None, photos=None, working=None):
+    """Run the notebooks that `only` or `start` name, else all five.
+
+    The process's `CAPTIONS_*` variables are set, for the kernels inherit them. Everything is
+    checked before the first kernel starts; a cell that fails ends the run with a CaptionsError.
+    """
+    notebooks = choose(only, start)
+    set_variables(preset, changes or [], photos, working)
+    settings = load_settings()
+    folder = set_folders(settings)
+    sample = settings.preset == "sample"
+    if sample and notebooks == choose():
+        remove_sample(folder)
+    source = "the drawn sample world" if sample else f"photos in {input_folder()}"
+    print(f"{source}; artifacts go to {folder}", flush=True)
+    rows = [
+        run_notebook(path, folder, f"{number} of {len(notebooks)}")
+        for number, path in enumerate(notebooks, 1)
+    ]
+    summarise(rows, folder)
+
+
+def choose(only=None, start=None):
+    """The notebooks' paths in order: those in `only`, or from `start` on, or all."""
+    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if only:
+        return [paths[position] for position in sorted({find(name, paths) for name in only})]
+    return paths[find(start, paths) :] if start else paths
+
+
+def find(name, paths):
+    """The position of the notebook that `3`, `03`, `train` or `03_train` names."""
+    for position, path in enumerate(paths):
+        number, _, word = path.stem.partition("_")
+        if name in (number, number.lstrip("0"), word, path.stem, path.name):
+            return position
+    known = ", ".join(path.stem for path in paths)
+    raise CaptionsError(f"notebook '{name}': there is none of that name: {known}")
+
+
+def set_variables(preset, changes, photos, working):
+    """Set the `CAPTIONS_*` variables: the options', on photos over the shell's own."""
+    if photos and preset == "sample":
+        raise CaptionsError("--input is for photos, and the preset sample draws its own: leave one")
+    sample = not photos and preset in (None, "sample")
+    if sample:
+        for name in sorted(name for name in os.environ if name.startswith("CAPTIONS_")):
+            print(f"{name} is set aside: this is the sample (see python -m utils run --help)")
+            del os.environ[name]
+    chosen = {
+        "PRESET": "sample" if sample else preset or "flickr8k",
+        "SET": ",".join([os.environ.get("CAPTIONS_SET", ""), *changes]).strip(","),
+        "INPUT": photos,
+        "WORKING": working,
+    }
+    os.environ.update({f"CAPTIONS_{key}": value for key, value in chosen.items() if value})
+
+
+def set_folders(settings):
+    """Check the folders and pin them, for kernels start elsewhere; returns the one to write."""
+    folder = working_folder(settings).expanduser().resolve()
+    # On the sample only what it draws is read: no artifacts of other people under data/.
+    source = folder / "world" if settings.preset == "sample" else input_folder().expanduser()
+    os.environ["CAPTIONS_INPUT"] = str(source.resolve())
+    os.environ["CAPTIONS_WORKING"] = str(folder)
+    if settings.preset != "sample" and not find_captions_file():
+        raise CaptionsError(f"{input_folder()}: holds no captions.txt: put Flickr8k there")
+    if folder / "notebooks" == NOTEBOOKS:
+        raise CaptionsError(f"{folder}: holds the notebooks themselves: name another --working")
+    try:
+        (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CaptionsError(f"{folder}: cannot be written ({error.strerror})") from None
+    return folder
+
+
+def remove_sample(folder):
+    """Remove what an earlier run on the sample has left, and nothing else."""
+    world, found = folder / "world", [path for pattern in FILES for path in folder.glob(pattern)]
+    # A drawn world has that file: where it is missing, the artifacts may be those of photos.
+    if found and not (world / "scenes.json").is_file():
+        raise CaptionsError(f"{found[0]}: is not the sample's: name another folder with --working")
+    for path in found:
+        path.unlink()
+    if (world / "scenes.json").is_file() and not world.is_symlink():
+        shutil.rmtree(world)
+
+
+def run_notebook(path, folder, position):
+    """Run one notebook, keep its executed copy, return its row of the last table."""
+    print(f"\n{position}  {path.stem}", flush=True)
+    notebook, copy = nbformat.read(path, as_version=4), folder / "notebooks" / path.name
+    client, cells, place = LiveClient(notebook), prepare(notebook), "before its first cell"
+    started = time.monotonic()
+    try:
+        # What a kernel says comes as messages; on its own stderr it would come a second time.
+        with client.setup_kernel(cleanup_kc=True, cwd=str(path.parent), stderr=DEVNULL):
+            for number, (index, cell, heading) in enumerate(cells, 1):
+                place = f"cell {number} of {len(cells)}{heading}"
+                print(f"  {place} · {time.monotonic() - started:.0f} s", flush=True)
+                client.execute_cell(cell, index)
+            peak = peak_memory(client.km)
+    except CellExecutionError:
+        reason = f"failed\n\n{failure(cell)}"
+    except RuntimeError as error:
+        reason = f"its kernel died, perhaps out of memory ({error})"
+    else:
+        return path.stem, time.monotonic() - started, peak
+    finally:
+        write_text(copy, nbformat.writes(notebook) + "\n")
+    raise CaptionsError(f"{path.stem}, {place}: {reason}\n\nthe run so far: {copy}")
+
+
+def prepare(notebook):
+    """Clear a notebook's outputs; returns (index, cell, heading above it) of its code cells."""
+    found, heading = [], ""
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            titles = re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)
+            heading = f" · {titles[-1]}" if titles else heading
+        elif cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            found.append((index, cell, heading))
+    return found
+
+
+def failure(cell):
+    """A failed cell for people: its source and the traceback."""
+    source = "\n".join("    " + line for line in cell.source.splitlines())
+    traceback = [line for output in cell.outputs for line in output.get("traceback", [])]
+    return COLOURS.sub("", "\n".join([source, "", *traceback]))
+
+
+def summarise(rows, folder):
+    """Print what the run took, what it made, and where to look."""
+    print(f"\n{'notebook':16}{'seconds':>9}{'peak memory':>14}")
+    for name, seconds, peak in rows:
+        print(f"{name:16}{seconds:9.1f}{f'{peak / 1e6:.0f} MB' if peak else '-':>14}")
+    found = [path for pattern in FILES for path in sorted(folder.glob(pattern))]
+    print("".join(f"\n{path.name:34}{size(path):>12}" for path in found))
+    print(f"\nexecuted notebooks: {folder / 'notebooks'}")
+    if (folder / "gallery.html").is_file():
+        print(f"open in a browser: {folder / 'gallery.html'}")
