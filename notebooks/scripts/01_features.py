@@ -1,0 +1,352 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Turn pictures into numbers
+#
+# *Notebook 1 of 5 · before: nothing · after: [2 Turn captions into numbers](02_text.ipynb)*
+#
+# A network that writes sentences wants numbers, and good ones: not "this pixel is brown" but "here
+# is something with four legs". A CNN that learnt to name what is in a picture has such numbers in
+# its last layers. Here we cut off the part that names, and keep what it knew just before:
+#
+# a photo (three numbers a pixel: red, green, blue) → some dozen places × hundreds of *traits* each
+#
+# **You will**
+# - look at the photos and the captions that five people wrote for each of them;
+# - cut the head off a pretrained CNN and see what the rest answers to;
+# - run it once over every photo and write the answers down.
+#
+# **You need** Python and NumPy. Minutes on two cores: less than 1 for the drawn sample; about 1 for
+# 7,000 photos with MobileNetV2.
+#
+# ## Setup
+#
+# The same cell opens all five notebooks: it finds the package `utils` that they share.
+
+# %%
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+folders = [Path.cwd(), *Path.cwd().parents]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
+if home is None:
+    raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
+sys.path.insert(0, str(home))
+
+import numpy as np
+import pandas as pd
+
+from utils import store
+from utils.settings import describe, load_settings
+
+# %% [markdown]
+# All numbers of a run live in one object. A preset (`sample` for the drawn world, `flickr8k` for
+# photos) sets them; to try another value, name it in the brackets: `load_settings(seed=2)`.
+
+# %% tags=["parameters"]
+settings = load_settings()
+print(describe(settings, "preset", "encoder"))
+
+# %% [markdown]
+# ## The photos
+#
+# If you attached or put down captioned photos, they are found by the name of their captions file.
+# If not, a little world is drawn: people and animals outdoors, each picture with five captions.
+# It lets you run everything in minutes; the same cells run on Flickr8k. Its five "people" are five
+# voices of a program, and its CNN was trained to name the facts of other scenes like these. So on
+# drawn scenes scores are far higher than on photos: compare them with each other, not with papers.
+
+# %%
+from utils.photos import find_photos
+
+photos = find_photos(settings)
+print(f"{len(photos.names):,} photos: {photos.source}; split: {photos.split_source}")
+
+# %% [markdown]
+# Each photo belongs to one of three parts, called splits. **Train** is what the model learns from,
+# **validation** is what we look at while we choose, and **test** is opened once, at the end.
+
+# %%
+pd.DataFrame({split: [len(names)] for split, names in photos.splits.items()}, index=["photos"])
+
+# %% [markdown]
+# The first eight photos of the training part, each with the first of its five captions:
+
+# %%
+from utils.visualize import show_photos
+
+first = photos.splits["train"][:8]
+_ = show_photos(
+    [photos.paths[name] for name in first], [photos.captions[name][0] for name in first]
+)
+
+# %% [markdown]
+# We take the first of them along through the first three notebooks; the last two need photos that
+# nothing was trained on. Each of its captions is put differently. That is the problem in a
+# nutshell: there is no *one* right caption.
+
+# %%
+example = first[0]
+print(example, *photos.captions[example], sep="\n")
+
+# %% [markdown]
+# ## A picture is an array
+#
+# **By hand**: open the file, cut out the middle square, make it the size that the CNN was trained
+# on. Cutting keeps the proportions; squeezing a wide photo would make everybody in it thin.
+
+# %%
+from PIL import Image
+
+from utils.features import find_encoder
+
+side = find_encoder(settings.encoder).side
+picture = Image.open(photos.paths[example]).convert("RGB")
+short = min(picture.size)
+left, top = (picture.width - short) // 2, (picture.height - short) // 2
+square = picture.crop((left, top, left + short, top + short))
+square = square.resize((side, side), Image.Resampling.BILINEAR)
+
+# %% [markdown]
+# To NumPy this is an array of three axes.
+
+# %%
+pixels = np.asarray(square)
+print(f"shape {pixels.shape}: height, width, and red, green, blue from 0 to 255")
+
+# %% [markdown]
+# **By name**: `read_pixels` does the same inside TensorFlow, many photos at a time. Two programs
+# decode and shrink a JPEG almost alike, so we ask for *nearly* the same.
+
+# %%
+from utils.features import read_pixels
+
+by_name = read_pixels(str(photos.paths[example]), side).numpy()
+assert np.abs(by_name - pixels).mean() < 3  # of 255
+
+# %% [markdown]
+# ## What a convolution is
+#
+# A CNN is built of one idea: slide a small window over the picture, multiply what is under it with
+# a *kernel* of the same size, and add up. **By hand**, with a kernel that subtracts what is left
+# from what is right, so it answers where the picture changes from left to right.
+
+# %%
+grey = pixels.mean(axis=2)
+kernel = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]]) / 3
+edges = np.zeros((side - 2, side - 2))
+for row in range(side - 2):
+    for column in range(side - 2):
+        window = grey[row : row + 3, column : column + 3]
+        edges[row, column] = np.sum(window * kernel)
+
+# %% [markdown]
+# **By name**: TensorFlow's `conv2d`, which does this for many pictures and many kernels at once.
+
+# %%
+import tensorflow as tf
+
+by_name = tf.nn.conv2d(grey[None, :, :, None], kernel[:, :, None, None], 1, "VALID")
+assert np.allclose(by_name[0, :, :, 0], edges)
+
+# %% [markdown]
+# The brighter, the stronger the answer. In a CNN nobody chooses the kernels: they are learnt. What
+# is negative becomes 0 (ReLU), else two layers would do no more than one; then the next layer
+# slides its kernels over all answers of the one before. So edges become corners, corners become
+# wheels and ears, and in the end something answers to dogs.
+
+# %%
+from utils.visualize import show_maps
+
+_ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
+
+# %% [markdown]
+# ## A CNN without its head
+#
+# Training a CNN takes more photos and days than we have, so we take one that is trained already and
+# call it the *encoder*. These are one setting away; each wants its pictures in its own size. The
+# weights of the photo CNNs come from Keras and were trained on ImageNet, whose photos are for
+# research: mind that before you sell what you build. `tiny` is part of this project and knows only
+# drawn scenes.
+
+# %%
+from utils.features import ENCODERS
+
+sizes = {name: f"{encoder.side} × {encoder.side}" for name, encoder in ENCODERS.items()}
+pd.DataFrame(sizes.items(), columns=["encoder", "pixels"])
+
+# %% [markdown]
+# It was trained to name what is in a picture. Its last layer, the *head*, turns what it has seen
+# into names. We want what it has seen, so the head is left out. Its preprocessing is part of the
+# model, where it can't be forgotten or be done twice.
+
+# %%
+from utils.features import build_encoder
+
+encoder = build_encoder(settings.encoder)
+_, cells, channels = encoder.output_shape
+print(f"{settings.encoder}: {encoder.count_params():,} weights, none of them trained here")
+
+# %% [markdown]
+# Give it one picture. What comes back is a *grid*: the picture is cut into cells, and each cell is
+# described by the same number of traits, called channels.
+
+# %%
+traits = encoder(pixels[None].astype("float32"))[0].numpy()
+print(f"{cells} cells × {channels} channels")
+
+# %% [markdown]
+# That is one row of channels for each of these cells:
+
+# %%
+from utils.visualize import show_cells
+
+cells_a_side = int(cells**0.5)
+_ = show_cells(pixels, cells_a_side)
+
+# %% [markdown]
+# The white lines show the cells. Nobody told a channel what to stand for; it became whatever
+# helped to tell pictures apart. Below are the five channels that differ most between the cells of
+# this picture. Bright means "here is what I look for".
+
+# %%
+busy = np.argsort(traits.var(axis=0))[::-1][:5]
+maps = [traits[:, channel].reshape(cells_a_side, -1) for channel in busy]
+_ = show_maps(pixels, maps, [f"channel {channel}" for channel in busy])
+
+# %% [markdown]
+# What if the pixels are prepared twice, once by us and once by the model? For the CNN the pictures
+# are then all but black, and look the same to it. Here is how alike (1 is equal) it finds two
+# photos, with pixels as it wants them and with pixels divided by 255 first:
+
+# %% tags=["nbval-ignore-output"]
+two = np.stack([read_pixels(str(photos.paths[name]), side) for name in first[:2]])
+alike = {}
+for how, values in {"as it should be": two, "scaled twice": two / 255}.items():
+    one, other = encoder(values).numpy().mean(axis=1)
+    alike[how] = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    print(f"{how:16} {alike[how]:.3f}")
+assert alike["scaled twice"] > alike["as it should be"]
+
+# %% [markdown]
+# ## Every picture, once
+#
+# The encoder stays frozen: its answer for a photo is the same today and tomorrow. So each photo is
+# looked at *once*, and training later reads numbers instead of pixels, which is why it takes
+# minutes and not days. Other threads decode the next photos while the CNN works on these.
+
+# %%
+from utils.features import extract
+
+paths = [photos.paths[name] for name in photos.names]
+megabytes = len(paths) * cells * channels * 2 / 1e6  # two bytes a number
+print(f"{len(paths):,} photos × {cells} cells × {channels} channels: {megabytes:,.0f} MB")
+chunks = extract(paths, encoder, settings.encoder)
+file = store.save_grid(chunks, (len(paths), cells, channels), settings)
+
+# %% [markdown]
+# The grid can be larger than memory, so it lies in a file of its own and is *mapped*: a row is
+# read when it is asked for. Our example is row 0, and what we computed above up to two small
+# things: TensorFlow shrank the photo, not PIL, and on disk a number has 16 bits.
+
+# %%
+from utils.settings import working_folder
+
+features = {"names": photos.names, "grid": file, "grid_shape": [len(paths), cells, channels]}
+grids = np.load(working_folder(settings) / file, mmap_mode="r")
+assert np.abs(grids[0] - traits).mean() < 0.1 * np.abs(traits).mean() + 0.05
+
+# %% [markdown]
+# ## One vector a picture
+#
+# The classic captioner wants a single vector a photo. **By hand**: the mean over the cells.
+
+# %%
+pooled = np.zeros(channels)
+for cell in range(cells):
+    pooled += grids[0, cell].astype("float32") / cells
+print(f"{cells} vectors became one of {pooled.shape[0]} numbers")
+
+# %% [markdown]
+# **By name**: NumPy's `mean`, for all photos.
+
+# %%
+features["pooled"] = np.stack([np.mean(row, axis=0, dtype="float32") for row in grids])
+assert np.allclose(features["pooled"][0], pooled, atol=1e-3)
+
+# %% [markdown]
+# Do these vectors know anything? Vectors that point the same way belong to pictures that the CNN
+# finds alike. The cosine of the angle between them is a dot product, once their lengths are 1.
+
+# %%
+unit = features["pooled"] / np.linalg.norm(features["pooled"], axis=1, keepdims=True)
+here = 0
+cosines = unit @ unit[here]
+nearest = np.argsort(-cosines)[:4]
+assert cosines[here] >= cosines[nearest[0]] - 1e-5  # nothing is more like it than itself
+_ = show_photos([paths[row] for row in nearest], [f"cosine {cosines[row]:.2f}" for row in nearest])
+
+# %% [markdown]
+# The first is the example itself, then come the three photos most like it among all. Where they
+# agree is what the CNN pays attention to, without having read a word.
+#
+# And what does one channel look for? Below are the four photos that the most changeable channel
+# answers to most. What do they share?
+
+# %%
+channel = features["pooled"].std(axis=0).argmax()
+answers = features["pooled"][:, channel]
+most = np.argsort(-answers)[:4]
+_ = show_photos([paths[row] for row in most], [f"answer {answers[row]:.1f}" for row in most])
+
+# %% [markdown]
+# ## Save
+#
+# `features.pkl` holds the names and one vector a photo; the grid lies beside it. It is written to
+# a temporary name first: whoever reads it finds all of it or none.
+
+# %%
+path = store.save("features", features, settings)
+print("for 03_train and 04_evaluate: features.pkl", store.size(path))
+print("its grid", store.size(path.parent / file))
+
+# %% [markdown]
+# ## What you have seen
+#
+# - Photos and captions: five people say five different things of one picture.
+# - A pretrained CNN without its head describes each part of a picture by traits that it found
+#   useful itself.
+# - As the CNN is frozen, every photo was looked at once; from now on we read numbers.
+#
+# **Try it**
+#
+# 1. Which pictures does the CNN find alike for another example? Change `here`.
+# <details><summary>An answer</summary>
+#
+# With `here = 5` the row starts with photo 5. Look at what repeats: often the place, as it fills
+# most of the picture.
+# </details>
+#
+# 2. How large would the grid be for 8,000 photos and VGG16, which has 49 cells of 512 channels?
+# <details><summary>An answer</summary>
+#
+# 8,000 × 49 × 512 numbers of 2 bytes are 401 MB. With 32 bits they would be 803 MB.
+# </details>
+#
+# 3. On photos, take another CNN: `load_settings(encoder="vgg16")`.
+# <details><summary>An answer</summary>
+#
+# All later notebooks notice: they refuse features of another encoder and name this notebook. In a
+# terminal: `python -m utils run --input your_folder --set encoder=vgg16`.
+# </details>
+#
+# *Next*: [2 Turn captions into numbers](02_text.ipynb).

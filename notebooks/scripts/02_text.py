@@ -1,0 +1,336 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Turn captions into numbers
+#
+# *Notebook 2 of 5 · before: [1 Turn pictures into numbers](01_features.ipynb) (not needed here) ·
+# after: [3 Teach a network to write](03_train.ipynb)*
+#
+# A network can't read. It takes numbers, all rows of the same length, and it can only write words
+# that it has a number for. At the end of this notebook a caption looks like this:
+#
+# `A dog runs.` → `a dog runs` → `1 4 17 52 2 0 0 0` (start, three words, end, padding).
+#
+# **You will**
+# - clean captions so that `Dog` and `dog,` are one word, without losing any;
+# - build a vocabulary from the training captions, and from nothing else;
+# - turn captions into rows of numbers and back, and see what a model learns from each row.
+#
+# **You need** Python; no TensorFlow is used here. Minutes: less than 1, anywhere.
+#
+# ## Setup
+#
+# The same cell opens all five notebooks: it finds the package `utils` that they share.
+
+# %%
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+folders = [Path.cwd(), *Path.cwd().parents]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
+if home is None:
+    raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
+sys.path.insert(0, str(home))
+
+import numpy as np
+import pandas as pd
+
+from utils import store
+from utils.settings import describe, load_settings
+
+# %% [markdown]
+# Two settings matter here: `min_count`, how often a word must occur to be known, and `max_words`,
+# where a caption is cut.
+
+# %% tags=["parameters"]
+settings = load_settings()
+print(describe(settings, "min_count", "max_words"))
+
+# %% [markdown]
+# ## What people said
+#
+# Every photo has five captions, by five people who did not see each other's.
+
+# %%
+from utils.photos import find_photos
+
+photos = find_photos(settings)
+example = photos.splits["train"][0]
+print(*photos.captions[example], sep="\n")
+
+# %% [markdown]
+# How much do they agree? Of all words that occur in two captions of one photo, this share occurs
+# in both; beside it the same for captions of two different photos.
+
+# %%
+names = photos.splits["train"][:200]
+firsts = [set(photos.captions[name][0].lower().strip(" .").split()) for name in names]
+others = [set(photos.captions[name][-1].lower().strip(" .").split()) for name in names]
+same = np.mean([len(a & b) / len(a | b) for a, b in zip(firsts, others, strict=True)])
+different = np.mean([len(a & b) / len(a | b) for a, b in zip(firsts, others[1:], strict=False)])
+
+# %%
+assert same > different
+print(f"same photo {same:.0%}, different photos {different:.0%}")
+
+# %% [markdown]
+# People who saw the same thing share few words. A model must learn what is common behind them, and
+# a score must not ask for one of these captions by the letter.
+#
+# ## From a caption to words
+#
+# **By hand**, for the first caption without a hyphen or an apostrophe: small letters, no
+# punctuation, cut at the blanks. `"Dog"`, `"dog"` and `"dog,"` must become one word, or each would
+# have to be learnt on its own.
+
+# %%
+plain = [text for text in photos.captions[example] if not set("'-’.:_") & set(text.strip(" ."))]
+caption = plain[0] if plain else "A dog runs."
+letters = [letter if letter.isalnum() else " " for letter in caption.lower()]
+words = "".join(letters).split()
+print(words)
+
+# %% [markdown]
+# **By name**: `words_of` does that, and follows the habits of the field's scoring tools where it
+# is less obvious: `don't` becomes `do n't`, and `t-shirt` stays whole. Learning and scoring must
+# mean the same by "a word". One-letter words stay, too: many recipes drop them, and then no
+# caption can ever say "a dog".
+
+# %%
+from collections import Counter
+
+from utils.text import words_of
+
+assert words_of(caption) == words
+print(words_of("A dog doesn't catch the man's T-shirt!"))
+
+# %% [markdown]
+# What would be lost by a habit of many recipes, `if len(word) > 1`?
+
+# %%
+train_captions = [text for name in photos.splits["train"] for text in photos.captions[name]]
+train_words = [words_of(text) for text in train_captions]
+lost = Counter(word for words in train_words for word in words if len(word) == 1)
+share = lost.total() / sum(len(words) for words in train_words)
+print(f"{share:.0%} of all words: {', '.join(word for word, _ in lost.most_common(3))}")
+
+# %% [markdown]
+# ## The split comes first
+#
+# Before we build anything from words, we put the test photos away. The split goes **by photo**:
+# with captions of one photo on both sides, a model could be tested on a picture that it has learnt.
+
+# %%
+table = pd.DataFrame(
+    {
+        split: {"photos": len(names), "captions": sum(len(photos.captions[n]) for n in names)}
+        for split, names in photos.splits.items()
+    }
+)
+table
+
+# %% [markdown]
+# No photo may stand in two of them.
+
+# %%
+train, validation, test = (set(names) for names in photos.splits.values())
+assert not train & validation and not train & test and not validation & test
+
+# %% [markdown]
+# ## A vocabulary
+#
+# **By hand**: count the words of the training captions. The vocabulary is fitted on these alone:
+# in real use nobody hands us tomorrow's captions to fit on.
+
+# %%
+counts = Counter(word for words in train_words for word in words)
+print(f"{counts.total():,} words, {len(counts):,} different ones")
+
+# %% [markdown]
+# The ten most frequent:
+
+# %%
+pd.DataFrame(counts.most_common(10), columns=["word", "times"])
+
+# %% [markdown]
+# Little words lead, in any language. At the other end are words seen a few times only. From so few
+# examples a network learns little, so words below `min_count` share one place: *unknown*.
+
+# %%
+from utils.visualize import plot_vocabulary
+
+_ = plot_vocabulary(counts, settings.min_count)
+
+# %% [markdown]
+# Left: each word's count by its rank; both axes are logarithmic, each step is ten times more.
+# Right: how much of all text the most frequent words cover. The dashed line is our cut.
+#
+# **By hand**: keep the words that are frequent enough, the most frequent first, and number them.
+# The numbers below 4 are taken by padding, start, end and unknown.
+
+# %%
+kept = [word for word, times in counts.items() if times >= settings.min_count]
+kept.sort(key=lambda word: (-counts[word], word))
+rare = sorted(set(counts) - set(kept))
+print(f"{len(rare):,} words are left out, among them: {', '.join(rare[:5])}")
+number_of = {word: number for number, word in enumerate(kept, start=4)}
+print({word: number_of[word] for word in kept[:5]}, "...", {kept[-1]: number_of[kept[-1]]})
+
+# %% [markdown]
+# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number.
+
+# %%
+from utils.text import Tokenizer
+
+tokenizer = Tokenizer.fit(train_captions, settings.min_count, settings.max_words)
+assert tokenizer.words[4:] == kept
+assert all(tokenizer.numbers[word] == number for word, number in number_of.items())
+print(f"{len(tokenizer):,} words: {' '.join(tokenizer.words[:12])} ...")
+
+# %% [markdown]
+# The honest test of a vocabulary is text that it was not made from. How many of the words that
+# people used for the *validation* photos does it know?
+
+# %%
+said = [word for name in validation for text in photos.captions[name] for word in words_of(text)]
+known = sum(word in tokenizer.numbers for word in said) / len(said)
+unknown = Counter(word for word in said if word not in tokenizer.numbers)
+print(f"{known:.1%} of the words of the validation captions are known")
+print("most missed:", ", ".join(word for word, _ in unknown.most_common(5)) or "none")
+
+# %% [markdown]
+# ## Numbers
+#
+# **By hand**: look each word up; put the start word before and the end word after; fill up with
+# padding on the right until all rows are equally long.
+
+# %%
+numbers = [1] + [tokenizer.numbers.get(word, 3) for word in words] + [2]
+numbers += [0] * (settings.max_words + 2 - len(numbers))
+print(numbers)
+
+# %% [markdown]
+# **By name**: `encode` does it for many captions; `decode` goes back, and stops at the end word.
+
+# %%
+assert tokenizer.encode([caption])[0].tolist() == numbers
+rows = tokenizer.encode(photos.captions[example])
+rows
+
+# %% [markdown]
+# Words that are not known get number 3, whatever they are:
+
+# %%
+strange = tokenizer.encode(["a zyzzyva and a quokka"])[0]
+print(strange[strange > 0], tokenizer.decode(strange))
+
+# %% [markdown]
+# Back again: what stands between start and end. An unknown word comes back as `<unk>`.
+
+# %%
+for row, text in zip(rows, photos.captions[example], strict=True):
+    known_words = [w if w in tokenizer.numbers else "<unk>" for w in words_of(text)]
+    assert tokenizer.decode(row).split() == known_words[: settings.max_words]
+    print(tokenizer.decode(row))
+
+# %% [markdown]
+# How long must a row be? Long enough for nearly all captions: a longer one is cut, and gets no end
+# word, since it should not teach the model that sentences end there. The dashed line is the limit.
+
+# %%
+from utils.visualize import plot_lengths
+
+lengths = np.array([len(words_of(text)) for text in train_captions])
+cut = np.sum(lengths > settings.max_words)
+_ = plot_lengths(lengths, settings.max_words)
+print(f"{cut} of {len(lengths):,} training captions are cut at {settings.max_words} words")
+
+# %% [markdown]
+# ## What is learnt from one row
+#
+# Language has rules, and counting finds them: what follows the most frequent word?
+
+# %%
+top = counts.most_common(1)[0][0]
+pairs = Counter(pair for words in train_words for pair in zip(words, words[1:], strict=False))
+after = Counter({second: n for (first, second), n in pairs.items() if first == top})
+print(f"after {top!r}:", ", ".join(f"{w} {n / after.total():.0%}" for w, n in after.most_common(6)))
+
+# %% [markdown]
+# A table like this knows one word of the past. The network of the next notebook will know the
+# whole sentence so far, and the picture. From each beginning of a sentence it is to guess the next
+# word: one caption makes as many exercises as it has words, and one more for the end.
+
+# %%
+inputs, targets = rows[0][:-1], rows[0][1:]
+steps = range(np.count_nonzero(targets))
+read = [" ".join(tokenizer.words[n] for n in inputs[: step + 1]) for step in steps]
+exercises = [(read[step], tokenizer.words[targets[step]]) for step in steps]
+pd.DataFrame(exercises, columns=["what it has read", "what comes next"])
+
+# %% [markdown]
+# The two columns are the same row, shifted by one. So nothing has to be written down twice: inputs
+# are `row[:-1]`, targets are `row[1:]`, and a network that reads from left to right does all
+# exercises of a caption in one pass. [Notebook 3](03_train.ipynb) checks that this equals the slow
+# way, one beginning at a time.
+#
+# ## Save
+#
+# `captions.pkl` holds what people said and the split, `tokenizer.pkl` the words in their order.
+# They are plain lists and dicts, which any version of any library can read.
+
+# %%
+captions = {"captions": {name: photos.captions[name] for name in photos.names}}
+captions |= {"splits": photos.splits, "split_source": photos.split_source, "marked": photos.marked}
+for kind, data in {"captions": captions, "tokenizer": tokenizer.to_dict()}.items():
+    path = store.save(kind, data, settings)
+    print(path.name, store.size(path), "for 03_train, 04_evaluate and 05_visualize")
+
+# %% [markdown]
+# What was saved comes back as it was.
+
+# %%
+again = Tokenizer.from_dict(store.load("tokenizer", settings))
+assert (again.encode(photos.captions[example]) == rows).all()
+
+# %% [markdown]
+# ## What you have seen
+#
+# - Captions became words by rules that scoring uses as well, and no word was lost.
+# - The vocabulary came from the training captions alone; rare words share one number.
+# - A row of numbers and the same row shifted by one are all the exercises of a caption.
+#
+# **Try it**
+#
+# 1. What would the vocabulary be with `min_count` 1, and with 10? What is lost?
+# <details><summary>An answer</summary>
+#
+# `for n in (1, 10): print(len(Tokenizer.fit(train_captions, n, 20)))`. Then print
+# `[w for w, c in counts.items() if c < 10]`: rare words are often the ones that tell most.
+# </details>
+#
+# 2. Which two words stand side by side most often?
+# <details><summary>An answer</summary>
+#
+# `Counter(pair for text in train_captions for pair in zip(words_of(text), words_of(text)[1:]))`
+# and its `.most_common(5)`. An LSTM has such pairs by heart after minutes.
+# </details>
+#
+# 3. Suppose the captions were in another language. Which lines of this notebook must change?
+# <details><summary>An answer</summary>
+#
+# None that counts words, if they are parted by blanks: letters of most alphabets count as letters.
+# With few photos lower `min_count`, or no word is frequent enough. Japanese or Thai needs another
+# `words_of`.
+# </details>
+#
+# *Next*: [3 Teach a network to write](03_train.ipynb).

@@ -1,0 +1,375 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Teach a network to write
+#
+# *Notebook 3 of 5 · before: [1 Turn pictures into numbers](01_features.ipynb) and
+# [2 Turn captions into numbers](02_text.ipynb) · after:
+# [4 Measure what it writes](04_evaluate.ipynb)*
+#
+# A captioner is a machine for one question: *given this picture and these words, what is the next
+# word?* Ask it again and again, and it writes a sentence:
+#
+# picture + `a` → `dog` · picture + `a dog` → `runs` · picture + `a dog runs` → *end*
+#
+# **You will**
+# - put a number on how wrong a guess is, and compute it by hand for one caption;
+# - build the classic captioner, where an LSTM and the picture meet before the last layer;
+# - let a second one look at parts of the picture, word by word, and compare the two.
+#
+# **You need** to have trained one Keras model; notebooks 1 and 2 run before. Minutes on two cores:
+# about 1 for the drawn sample; some 45 for 6,000 photos.
+#
+# ## Setup
+#
+# The same cell opens all five notebooks: it finds the package `utils` that they share.
+
+# %%
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+folders = [Path.cwd(), *Path.cwd().parents]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
+if home is None:
+    raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
+sys.path.insert(0, str(home))
+
+import numpy as np
+import pandas as pd
+
+from utils import store
+from utils.settings import describe, load_settings
+
+# %% [markdown]
+# The settings of this notebook: how wide the network is (`units`, `embedding`), how strongly it is
+# kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns.
+
+# %% tags=["parameters"]
+settings = load_settings()
+print(
+    describe(
+        settings,
+        "captioner",
+        "units",
+        "embedding",
+        "dropout",
+        "smoothing",
+        "epochs",
+        "batch_photos",
+        "learning_rate",
+    )
+)
+
+# %% [markdown]
+# What the notebooks before have made. Had one of them been run with other settings, or not at all,
+# this cell would say which to run again.
+
+# %%
+from utils.text import Tokenizer
+
+features = store.load("features", settings)
+captions = store.load("captions", settings)
+tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
+grid = store.load_grid(features, settings)
+print(f"{len(grid):,} photos of {grid.shape[1]} cells × {grid.shape[2]} channels")
+
+# %% [markdown]
+# ## How wrong is a guess?
+#
+# The model answers with a probability for every word. If the right word got probability $p$, the
+# answer costs $-\log p$: nothing for certainty, much for a surprise. The mean over all words is
+# the **cross-entropy**, the one number that training pushes down. Before anything is learnt, all
+# words are equally likely:
+
+# %%
+known_nothing = np.log(len(tokenizer))
+print(f"guessing blindly among {len(tokenizer):,} words costs {known_nothing:.2f} a word")
+
+# %% [markdown]
+# Knowing how frequent words are is worth a lot already. First what we learn from: for every photo
+# its row in the grid, and all its captions as numbers.
+
+# %%
+from utils.train import training_pairs
+
+positions = {name: row for row, name in enumerate(features["names"])}
+pairs = training_pairs(captions["splits"]["train"], captions["captions"], positions, tokenizer)
+print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positions")
+
+# %% [markdown]
+# **By hand**: count the targets, padding left out, and take the mean cost if each word is guessed
+# by its share. **By name**: `word_frequencies`. The output layer starts from these shares, so that
+# no epoch is spent on learning that "a" is frequent.
+
+# %%
+from utils.captioners import word_frequencies
+
+targets = pairs[1][:, :, 1:]
+counts = np.bincount(targets[targets > 0], minlength=len(tokenizer))
+frequencies = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
+assert np.allclose(frequencies, counts / counts.sum(), atol=1e-3)
+
+# %%
+known_frequencies = -np.sum(frequencies * np.log(frequencies))
+assert known_frequencies < known_nothing
+print(f"guessing by frequency costs {known_frequencies:.2f} a word")
+
+# %% [markdown]
+# ## The classic: read, look, merge
+#
+# Each word becomes a row of a table, learnt like any weight: its *embedding*. An **LSTM** reads
+# these rows and keeps a summary of the sentence so far, its *hidden state*. The picture is turned
+# into a vector of the same width. The two are added, and a last layer gives every word a score, a
+# *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM recipes.
+
+# %%
+from dataclasses import replace
+
+from utils.captioners import build_captioner
+
+classic_settings = replace(settings, captioner="merge")
+merge = build_captioner(grid.shape[2], len(tokenizer), classic_settings, frequencies)
+print(f"{merge.count_params():,} weights")
+
+# %% [markdown]
+# **By hand**, for our example and its first caption. An LSTM has a *memory* beside its hidden state
+# and four gates, small layers that look at the next word and at the hidden state: how much to let
+# in, how much of the memory to keep, what is new, and how much to show.
+
+# %%
+import tensorflow as tf
+
+photo, sentence = grid[pairs[0][:1]].astype("float32"), pairs[1][0][:1]
+kernel, recurrent, bias = (np.asarray(weight) for weight in merge.lstm.get_weights())
+hidden = memory = np.zeros(settings.units)
+for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
+    let_in, keep, new, show = np.split(word @ kernel + hidden @ recurrent + bias, 4)
+    let_in, keep, show = (1 / (1 + np.exp(-gate)) for gate in (let_in, keep, show))
+    memory = keep * memory + let_in * np.tanh(new)
+    hidden = show * np.tanh(memory)
+
+# %% [markdown]
+# **By name**: Keras's LSTM, which also returns the hidden state after every word. Then the rest of
+# the model, layer by layer. The picture's vector is first brought to mean 0 and spread 1, as CNNs
+# differ in how large their numbers are. `narrow` brings the sum to the width of a word's row, since
+# one table serves both ways (*weight tying*): a word's logit is the dot product with its row.
+
+# %%
+read = merge.lstm(merge.embed(sentence[:, :-1]))[0]
+assert np.allclose(read[0, -1], hidden, atol=1e-4)
+pooled = photo.mean(axis=1)
+level = (pooled - pooled.mean()) / np.sqrt(pooled.var() + 1e-3)
+level = level * merge.level.gamma + merge.level.beta  # learnt; 1 and 0 at the start
+seen = tf.tanh(level @ merge.picture.kernel + merge.picture.bias)
+both = merge.narrow(read + seen[:, None])
+logits = tf.einsum("btd,vd->btv", both, merge.embed.embeddings) + merge.bias
+
+# %% [markdown]
+# The whole **by name**: the model, called with features and words, gives the logits after *every*
+# word at once.
+
+# %%
+assert np.allclose(merge([photo, sentence[:, :-1]]), logits, atol=1e-4)
+print(f"logits {logits.shape}: captions, words, vocabulary")
+
+# %% [markdown]
+# Now its cost, **by hand**: turn logits into probabilities, pick the right word's, take minus the
+# logarithm, leave the padding out.
+
+# %% tags=["nbval-ignore-output"]
+targets = sentence[0, 1:]
+probabilities = tf.nn.softmax(logits[0]).numpy()
+costs = [-np.log(probabilities[step, word]) for step, word in enumerate(targets) if word]
+print(f"{np.mean(costs):.3f} a word, over {len(costs)} words")
+
+# %% [markdown]
+# **By name**: `caption_loss`, for whole batches.
+
+# %%
+from utils.train import caption_loss
+
+by_name = caption_loss(logits, sentence[:, 1:], smoothing=0.0).numpy()
+assert np.isclose(by_name, np.mean(costs), atol=1e-4)
+
+# %% [markdown]
+# Many recipes do this one beginning at a time: `a`, then `a dog`, then `a dog runs`, each as a
+# padded row of its own, with the picture copied beside it. The same caption that way:
+
+# %%
+slow = []
+for step in range(len(costs)):
+    beginning = np.where(np.arange(len(targets)) <= step, sentence[0, :-1], 0)[None]
+    answer = tf.nn.log_softmax(merge([photo, beginning])[0, step])
+    slow.append(-float(answer[targets[step]]))
+assert np.allclose(slow, costs, atol=1e-3)
+print(f"{len(slow)} passes instead of 1, {len(slow) * len(targets)} positions, not {len(targets)}")
+
+# %% [markdown]
+# The same costs, to the last beginning. An LSTM reads from left to right, so what it says after
+# three words can't depend on the fourth: one pass holds all the exercises.
+#
+# ## Train the classic
+#
+# `train` is Keras's `fit` with two additions. A batch is a number of photos with *all* their
+# captions, padded no longer than its longest. And after each epoch the captioner writes captions
+# for the validation photos on its own, which are scored with **CIDEr-D**
+# ([notebook 4](04_evaluate.ipynb) takes it apart; 0 is useless, higher is better). The epoch that
+# *writes* best is kept, not the one with the lowest loss.
+
+# %%
+from utils.train import train, validator
+
+names = captions["splits"]["validation"]
+rows = np.array([positions[name] for name in names])
+references = [captions["captions"][name] for name in names]
+validate = validator(grid, rows, references, tokenizer, settings)
+
+# %% [markdown]
+# The optimizer is AdamW: its rate rises for the first tenth of the steps and falls to 0 along a
+# cosine. Against learning by heart, `dropout` hides part of the numbers from the network, and
+# `smoothing` asks a little for all other words too, so that it never becomes too sure. So the cost
+# while training can't reach 0, nor be compared with those above.
+
+# %%
+histories = {"merge": train(merge, pairs, grid, validate, classic_settings)}
+
+# %% [markdown]
+# Has it learnt something?
+
+# %% tags=["nbval-ignore-output"]
+losses = [row["loss"] for row in histories["merge"]]
+assert losses[-1] <= losses[0]
+print(f"from {losses[0]:.2f} to {losses[-1]:.2f} a word, in {len(losses)} epochs")
+
+# %% [markdown]
+# ## Look again at every word
+#
+# The classic sees the picture as *one* vector: the mean of all cells. A person who is about to say
+# what somebody holds looks at the hands. **Attention** lets the network do that: from what it has
+# read it makes a *query*, compares it with every cell, and mixes the cells, the best fitting most.
+
+# %%
+captioner = build_captioner(grid.shape[2], len(tokenizer), settings, frequencies)
+print(f"{settings.captioner}: {captioner.count_params():,} weights")
+
+# %% [markdown]
+# **By hand**, three cells and one query, two numbers each. The dot product says how well a cell
+# fits (divided by the root of the width, else wide vectors give sums so large that one cell takes
+# all); softmax turns that into shares; the shares mix the cells.
+
+# %%
+cells = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+query = np.array([0.0, 3.0])
+fits = np.array([query @ cell for cell in cells]) / np.sqrt(len(query))
+shares = np.exp(fits) / np.exp(fits).sum()
+mixed = sum(share * cell for share, cell in zip(shares, cells, strict=True))
+print("shares", shares.round(2), "mixed", mixed.round(2))
+
+# %% [markdown]
+# The second cell points where the query points and gets most of the say. **By name**:
+
+# %%
+from utils.captioners import Attention
+
+looked, attention = Attention.attend(tf.constant(query[None, None]), tf.constant(cells[None]))
+assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
+
+# %% [markdown]
+# The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. The
+# first never waits for a look, so whole sentences still run in one pass. Of what follows the
+# settings' `captioner` is trained: `attention`, unless you chose another.
+
+# %%
+if settings.captioner == "merge":
+    captioner = merge  # it is trained already
+else:
+    histories[settings.captioner] = train(captioner, pairs, grid, validate, settings)
+
+# %% [markdown]
+# ## Compare
+#
+# Left, how the (smoothed) cost falls while training; right, how good the captions for the
+# validation photos are. A ring marks the epoch that is kept. The curves compare two whole
+# captioners: the second one also has more weights.
+
+# %%
+from utils.visualize import plot_histories
+
+_ = plot_histories(histories)
+
+# %% [markdown]
+# The same in numbers: how large each is, and the score of the epoch that was kept.
+
+# %% tags=["nbval-ignore-output"]
+models = {"merge": merge, settings.captioner: captioner}
+table = pd.DataFrame(index=list(histories))
+table["weights"] = [f"{models[name].count_params():,}" for name in histories]
+table["CIDEr-D"] = [max(row["CIDEr-D"] for row in rows) for rows in histories.values()]
+table.round(2)
+
+# %% [markdown]
+# ## Save
+#
+# The captioner is saved as plain arrays with the settings that made it: one file, never half of a
+# pair. It remembers which features and which vocabulary it was trained on, and refuses others.
+
+# %%
+from utils.captioners import from_dict, to_dict
+
+path = store.save("captioner", to_dict(captioner, grid.shape[2]), settings)
+store.save("history", histories, settings)
+print(f"{path.name} for 04_evaluate and 05_visualize")
+
+# %% [markdown]
+# What was saved is the captioner that was trained, to the last digit that matters:
+
+# %%
+again = from_dict(store.load("captioner", settings), settings)
+assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=1e-5)
+
+# %% [markdown]
+# ## What you have seen
+#
+# - A guess costs minus the logarithm of the right word's probability; one pass over a caption
+#   gives the cost of all its beginnings.
+# - The classic captioner adds what an LSTM has read to what a CNN has seen, and learns to write.
+# - With attention the network looks again for every word; the curves compare the two.
+#
+# **Try it**
+#
+# 1. What does the model lose without the picture? Train `merge` on a grid of zeros.
+# <details><summary>An answer</summary>
+#
+# `blank = np.zeros_like(grid)`, then `train(build_captioner(grid.shape[2], len(tokenizer),
+# classic_settings, frequencies), pairs, blank, validator(blank, rows, references, tokenizer,
+# settings), classic_settings)`. The loss still falls, as language alone can be learnt, but every
+# photo gets the same sentence, and its score is what a blind guess gets.
+# </details>
+#
+# 2. Is it the attention, or only the larger network? Give the same captioner one cell to look at.
+# <details><summary>An answer</summary>
+#
+# `flat = np.asarray(grid).mean(axis=1, keepdims=True)`, then train `build_captioner(grid.shape[2],
+# len(tokenizer), settings, frequencies)` on `flat` with `validator(flat, rows, references,
+# tokenizer, settings)`. What is missing now is only the choice where to look.
+# </details>
+#
+# 3. How alike are the network's summaries of five captions of one photo?
+# <details><summary>An answer</summary>
+#
+# `words = pairs[1][0]`, `states = merge.lstm(merge.embed(words))[0].numpy()`, and the state after
+# each caption's last word: `last = states[np.arange(len(words)), (words > 0).sum(axis=1) - 2]`.
+# Divide by `np.linalg.norm(last, axis=1, keepdims=True)` and look at `last @ last.T`. It is a
+# summary of the *words*: the picture enters later.
+# </details>
+#
+# *Next*: [4 Measure what it writes](04_evaluate.ipynb).

@@ -1,0 +1,82 @@
+"""The house stands: imports run downwards, light rooms stay light, the package stays small."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from utils.settings import REPOSITORY
+
+# From the ground up; rooms of one floor in one line. A room may import from lower lines only.
+FLOORS = [
+    "settings plain",
+    "scenes stickers",
+    "voices figures store",
+    "paint photos text tiny",
+    "metrics captioners",
+    "features search visualize",
+    "train evaluate",
+    "caption live",
+    "run",
+    "__main__",
+]
+LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
+MODULES = {path.stem: path for path in (REPOSITORY / "utils").glob("*.py")}
+HEAVY = ("tensorflow", "keras", "matplotlib", "pandas", "nltk", "PIL", "nbclient")
+
+
+def imports(path):
+    """The rooms of `utils` that a module imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "utils":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("utils."):
+            yield node.module.split(".")[1]
+
+
+def test_every_room_is_on_a_floor():
+    assert set(MODULES) - {"__init__"} == set(LEVELS)
+
+
+@pytest.mark.parametrize("room", LEVELS)
+def test_imports_run_downwards(room):
+    above = [other for other in imports(MODULES[room]) if LEVELS[other] >= LEVELS[room]]
+    # The sample's scenes draw themselves: they reach for the brush only when they are written.
+    assert set(above) <= ({"paint", "voices"} if room == "scenes" else set())
+
+
+@pytest.mark.parametrize(
+    ("rooms", "light"),
+    [
+        ("settings store scenes voices text metrics photos", HEAVY),
+        ("paint visualize evaluate", ("tensorflow", "keras", "pandas", "nltk")),
+        ("__main__", HEAVY),
+    ],
+)
+def test_light_rooms_import_nothing_heavy(rooms, light):
+    names = ", ".join(f"utils.{room}" for room in rooms.split())
+    code = f"import sys, {names}; print([name for name in {light} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_can_be_read_in_an_evening():
+    lines = {room: len(path.read_text().splitlines()) for room, path in MODULES.items()}
+    assert sum(lines.values()) < 3000
+    assert max(lines.values()) <= 300
+
+
+@pytest.mark.parametrize("room", MODULES)
+def test_everything_public_has_a_docstring(room):
+    tree = ast.parse(MODULES[room].read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    public = [
+        node
+        for node in [tree, *tree.body, *(child for parent in classes for child in parent.body)]
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module)
+        and not getattr(node, "name", "").startswith("_")
+    ]
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
