@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils.paint import paint
-from utils.scenes import FACTS, imagine
 from utils.tiny import SIDE, WEIGHTS, build_tiny
+from world.paint import paint
+from world.scenes import FACTS, imagine
 
 PRETRAINING_SEED = 2_000_003  # the sample's is another
 

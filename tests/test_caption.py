@@ -9,12 +9,12 @@ from utils import store
 from utils.caption import Captioner
 from utils.captioners import build_captioner, to_dict
 from utils.features import build_encoder, extract
-from utils.paint import paint
-from utils.scenes import imagine
 from utils.search import write_captions
 from utils.settings import CaptionsError, Settings
 from utils.text import Tokenizer
-from utils.voices import tell
+from world.paint import paint
+from world.scenes import imagine
+from world.voices import tell
 
 SETTINGS = Settings(units=16, embedding=8, max_words=6)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.paint import paint
-from utils.scenes import ANIMALS, COLOURS, FACTS, PEOPLE, USES, Scene, imagine
-from utils.stickers import BOOK, STICKERS, pieces, rgb
+from world.paint import paint
+from world.scenes import ANIMALS, COLOURS, FACTS, PEOPLE, USES, Scene, imagine
+from world.stickers import BOOK, STICKERS, pieces, rgb
 
 GIRL = Scene("x.jpg", "girl", 1, "red", "standing", "ball", "park", "sunny", "left", 7)
 
@@ -106,7 +106,7 @@ def test_every_sticker_can_be_read():
 
 def test_the_picture_book_is_found_from_anywhere(tmp_path):
     home = str(Path(__file__).parent.parent)
-    code = "import utils.paint, utils.voices"
+    code = "import world.paint, world.voices"
     environment = os.environ | {"PYTHONPATH": home}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 

@@ -9,8 +9,8 @@ from itertools import combinations
 
 import pytest
 
-from utils import scenes
-from utils.scenes import COLOURS, FACTS, USES, held_out, imagine, read_scenes, write_sample
+from world import scenes
+from world.scenes import COLOURS, FACTS, USES, held_out, imagine, read_scenes, write_sample
 
 PAIRS = list(combinations(("subject", "colour", "action"), 2))
 
@@ -70,7 +70,7 @@ def test_a_seed_decides_everything():
 
 def test_the_held_out_set_is_fixed():
     """The same in another process, where strings hash differently."""
-    code = "from utils.scenes import held_out; print(sorted(held_out()))"
+    code = "from world.scenes import held_out; print(sorted(held_out()))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == str(sorted(held_out()))
     triples = sum(len(colours) for colours in COLOURS.values()) * len(FACTS["action"])
@@ -166,6 +166,6 @@ def test_a_half_written_folder_is_drawn_again(folder, tmp_path, monkeypatch):
 def test_importing_is_light():
     """No heavy package, and the picture book stays closed."""
     heavy = {"PIL", "numpy", "tensorflow", "tomllib"}
-    code = f"import sys, utils.scenes; print({heavy} & set(sys.modules))"
+    code = f"import sys, world.scenes; print({heavy} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from utils.scenes import ANIMALS, FACTS, PEOPLE, imagine
-from utils.voices import facts, read, tell
+from world.scenes import ANIMALS, FACTS, PEOPLE, imagine
+from world.voices import facts, read, tell, truth
 
 WORLD = imagine(3000, seed=1) + imagine(300, seed=1, unseen=True)
 TOLD = [(scene, tell(scene)) for scene in WORLD]
@@ -179,3 +179,18 @@ def test_the_usual_word_is_the_first():
         for word in words(caption)
     )
     assert nouns["dog"] > nouns["puppy"] + nouns["hound"]
+
+
+def test_people_tell_the_truth_and_say_how_much():
+    scenes = WORLD[:60]
+    for voice in range(5):
+        said = [told[voice] for _, told in TOLD[:60]]
+        judged = truth(said, scenes)
+        assert judged["right"] == 1
+        assert judged["facts each"] == pytest.approx(sum(len(read(text)) for text in said) / 60)
+
+
+def test_a_wrong_fact_is_counted_as_wrong_in_its_kind():
+    scene = replace(WORLD[0], subject="dog", count=1, place="snow")
+    judged = truth(["a dog in the snow", "a cat in the snow"], [scene, scene])
+    assert judged == {"facts each": 3, "right": pytest.approx(5 / 6)}

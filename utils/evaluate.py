@@ -9,7 +9,6 @@ import numpy as np
 
 from utils.metrics import cider_d, document_frequencies, score
 from utils.text import words_of
-from utils.voices import facts
 
 
 def protocol(split, split_source, references, settings):
@@ -57,16 +56,3 @@ def one_human(references):
         )
         rounds.append(scores)
     return {name: float(np.mean([scores[name] for scores in rounds])) for name in rounds[0]}
-
-
-def truth(captions, scenes):
-    """How much the captions state and how much of it is true, where the facts are known.
-
-    `scenes` are the drawn scenes in the captions' order. Taught in 04_evaluate.
-    """
-    judged = [facts(caption, scene) for caption, scene in zip(captions, scenes, strict=True)]
-    stated = sum(len(each) for each in judged)
-    return {
-        "facts each": stated / len(captions),
-        "right": sum(sum(each.values()) for each in judged) / max(1, stated),
-    }

@@ -10,8 +10,8 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
-from utils.scenes import write_sample
 from utils.settings import CaptionsError, find_captions_file, find_input, working_folder
+from world.scenes import write_sample
 
 PICTURES = (".jpg", ".jpeg", ".png")
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}

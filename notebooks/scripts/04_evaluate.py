@@ -311,9 +311,9 @@ _ = plot_scores(scores)
 # for them this section only says so.
 
 # %%
-from utils.evaluate import truth
-from utils.scenes import read_scenes
 from utils.settings import working_folder
+from world.scenes import read_scenes
+from world.voices import read, truth
 
 world = working_folder(settings) / "world"
 scenes = read_scenes(world) if settings.preset == "sample" else {}
@@ -336,7 +336,6 @@ print(pd.DataFrame(truths).T.round(3) if scenes else "Real photos: nobody listed
 
 # %%
 from utils.settings import Settings
-from utils.voices import read
 
 if scenes:
     said_by_one = np.mean([len(read(text)) for group in references for text in group])

@@ -224,9 +224,9 @@ _ = show_photos([paths[row] for row in hits], [predicted[row] for row in hits])
 # cartoon.
 
 # %%
-from utils.paint import paint
 from utils.photos import PICTURES
-from utils.scenes import imagine
+from world.paint import paint
+from world.scenes import imagine
 
 mine = sorted((home / "data" / "my_photos").glob("*"))
 mine = [path for path in mine if path.suffix.lower() in PICTURES][:8]

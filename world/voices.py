@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from utils.scenes import ANIMALS, PEOPLE
+from world.scenes import ANIMALS, PEOPLE
 
 BOOK = tomllib.loads(Path(__file__).with_name("picture_book.toml").read_text(encoding="utf-8"))
 WORDS = BOOK["words"]
@@ -195,3 +195,16 @@ class Phrases:
 def sentence(*parts):
     """The parts that are not left unsaid."""
     return " ".join(part for part in parts if part)
+
+
+def truth(captions, scenes):
+    """How much the captions state and how much of it is true, where the facts are known.
+
+    `scenes` are the drawn scenes in the captions' order. Taught in 04_evaluate.
+    """
+    judged = [facts(caption, scene) for caption, scene in zip(captions, scenes, strict=True)]
+    stated = sum(len(each) for each in judged)
+    return {
+        "facts each": stated / len(captions),
+        "right": sum(sum(each.values()) for each in judged) / max(1, stated),
+    }

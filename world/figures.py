@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 from PIL import Image, ImageChops, ImageFilter
 
-from utils.scenes import PEOPLE
-from utils.stickers import BOOK, CREAM, DARK, FINE, PAINTS, Brush, chapter, mix, rgb, rounded
+from world.scenes import PEOPLE
+from world.stickers import BOOK, CREAM, DARK, FINE, PAINTS, Brush, chapter, mix, rgb, rounded
 
 BODIES = chapter("people") | chapter("animals")
 PEOPLE_POSES, ANIMAL_POSES = chapter("people_poses"), chapter("animal_poses")

@@ -198,7 +198,7 @@ def draw(scenes, folder, progress):
     """The pictures, in a folder that holds no others."""
     from tqdm import tqdm  # these two are slow to import, and only needed here
 
-    from utils.paint import paint
+    from world.paint import paint
 
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("scene_*.jpg"):
@@ -209,7 +209,7 @@ def draw(scenes, folder, progress):
 
 def write_captions(scenes, path):
     """The captions, as Kaggle has Flickr8k's: `image,caption` a line, with a header."""
-    from utils.voices import tell
+    from world.voices import tell
 
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -12,9 +12,9 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from utils.figures import figure
-from utils.scenes import PEOPLE
-from utils.stickers import BOOK, FINE, PAINTS, STICKERS, Brush, chapter, mix, rgb
+from world.figures import figure
+from world.scenes import PEOPLE
+from world.stickers import BOOK, FINE, PAINTS, STICKERS, Brush, chapter, mix, rgb
 
 SIZE = 224  # pixels of the picture
 MARGIN = 120  # room around the picture where a group is laid out before it is moved inside
