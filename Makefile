@@ -11,7 +11,7 @@ DATA ?=
 ARGS ?=
 
 .SILENT:
-.PHONY: run test lab test-all notebooks tiny format clean environment
+.PHONY: run test lab test-all bench notebooks tiny format clean environment
 
 run: environment
 	.venv/bin/python -m utils run $(if $(DATA),--input "$(DATA)") $(ARGS)
@@ -31,6 +31,8 @@ test-all: environment
 	echo "== .venv: one thread, no oneDNN, no GPU"
 	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
 	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(ARGS)
+	echo "== .venv: the slow tests"
+	.venv/bin/python -m pytest -m slow $(ARGS)
 	$(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
 	$(call test_in,.venv-3.13,3.13,)
 
@@ -38,6 +40,10 @@ test-all: environment
 test_in = echo "== $(1) (skipped without a Python $(2))"; \
 	PYTHON= .ci/environment $(1) $(2) $(3) || { test $$? -eq 77 && exit; exit 1; }; \
 	$(1)/bin/python -m pytest --nbval $(ARGS)
+
+# What is claimed of speed and memory, as ratios of one run; ARGS="search train" names rooms.
+bench: environment
+	.venv/bin/python -m tests.bench $(ARGS)
 
 # The committed notebooks: cells from their scripts, outputs from a run on the sample world.
 notebooks: environment

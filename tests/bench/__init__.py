@@ -1,0 +1,20 @@
+"""What the series claims of its speed and memory, measured side by side: `make bench`.
+
+Each module here names one room and has a function `measure()` that yields rows: what was compared,
+the figure as text, and what was asked. Ratios are medians of runs that took turns, since machines
+are shared and noisy. Nothing here is a test: a busy machine must not turn one red.
+"""
+
+import statistics
+import time
+
+
+def seconds(*ways, repeats=5):
+    """The median seconds of each way, a function without arguments; the ways take turns."""
+    taken = [[] for _ in ways]
+    for _ in range(repeats):
+        for way, times in zip(ways, taken, strict=True):
+            start = time.perf_counter()
+            way()
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in taken]
