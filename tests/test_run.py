@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from utils import live, run, settings
+from terminal import live, run
+from utils import settings
 from utils.__main__ import main
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
@@ -52,7 +53,8 @@ def command(repository, *options):
     program = (
         # A process started in the background of a script ignores Ctrl-C from birth: undo that.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import sys; from pathlib import Path; from utils import run, settings; "
+        "import sys; from pathlib import Path; from terminal import run; "
+        "from utils import settings; "
         "from utils.__main__ import main; settings.REPOSITORY = Path(sys.argv[1]); "
         "run.NOTEBOOKS = settings.REPOSITORY / 'notebooks'; sys.exit(main(sys.argv[2:]))"
     )

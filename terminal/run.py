@@ -16,7 +16,7 @@ from subprocess import DEVNULL
 import nbformat
 from nbclient.exceptions import CellExecutionError
 
-from utils.live import COLOURS, LiveClient, peak_memory
+from terminal.live import COLOURS, LiveClient, peak_memory
 from utils.settings import (
     REPOSITORY,
     CaptionsError,
@@ -28,7 +28,8 @@ from utils.settings import (
 from utils.store import KINDS, size, write_text
 
 NOTEBOOKS = REPOSITORY / "notebooks"
-FILES = [*(kind.file for kind in KINDS.values()), "features-*.npy", "scores.json", "gallery.html"]
+FILES = [*(kind.file for kind in KINDS.values()), "features-*.npy", "checkpoint-*.pkl"]
+FILES += ["scores.json", "gallery.html"]
 
 
 def run(only=None, start=None, preset=None, changes=None, photos=None, working=None):
