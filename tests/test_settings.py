@@ -155,3 +155,24 @@ def test_describe_has_a_line_for_each_name():
     loaded = load_settings("sample", epochs=5)
     lines = settings.describe(loaded, "units", "epochs").splitlines()
     assert [line.split() for line in lines] == [["units", str(loaded.units)], ["epochs", "5"]]
+
+
+@pytest.mark.parametrize("change", ["captioner=atention", "fit=squeeze"])
+def test_a_choice_that_is_none_is_refused_before_any_work(monkeypatch, change):
+    monkeypatch.setenv("CAPTIONS_SET", change)
+    with pytest.raises(CaptionsError, match=f"'{change}': there is only "):
+        load_settings("sample")
+
+
+def test_the_choices_are_those_that_the_rooms_offer():
+    from utils.captioners import CAPTIONERS
+    from utils.pixels import FITS
+
+    assert {"captioner": tuple(CAPTIONERS), "fit": tuple(FITS)} == settings.CHOICES
+
+
+def test_the_working_folder_is_no_setting(monkeypatch):
+    """It has a variable and an option, which the runner knows of."""
+    monkeypatch.setenv("CAPTIONS_SET", "working=there")
+    with pytest.raises(CaptionsError, match="'working': there is none of that name"):
+        load_settings("sample")

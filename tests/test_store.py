@@ -158,46 +158,116 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_half(folders):
     assert [file.name for file in path.parent.iterdir()] == ["features.pkl"]
 
 
+ROWS = np.random.RandomState(0).rand(7, 4, 3).astype(np.float16)
+
+
+def plan(name, rows=ROWS):
+    """What features say of the grid of these rows."""
+    return {"names": [], "grid": f"features-{name}.npy", "grid_shape": list(rows.shape)}
+
+
+def chunks_of(rows, taken=None):
+    """A function as `save_grid` wants it, which notes in `taken` the rows that it gave."""
+
+    def chunks(first):
+        for start in range(first, len(rows), 3):
+            if taken is not None:
+                taken.append(start)
+            yield rows[start : start + 3]
+
+    return chunks
+
+
 def test_a_grid_comes_back_mapped_and_a_wrong_one_is_refused():
-    rows = np.random.RandomState(0).rand(7, 4, 3).astype(np.float16)
-    chunks = (rows[start : start + 3] for start in range(0, 7, 3))
-    name = store.save_grid(chunks, rows.shape, SETTINGS)
-    features = {"names": [], "grid": name, "grid_shape": list(rows.shape)}
-    path = store.save("features", features, SETTINGS).parent / name
+    features = plan("a")
+    store.save_grid(features, chunks_of(ROWS), 3, SETTINGS)
+    path = store.save("features", features, SETTINGS).parent / features["grid"]
 
     grid = store.load_grid(features, SETTINGS)
     assert isinstance(grid, np.memmap) and grid.dtype == np.float16
-    np.testing.assert_array_equal(grid, rows)
+    np.testing.assert_array_equal(grid, ROWS)
 
     with pytest.raises(CaptionsError, match="01_features"):
         store.load_grid(features | {"grid_shape": [7, 4, 4]}, SETTINGS)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CaptionsError, match="cannot be read: run 01_features again"):
         store.load_grid(features, SETTINGS)
+    store.save_grid(features, chunks_of(ROWS), 3, SETTINGS)
+    np.testing.assert_array_equal(store.load_grid(features, SETTINGS), ROWS)
     path.unlink()
     with pytest.raises(CaptionsError, match="not there: run 01_features again"):
         store.load_grid(features, SETTINGS)
 
 
-def test_a_grid_is_named_by_what_is_in_it_and_the_older_one_goes(folders):
-    shape = (1, 1, 2)
-    first, again, other = (
-        store.save_grid([np.full(shape, value, np.float16)], shape, SETTINGS) for value in (1, 1, 2)
-    )
-    assert first == again != other
-    assert (folders / "working" / first).is_file(), "until the features name another one"
-    store.save("features", {"grid": other}, SETTINGS)
-    assert [path.name for path in (folders / "working").glob("*.npy")] == [other]
+def test_a_grid_from_the_inputs_is_found(folders):
+    store.save_grid(plan("a"), chunks_of(ROWS), 3, SETTINGS)
+    (folders / "input" / "earlier").mkdir(parents=True)
+    os.rename(folders / "working" / "features-a.npy", folders / "input/earlier/features-a.npy")
+    np.testing.assert_array_equal(store.load_grid(plan("a"), SETTINGS), ROWS)
 
 
-def test_an_interrupted_write_leaves_no_half(folders):
-    def chunks():
-        yield np.zeros((1, 1, 2), np.float16)
-        raise KeyboardInterrupt
+def test_saving_the_features_removes_what_they_do_not_name(folders):
+    for name in "ab":
+        store.save_grid(plan(name), chunks_of(ROWS), 3, SETTINGS)
+    (folders / "working" / "features-c.npy.partial").touch()
+    store.save("features", plan("b"), SETTINGS)
+    assert [path.name for path in (folders / "working").glob("*.npy*")] == ["features-b.npy"]
 
-    with pytest.raises(KeyboardInterrupt):
-        store.save_grid(chunks(), (2, 1, 2), SETTINGS)
-    assert list((folders / "working").iterdir()) == []
+
+@pytest.mark.parametrize("cut", [0, 5, 127, 128, 130, 128 + 72, 128 + 80, 128 + 144, 128 + 167])
+def test_what_was_cut_anywhere_goes_on_after_the_last_full_chunk(cut, folders, capsys):
+    store.save_grid(plan("a"), chunks_of(ROWS), 3, SETTINGS)
+    path = folders / "working" / "features-a.npy"
+    whole = path.read_bytes()
+    assert len(whole) == 128 + 7 * 4 * 3 * 2
+    path.rename(path.with_name("features-a.npy.partial")).write_bytes(whole[:cut])
+    store.save_grid(plan("a"), chunks_of(ROWS, taken := []), 3, SETTINGS)
+    first = max(0, (cut - 128) // 24 // 3 * 3)
+    assert path.read_bytes() == whole and taken == list(range(first, 7, 3))
+    assert (f"goes on after {first} of 7" in capsys.readouterr().out) == bool(first)
+    store.save_grid(plan("a"), chunks_of(ROWS, taken := []), 3, SETTINGS)
+    assert taken == [], "a whole grid is left as it is"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interrupted_write_keeps_what_it_has_and_is_no_grid(folders, stop):
+    def chunks(first):
+        yield ROWS[:3]
+        raise stop
+
+    with pytest.raises((KeyboardInterrupt, CaptionsError)):
+        store.save_grid(plan("a"), chunks, 3, SETTINGS)
+    assert [path.name for path in folders.glob("working/*")] == ["features-a.npy.partial"]
+    with pytest.raises(CaptionsError, match="not there"):
+        store.load_grid(plan("a"), SETTINGS)
+    store.save_grid(plan("a"), chunks_of(ROWS, taken := []), 3, SETTINGS)
+    assert taken == [3, 6]
+
+
+def test_another_grid_starts_anew_and_says_so(folders, capsys):
+    (folders / "working").mkdir()
+    (folders / "working" / "features-b.npy.partial").write_bytes(bytes(300))
+    store.save_grid(plan("a"), chunks_of(ROWS, taken := []), 3, SETTINGS)
+    assert taken == [0, 3, 6]
+    assert "features-b.npy.partial is of another encoder" in capsys.readouterr().out
+
+
+def test_too_little_room_is_noticed_before_the_first_photo():
+    features = plan("a") | {"grid_shape": [10**9, 1000, 1000]}
+    with pytest.raises(CaptionsError, match="MB needed"):
+        store.save_grid(features, chunks_of(ROWS, taken := []), 3, SETTINGS)
+    assert taken == []
+
+
+def test_what_is_auto_is_what_the_features_record(chain):
+    auto = replace(SETTINGS, encoder="auto")
+    assert store.settled(auto).encoder == store.settled(auto, "features").encoder == "tiny"
+    for kind in ("features", "captioner", "predictions"):
+        assert store.load(kind, auto) == {"of": kind}
+    before = chain["captioner"].read_bytes()
+    assert store.save("captioner", {"of": "captioner"}, auto).read_bytes() == before
+    with pytest.raises(CaptionsError, match=r"units=192 \(now 7\): run 03_train again"):
+        store.load("predictions", replace(auto, units=7))
 
 
 def test_a_flipped_bit_anywhere_is_noticed():

@@ -6,6 +6,7 @@ settings cell, with `CAPTIONS_SET="epochs=2,captioner=merge"`, or with `--set` o
 The outermost wins: the environment over the notebook, the notebook over the preset.
 """
 
+import filecmp
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE = Path("/kaggle")
 
-# What tells a folder of captioned photos, by the file name that each data set is known for.
-CAPTION_FILES = ("captions.txt",)
+# What tells a folder of captioned photos, by the file name that each data set is known for:
+# Flickr8k and Flickr30k from Kaggle and from their authors, COCO, Karpathy's, any such table.
+CAPTION_FILES = ("captions.txt", "Flickr8k.token.txt", "results.csv", "results_2013*.token")
+CAPTION_FILES += ("captions_train20*.json", "captions_val20*.json", "dataset_*.json", "*.csv")
 
 
 class CaptionsError(Exception):
@@ -30,9 +33,13 @@ class Settings:
     """One run. The comments say what a field does; `PRESETS` says how the two presets differ."""
 
     preset: str = "sample"
+    working: str = ""  # where artifacts lie; without it `working_folder` decides
     seed: int = 1  # of weights, shuffling and dropout; the sample world has its own
     # 01_features
-    encoder: str = "tiny"  # the pretrained CNN, a key of features.ENCODERS
+    encoder: str = "tiny"  # the pretrained CNN, a key of features.ENCODERS, or "auto"
+    fit: str = "crop"  # how a photo becomes a square: its middle, or "pad": all, with a border
+    max_left_out: float = 0.01  # the share of broken or unmatched photos that stops the run
+    shard: str = ""  # "2/8": compute the second of eight slices of the photos, on as many machines
     # 02_text
     min_count: int = 20  # rarer words of the training captions become <unk>
     max_words: int = 20  # longer captions are cut, when read and when written
@@ -45,6 +52,8 @@ class Settings:
     epochs: int = 12
     batch_photos: int = 30  # a batch is this many photos with all their captions
     learning_rate: float = 4e-3
+    averaging: float = 0.95  # how much of the weights' moving average each step keeps
+    patience: int = 6  # epochs without a better validation score before training stops
     # 04_evaluate
     beam_width: int = 3
     length_power: float = 0.7  # a beam's log-probability is divided by words ** length_power
@@ -53,16 +62,17 @@ class Settings:
 PRESETS = {
     "sample": {},
     "flickr8k": {
-        "encoder": "mobilenet_v2",
+        "encoder": "auto",  # 01_features decides: is there a GPU?
         "min_count": 4,
         "max_words": 25,
-        "units": 512,
+        "units": 384,
         "embedding": 256,
-        "dropout": 0.5,
+        "dropout": 0.4,
         "smoothing": 0.1,
-        "epochs": 12,
-        "batch_photos": 32,
+        "epochs": 15,
+        "batch_photos": 16,
         "learning_rate": 1e-3,
+        "averaging": 0.998,
     },
 }
 
@@ -70,7 +80,9 @@ PRESETS = {
 RANGES = dict.fromkeys(("epochs", "units", "embedding", "batch_photos"), (1, 10_000))
 RANGES |= {"seed": (0, 2**31), "min_count": (1, 10**9), "max_words": (2, 1000)}
 RANGES |= {"dropout": (0, 0.99), "smoothing": (0, 0.99), "learning_rate": (1e-9, 10)}
-RANGES |= {"beam_width": (1, 100), "length_power": (0, 10)}
+RANGES |= {"averaging": (0, 0.9999), "patience": (1, 10_000)}
+RANGES |= {"beam_width": (1, 100), "length_power": (0, 10), "max_left_out": (0, 1)}
+CHOICES = {"captioner": ("merge", "inject", "attention"), "fit": ("crop", "pad")}
 
 
 def load_settings(preset=None, **changes):
@@ -99,7 +111,8 @@ def parse_changes(text):
 
 def checked(key, value):
     """`value` in the type of the field `key`; a field or value that can't be is an error."""
-    kinds = {field.name: field.type for field in fields(Settings) if field.name != "preset"}
+    own = ("preset", "working")  # which have ways of their own
+    kinds = {field.name: field.type for field in fields(Settings) if field.name not in own}
     if key not in kinds:
         raise CaptionsError(f"setting '{key}': there is none of that name: {', '.join(kinds)}")
     try:
@@ -108,6 +121,8 @@ def checked(key, value):
         raise CaptionsError(
             f"setting '{key}={value}': must be of type {kinds[key].__name__}"
         ) from None
+    if key in CHOICES and number not in CHOICES[key]:
+        raise CaptionsError(f"setting '{key}={value}': there is only {', '.join(CHOICES[key])}")
     low, high = RANGES.get(key, (None, None))
     if low is not None and not low <= number <= high:  # nan is not
         raise CaptionsError(f"setting '{key}={value}': must be from {low:g} to {high:g}")
@@ -130,12 +145,29 @@ def default_preset():
 
 def find_captions_file():
     """The file that holds the captions, at any depth under the inputs, or None."""
-    return next((found for name in CAPTION_FILES for found in find_input(name)), None)
+    return next(filter(None, map(find_one, CAPTION_FILES)), None)
+
+
+def find_one(name):
+    """The file of that name under the inputs, or None; several that differ are an error."""
+    found = [path for path in find_input(name) if path.suffix != ".csv" or has_captions(path)]
+    first, *others = found or [None]
+    if unlike := [other for other in others if not filecmp.cmp(first, other, shallow=False)]:
+        raise CaptionsError(f"{first}: another, different one is {unlike[0]}: keep one of them")
+    return first
+
+
+def has_captions(path):
+    """Whether a table's first line names a column of captions; Flickr30k calls it comment."""
+    with open(path, encoding="utf-8-sig", errors="replace") as lines:
+        first = lines.readline(1000).lower()
+    return "image" in first and ("caption" in first or "comment" in first)
 
 
 def find_input(name):
     """All files of that name (a pattern may have a `*`) under the inputs, the shallowest first."""
     found = [path for path in input_folder().rglob(name) if path.is_file()]
+    found = [path for path in found if not path.name.startswith("._")]  # a Mac's own notes
     return sorted(found, key=lambda path: (len(path.parts), path))
 
 
@@ -153,8 +185,8 @@ def input_folder():
 
 def working_folder(settings):
     """Where artifacts are written. The sample has one to itself, so it never overwrites photos'."""
-    if folder := os.environ.get("CAPTIONS_WORKING"):
-        return Path(folder)
+    if folder := settings.working or os.environ.get("CAPTIONS_WORKING"):
+        return Path(folder).expanduser()
     if on_kaggle():
         return KAGGLE / "working"
     return REPOSITORY / "working" / ("sample" if settings.preset == "sample" else "")

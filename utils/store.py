@@ -9,14 +9,17 @@ one. A file that does not fit the run is an error that names the notebook to run
 import hashlib
 import os
 import pickle
+import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from utils import plain
-from utils.settings import CaptionsError, find_input, working_folder
+from utils.settings import CaptionsError, Settings, checked, find_one, working_folder
 
 VERSION = 1
 
@@ -32,14 +35,14 @@ class Kind:
 
 
 KINDS = {
-    "features": Kind("features.pkl", "01_features", ("encoder",)),
-    "captions": Kind("captions.pkl", "02_text"),
+    "features": Kind("features.pkl", "01_features", ("encoder", "fit")),
+    "captions": Kind("captions.pkl", "02_text", ("preset",)),
     "tokenizer": Kind("tokenizer.pkl", "02_text", ("min_count", "max_words"), ("captions",)),
     "captioner": Kind(
         "captioner.pkl",
         "03_train",
         ("seed", "captioner", "units", "embedding", "dropout", "smoothing", "epochs")
-        + ("batch_photos", "learning_rate"),
+        + ("batch_photos", "learning_rate", "averaging", "patience"),
         ("features", "captions", "tokenizer"),
     ),
     "history": Kind("history.pkl", "03_train", (), ("captioner",)),
@@ -48,12 +51,19 @@ KINDS = {
     ),
 }
 
+# A training that is not done: as its captioner, one for each kind of captioner.
+KINDS["checkpoint"] = replace(KINDS["captioner"], file="checkpoint-{captioner}.pkl")
+# What an artifact makes useless when it is saved: grids that it does not name, checkpoints.
+OUTLIVED = {"features": "features-*.npy*", "history": "checkpoint-*.pkl"}
+
 
 def save(kind, data, settings):
     """Write `data` as the artifact `kind` into the working folder; returns its path.
 
     The same data and settings give the same bytes, so a second run changes no fingerprint.
     """
+    for parent in KINDS[kind].parents:
+        settings = settled(settings, parent)
     names = [name for each in lineage(kind) for name in KINDS[each].settings]
     artifact = {
         "kind": kind,
@@ -62,11 +72,11 @@ def save(kind, data, settings):
         "parents": {each: fingerprint(path_of(each, settings)) for each in KINDS[kind].parents},
         "data": data,
     }
-    path, content = working_folder(settings) / KINDS[kind].file, plain.dumps(artifact)
+    path, content = working_folder(settings) / file_of(kind, settings), plain.dumps(artifact)
     write_atomically(path, lambda file: file.write(content))
-    for grid in path.parent.glob("features-*.npy") if kind == "features" else ():
-        if grid.name != data.get("grid"):
-            grid.unlink()
+    for old in path.parent.glob(OUTLIVED[kind]) if kind in OUTLIVED else ():
+        if old.name != data.get("grid"):
+            old.unlink()
     return path
 
 
@@ -77,6 +87,27 @@ def load(kind, settings):
     check_settings(path, kind, artifact["settings"], settings)
     check_parents(path, kind, artifact["parents"], settings)
     return artifact["data"]
+
+
+def settled(settings, kind="captioner"):
+    """The settings with what was "auto" as that artifact records it: decided when 01 ran."""
+    made = read_artifact(path_of(kind, settings), kind)["settings"]
+    autos = [name for name, value in vars(settings).items() if value == "auto" and name in made]
+    return replace(settings, **{name: made[name] for name in autos})
+
+
+def recorded_settings(folder=None):
+    """The settings that the captioner in `folder` was made with, and searched with in 04_evaluate.
+
+    Without a folder it is this machine's own: that of photos, where there is one, or the sample's.
+    """
+    places = [Settings(working=str(folder))] if folder else [Settings("flickr8k"), Settings()]
+    settings = next((place for place in places if find("captioner", place)), places[-1])
+    known = read_artifact(path_of("captioner", settings), "captioner")["settings"]
+    if searched := find("predictions", settings):
+        known = read_artifact(searched, "predictions")["settings"] | known
+    changes = {name: checked(name, value) for name, value in known.items() if name != "preset"}
+    return replace(settings, preset=str(known.get("preset")), **changes)
 
 
 def read_artifact(path, kind):
@@ -109,15 +140,14 @@ def check_settings(path, kind, made_with, settings):
         differences = [
             f"{name}={made_with.get(name)} (now {value})"
             for name, value in now.items()
-            if str(made_with.get(name)) != str(value)
+            if str(made_with.get(name)) != str(value) != "auto"
         ]
         if differences:
             elder = find(each, settings)
             made = read_artifact(elder, each)["settings"] if elder and each != kind else {}
-            mended = all(made.get(name) == value for name, value in now.items())
-            raise CaptionsError(
-                f"{path}: made with {', '.join(differences)}: {again(kind if mended else each)}"
-            )
+            mended = all(value in ("auto", made.get(name)) for name, value in now.items())
+            mend = again(kind if mended or kind == "checkpoint" else each)
+            raise CaptionsError(f"{path}: made with {', '.join(differences)}: {mend}")
 
 
 def check_parents(path, kind, made_from, settings):
@@ -137,19 +167,26 @@ def path_of(kind, settings):
     if path is None:
         folder = working_folder(settings)
         raise CaptionsError(
-            f"{folder / KINDS[kind].file}: not there: run {KINDS[kind].notebook} first"
+            f"{folder / file_of(kind, settings)}: not there: run {KINDS[kind].notebook} first"
         )
     return path
 
 
 def find(kind, settings):
     """The artifact's path: in the working folder, else anywhere under the inputs, else None."""
-    path = working_folder(settings) / KINDS[kind].file
-    return path if path.is_file() else next(iter(find_input(KINDS[kind].file)), None)
+    path = working_folder(settings) / file_of(kind, settings)
+    return path if path.is_file() else find_one(path.name)
+
+
+def file_of(kind, settings):
+    """The artifact's file name."""
+    return KINDS[kind].file.format(captioner=settings.captioner)
 
 
 def again(kind):
     """The mend that most errors here share."""
+    if kind == "checkpoint":
+        return "go back to the settings it was begun with, or delete it and run 03_train again"
     return f"run {KINDS[kind].notebook} again"
 
 
@@ -165,33 +202,52 @@ def fingerprint(path):
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def save_grid(chunks, shape, settings):
-    """Write a float16 array of `shape`, chunk by chunk; returns its file name.
+def save_grid(features, chunks, batch, settings):
+    """Write the float16 grid of which `features` say the file's name and shape.
 
-    The name holds a hash of what is in it, so features that name a grid mean these very numbers.
-    Saving the features is the commit; grids that they do not name are of no use then and go.
+    `chunks(row)` yields its rows from `row` on, `batch` at a time. What is interrupted, even by a
+    crash, goes on after its last full chunk at the next call, and a whole file is left as it is: so
+    the name must tell all that decides the numbers. Saving the features is the commit; what they
+    do not name is of no use then and goes.
     """
-    digest = hashlib.sha256()
-
-    def write(file):
-        header = {"descr": "<f2", "fortran_order": False, "shape": tuple(shape)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for rows in chunks:
-            part = np.ascontiguousarray(rows, "<f2").tobytes()
-            digest.update(part)
-            file.write(part)
-
-    draft = working_folder(settings) / "features.npy"
-    write_atomically(draft, write)
-    path = draft.with_name(f"features-{digest.hexdigest()[:16]}.npy")
-    os.replace(draft, path)
-    return path.name
+    path, shape = working_folder(settings) / features["grid"], tuple(features["grid_shape"])
+    half, row_length, header = (
+        path.with_name(f"{path.name}.partial"),
+        2 * prod(shape[1:]),
+        BytesIO(),
+    )
+    head = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, head)
+    length = header.tell() + row_length * shape[0]
+    if path.is_file() and path.stat().st_size == length:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in set(path.parent.glob("features-*.partial")) - {half}:
+        print(f"{other.name} is of another encoder, setting or list of photos: this starts anew")
+    have = half.stat().st_size if half.exists() else 0
+    done = max(0, (have - header.tell()) // row_length // batch * batch)
+    if done:
+        print(f"goes on after {done:,} of {shape[0]:,} photos")
+    try:
+        with open(half, "r+b" if have else "wb") as file:
+            file.write(header.getvalue())
+            file.truncate(file.seek(row_length * done, os.SEEK_CUR))
+            if (free := shutil.disk_usage(half.parent).free) < length - file.tell():
+                raise OSError(0, f"{length / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+            for rows in chunks(done):
+                file.write(np.ascontiguousarray(rows, "<f2"))
+                file.flush()
+            os.fsync(file.fileno())
+        os.replace(half, path)
+    except OSError as error:
+        raise CaptionsError(f"{path}: could not be written ({error.strerror})") from None
 
 
 def load_grid(features, settings):
     """The grid that belongs to loaded features, `(photos, cells, channels)`, memory-mapped."""
-    name, shape = features["grid"], tuple(features["grid_shape"])
-    path = path_of("features", settings).parent / Path(str(name)).name
+    name, shape = Path(str(features["grid"])).name, tuple(features["grid_shape"])
+    path = working_folder(settings) / name
+    path = path if path.is_file() else find_one(name) or path
     try:
         grid = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header can fail in any way
@@ -228,7 +284,8 @@ def write_text(path, text):
 
 def read_pickle(path):
     """Plain data from an artifact; whatever would run code or is damaged is refused in one line."""
-    maker = next((name for name, kind in KINDS.items() if kind.file == Path(path).name), None)
+    known = {kind.file.partition("{")[0]: name for name, kind in KINDS.items()}
+    maker = next((known[start] for start in known if Path(path).name.startswith(start)), None)
     mend = f": {again(maker)}" if maker else ""
     try:
         return plain.loads(Path(path).read_bytes())

@@ -172,7 +172,8 @@ def write_sample(folder, train=900, validation=100, test=200, seed=8, progress=T
 
 
 def read_scenes(folder):
-    """The scenes of a finished folder by photo name: what is really in each picture."""
+    """The scenes of a folder, drawn when it is new, by photo name: what is in each picture."""
+    write_sample(folder)
     rows = json.loads((Path(folder) / "scenes.json").read_text())
     return {row["name"]: Scene(**row) for row in rows}
 
