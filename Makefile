@@ -1,5 +1,6 @@
 # make run    the five notebooks, on the drawn sample world     python -m utils run
 #             make run DATA=folder: on your photos              python -m utils run --input folder
+# make data   download Flickr8k into data/ (1 GB)                python -m utils data
 # make test   all tests, and the notebooks against their outputs
 # make lab    the notebooks in JupyterLab
 #
@@ -11,10 +12,14 @@ DATA ?=
 ARGS ?=
 
 .SILENT:
-.PHONY: run test lab test-all bench notebooks tiny format clean environment
+.PHONY: run test lab test-all test-kaggle bench notebooks tiny format clean environment
 
 run: environment
 	.venv/bin/python -m utils run $(if $(DATA),--input "$(DATA)") $(ARGS)
+
+.PHONY: data
+data: environment
+	.venv/bin/python -m utils data
 
 test: environment
 	.venv/bin/python -m pytest --nbval $(ARGS)
@@ -26,15 +31,19 @@ lab: environment
 environment:
 	PYTHON="$(PYTHON)" .ci/environment .venv "$(VERSIONS)"
 
-# The slower checks: another order of additions, the Kaggle image's releases, another Python.
-test-all: environment
+# The slower checks: Kaggle's releases, another order of additions, another Python.
+test-all: test-kaggle
 	echo "== .venv: one thread, no oneDNN, no GPU"
 	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
 	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(ARGS)
 	echo "== .venv: the slow tests"
-	.venv/bin/python -m pytest -m slow $(ARGS)
-	$(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
+	.venv/bin/python -m pytest -m slow --ignore tests/test_versions.py $(ARGS)
 	$(call test_in,.venv-3.13,3.13,)
+
+# Everything on the Kaggle image's releases, and artifacts carried from there to here and back.
+test-kaggle: environment
+	$(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
+	.venv/bin/python -m pytest -m slow tests/test_versions.py
 
 # $(call test_in,folder,Python,constraints); exit 77 is: no such Python, and one line said so.
 test_in = echo "== $(1) (skipped without a Python $(2))"; \

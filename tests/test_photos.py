@@ -1,12 +1,20 @@
 """Finding photos: by file name at any depth, with lists or a hash for the split."""
 
+import json
+import shutil
+import unicodedata
+from unittest import mock
+
+import numpy as np
 import pytest
 from PIL import Image
 
+from utils import download, settings
 from utils.photos import find_photos, split_by_hash
 from utils.settings import CaptionsError, load_settings
 
 NAMES = [f"{number:03d}_photo, of a dog.jpg" for number in range(6)]
+ALL = {"max_left_out": 1}
 
 
 @pytest.fixture
@@ -16,11 +24,18 @@ def inputs(tmp_path, monkeypatch):
     monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
     folder = tmp_path / "datasets" / "somebody" / "flickr8k"
     (folder / "Images").mkdir(parents=True)
-    for name in NAMES:
-        Image.new("RGB", (8, 8)).save(folder / "Images" / name)
+    for number, name in enumerate(NAMES):
+        save_picture(folder / "Images" / name, number)
     lines = [f'"{name}","A dog, in take {turn} ."\n' for name in NAMES for turn in range(3)]
     (folder / "captions.txt").write_text("image,caption\n" + "".join(lines))
     return folder
+
+
+def save_picture(path, number=0):
+    """A picture that is not like that of another number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.RandomState(number).randint(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
 
 
 def write_lists(folder, **lists):
@@ -75,13 +90,6 @@ def test_captions_as_people_have_them_are_read(inputs):
     assert len(captions) == len(NAMES)
 
 
-def test_text_that_is_not_utf8_is_refused(inputs):
-    text = "image,caption\na.jpg,ein Mädchen\n"
-    (inputs / "captions.txt").write_bytes(text.encode("latin-1"))
-    with pytest.raises(CaptionsError, match="not UTF-8"):
-        find_photos(load_settings())
-
-
 def test_a_photo_in_two_splits_is_refused_and_one_named_twice_counts_once(inputs):
     write_lists(inputs, train=NAMES[:3] + NAMES[:1], dev=NAMES[3:])
     assert find_photos(load_settings()).splits["train"] == NAMES[:3]
@@ -121,3 +129,105 @@ def test_no_captions_at_all_name_the_mend(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_PRESET", "flickr8k")
     with pytest.raises(CaptionsError, match="CAPTIONS_PRESET=sample"):
         find_photos(load_settings())
+
+
+def test_captions_without_pictures_and_pictures_without_captions_are_left_out_by_name(inputs):
+    (inputs / "Images" / NAMES[0]).unlink()
+    save_picture(inputs / "Images" / "nobody said.png", 7)
+    with open(inputs / "captions.txt", "a") as lines:
+        lines.write(f'"{NAMES[5]}",\nempty.jpg," "\n')
+    save_picture(inputs / "Images" / "empty.jpg", 8)
+    with pytest.raises(CaptionsError, match=r"3 of 8 photos must be left out.*max_left_out"):
+        find_photos(load_settings())
+    photos = find_photos(load_settings(**ALL))
+    assert photos.left_out == {
+        NAMES[0]: "no picture",
+        "nobody said.png": "no caption",
+        "empty.jpg": "no caption",
+    }
+    assert set(photos.names) == set(NAMES[1:]) and len(photos.captions[NAMES[5]]) == 3
+
+
+def test_a_photo_under_two_names_stays_in_the_later_split_only(inputs):
+    shutil.copy(inputs / "Images" / NAMES[4], inputs / "Images" / NAMES[0])
+    shutil.copy(inputs / "Images" / NAMES[1], inputs / "Images" / NAMES[2])
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
+    photos = find_photos(load_settings(**ALL))
+    assert photos.splits == {"train": NAMES[1:3], "validation": NAMES[3:4], "test": NAMES[4:]}
+    assert photos.left_out == {NAMES[0]: f"the same picture as {NAMES[4]}"}
+
+
+def test_pictures_that_only_end_alike_are_not_the_same(inputs):
+    for name, first in ((NAMES[0], 0), (NAMES[4], 1)):
+        pixels = np.zeros((60, 60, 3), np.uint8)
+        pixels[-1] = first  # which a BMP has at its beginning
+        Image.fromarray(pixels).save(inputs / "Images" / name, "BMP")
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
+    assert find_photos(load_settings()).left_out == {}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_any_letters_and_in_folders_are_found(inputs, form):
+    odd = ["Kätzchen 'n' \"Hund\", né?.jpg", "a/1.jpg", "b/1.jpg"]
+    for number, name in enumerate(odd):
+        save_picture(inputs / "Images" / unicodedata.normalize(form, name), 10 + number)
+    with open(inputs / "captions.txt", "a", encoding="utf-8") as lines:
+        lines.writelines('"' + name.replace('"', '""') + f'",A dog in {name[0]}\n' for name in odd)
+    photos = find_photos(load_settings())
+    assert photos.left_out == {} and {*odd} < {*photos.names}
+    assert {name: photos.captions[name] for name in odd[1:]} == {
+        "a/1.jpg": ["A dog in a"],
+        "b/1.jpg": ["A dog in b"],
+    }
+    assert photos.paths["a/1.jpg"] == inputs / "Images" / "a" / "1.jpg"
+
+
+def test_karpathys_file_decides_the_split_of_another_captions_file(inputs):
+    parts = ["train", "restval", "train", "val", "test", "test"]
+    images = [
+        {"filename": name, "split": part, "sentences": [{"raw": "A dog ."}]}
+        for name, part in zip(NAMES, parts, strict=True)
+    ]
+    (inputs.parent / "dataset_flickr8k.json").write_text(json.dumps({"images": images}))
+    photos = find_photos(load_settings())
+    assert photos.splits == {"train": NAMES[:3], "validation": NAMES[3:4], "test": NAMES[4:]}
+    assert photos.split_source == "standard lists"
+    (inputs / "captions.txt").unlink()  # and then it is the captions file as well
+    assert find_photos(load_settings()).captions == {name: ["A dog ."] for name in NAMES}
+
+
+def test_cocos_parts_are_its_splits(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.delenv("CAPTIONS_PRESET")
+    for number, part in enumerate(("train2017", "val2017")):
+        images = [{"id": place, "file_name": f"{number}{place}.jpg"} for place in range(4)]
+        notes = [{"image_id": place, "caption": f"A dog\n{place}"} for place in range(4)]
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"captions_{part}.json").write_text(
+            json.dumps({"images": images, "annotations": notes})
+        )
+        for image in images:
+            save_picture(tmp_path / part / image["file_name"], number * 10 + image["id"])
+    photos = find_photos(load_settings("flickr8k"))
+    assert [len(names) for names in photos.splits.values()] == [4, 4, 0]
+    assert photos.captions["03.jpg"] == ["A dog 3"] and "parts" in photos.split_source
+
+
+def test_lists_are_fetched_on_kaggle_and_without_a_network_the_split_is_said_to_be_our_own(
+    inputs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(settings, "KAGGLE", tmp_path)  # whose input/ is there
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "working"))
+    (tmp_path / "input").mkdir()
+    monkeypatch.setattr(download, "PHOTOS", len(NAMES))
+    with mock.patch.object(download, "download", side_effect=CaptionsError("no network")):
+        assert find_photos(load_settings()).split_source.startswith("own split")
+
+    def fetch(folder, archives):
+        assert archives == download.LISTS
+        (folder / "Flickr8k_text").mkdir(parents=True)
+        write_lists(folder / "Flickr8k_text", train=NAMES[:3], dev=NAMES[3:5], test=NAMES[5:])
+
+    with mock.patch.object(download, "download", side_effect=fetch):
+        photos = find_photos(load_settings())
+    assert photos.split_source == "standard lists" and photos.splits["test"] == NAMES[5:]

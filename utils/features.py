@@ -4,33 +4,52 @@ The CNN stays frozen, so its answer for a photo never changes: it is computed on
 and training reads numbers instead of pixels.
 """
 
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import pairwise
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils.settings import CaptionsError
+from utils import store
+from utils.photos import check_left_out
+from utils.pixels import problem, read_pixels
+from utils.settings import CaptionsError, find_input
 from utils.tiny import build_tiny
+
+BATCH = 32
 
 
 @dataclass(frozen=True)
 class Encoder:
     """A pretrained CNN: how it is built, and how large a picture it wants."""
 
-    build: object  # () -> a Keras model from prepared pixels to a grid
+    build: object  # (weights=None for random ones) -> a Keras model from prepared pixels to a grid
     prepare: object  # pixels in 0..255 to what the CNN was trained on
     side: int
 
 
-def from_keras(family, name, side):
-    """An encoder of `keras.applications`: `family` holds its preprocessing, `name` the model."""
+def from_keras(family, name, file, side=224):
+    """An encoder of `keras.applications`: `family` holds its preprocessing, `name` the model.
+
+    Its weights are taken from a `file` of that name under the inputs, or else from Keras.
+    """
     module = getattr(keras.applications, family)
 
-    def build():
+    def build(weights="imagenet"):
+        attached = find_input(file) if weights else []
         return getattr(module, name)(
-            include_top=False, weights="imagenet", input_shape=(side, side, 3)
+            include_top=False,
+            weights=str(attached[0]) if attached else weights,
+            input_shape=(side, side, 3),
         )
 
     return Encoder(build, module.preprocess_input, side)
@@ -38,10 +57,16 @@ def from_keras(family, name, side):
 
 ENCODERS = {
     "tiny": Encoder(build_tiny, lambda pixels: pixels, 224),
-    "mobilenet_v2": from_keras("mobilenet_v2", "MobileNetV2", 224),
-    "vgg16": from_keras("vgg16", "VGG16", 224),
-    "resnet50": from_keras("resnet50", "ResNet50", 224),
-    "xception": from_keras("xception", "Xception", 299),
+    "mobilenet_v2": from_keras("mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5"),
+    "vgg16": from_keras("vgg16", "VGG16", "vgg16*notop.h5"),
+    "resnet50": from_keras("resnet50", "ResNet50", "resnet50_w*notop.h5"),
+    "inception_v3": from_keras("inception_v3", "InceptionV3", "inception_v3*notop.h5", 299),
+    "xception": from_keras("xception", "Xception", "xception*notop.h5", 299),
+    "densenet201": from_keras("densenet", "DenseNet201", "densenet201*notop.h5"),
+    "efficientnet_v2b0": from_keras(
+        "efficientnet_v2", "EfficientNetV2B0", "efficientnetv2-b0_notop.h5"
+    ),
+    "convnext_base": from_keras("convnext", "ConvNeXtBase", "convnext_base_notop.h5"),
 }
 
 
@@ -54,51 +79,158 @@ def find_encoder(name):
     return ENCODERS[name]
 
 
-def build_encoder(name):
+def choose_encoder(settings):
+    """The settings with `encoder=auto` decided: the best for a GPU is too much for two cores.
+
+    Later notebooks take what features.pkl records, with or without a GPU. Taught in 01_features.
+    """
+    best = "convnext_base" if tf.config.list_physical_devices("GPU") else "mobilenet_v2"
+    return replace(settings, encoder=best) if settings.encoder == "auto" else settings
+
+
+def build_encoder(name, pretrained=True):
     """The encoder as one Keras model: pixels in 0..255 to a grid `(batch, cells, channels)`.
 
-    Preprocessing is inside, so that it can't be forgotten or done twice. Taught in 01_features.
+    Preprocessing is inside, so that it can't be forgotten or done twice. On GPUs it computes in
+    float16, and several share the photos. Taught in 01_features.
     """
-    encoder = find_encoder(name)
+    encoder, policy = find_encoder(name), keras.config.dtype_policy()
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
+    several = len(devices) > 1
+    strategy = tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
+    keras.config.set_dtype_policy("mixed_float16" if gpus else policy)
     try:
-        cnn = encoder.build()
+        with strategy.scope():
+            cnn = encoder.build() if pretrained else encoder.build(weights=None)
+            cnn.trainable = False
+            pixels = keras.Input((encoder.side, encoder.side, 3))
+            grid = cnn(encoder.prepare(pixels), training=False)
+            shape = (grid.shape[1] * grid.shape[2], grid.shape[3])
+            cells = keras.layers.Reshape(shape, dtype="float32")(grid)
+            return keras.Model(pixels, cells, name=name)
     except Exception as error:  # no network, no cache: Keras raises whatever the download raised
         raise CaptionsError(
-            f"encoder '{name}': its weights could not be loaded ({error}): allow the network "
-            "once, set KERAS_HOME to a folder that has them, or take another encoder"
+            f"encoder '{name}': its weights could not be loaded ({error}): allow the network once, "
+            "or set KERAS_HOME to a folder that has them, or put or attach their .h5 file as input"
         ) from None
-    cnn.trainable = False
-    pixels = keras.Input((encoder.side, encoder.side, 3))
-    grid = cnn(encoder.prepare(pixels), training=False)
-    cells, channels = grid.shape[1] * grid.shape[2], grid.shape[3]
-    return keras.Model(pixels, keras.layers.Reshape((cells, channels))(grid), name=name)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
-def read_pixels(path, side):
-    """A photo as float pixels `(side, side, 3)` in 0..255: cut to its middle square, then resized.
+def extract(photos, encoder, name, batch=BATCH, fit="crop", failures=None):
+    """Chunks of grid rows as float16 over all `photos`, in order, with a progress bar.
 
-    Cutting keeps the proportions; squeezing would make every person look thin or wide.
+    Photos are paths, Pillow images or arrays; other threads decode the next two chunks while the
+    CNN works on one. A broken photo is an error; but where a dict is given as `failures`, its row
+    is zeros and its reason is added there under `str(photo)`. `name` labels the bar.
     """
-    image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    short = tf.minimum(height, width)
-    image = tf.image.crop_to_bounding_box(
-        image, (height - short) // 2, (width - short) // 2, short, short
-    )
-    return tf.image.resize(tf.cast(image, tf.float32), (side, side), antialias=True)
+    devices, side = encoder.distribute_strategy.num_replicas_in_sync, encoder.input_shape[1]
 
+    def read(photo):
+        try:
+            return read_pixels(photo, side, fit)
+        except Exception as error:  # a damaged file can fail in any way
+            if failures is None:
+                raise CaptionsError(f"{photo}: {problem(photo) or error}: leave it out") from None
+            failures[str(photo)] = problem(photo) or str(error)
 
-def extract(paths, encoder, name, batch=32):
-    """Chunks of grid rows as float16 over all `paths`, in order, with a progress bar.
-
-    Photos are read and decoded by other threads while the CNN works. Taught in 01_features.
-    """
-    side = find_encoder(name).side
-    pictures = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
-    pictures = pictures.map(lambda path: read_pixels(path, side), tf.data.AUTOTUNE)
-    graph = tf.function(lambda pixels: encoder(pixels, training=False), reduce_retracing=True)
-    with tqdm(total=len(paths), desc=name, unit=" photos") as bar:
-        for pixels in pictures.batch(batch).prefetch(2):
-            rows = np.asarray(graph(pixels), dtype=np.float16)
+    chunks = [photos[start : start + batch] for start in range(0, len(photos), batch)]
+    with tqdm(total=len(photos), desc=name, unit=" photos") as bar, ThreadPoolExecutor() as pool:
+        ahead = deque(pool.map(read, chunk) for chunk in chunks[:2])
+        for number, chunk in enumerate(chunks):
+            pictures = list(ahead.popleft())
+            ahead.extend(pool.map(read, later) for later in chunks[number + 2 : number + 3])
+            pixels = np.zeros((-(-len(chunk) // devices) * devices, side, side, 3), np.uint8)
+            whole = [row for row, picture in enumerate(pictures) if picture is not None]
+            pixels[whole] = [pictures[row] for row in whole] or 0
+            rows = np.zeros((len(chunk), *encoder.output_shape[1:]), np.float16)
+            rows[whole] = compiled(encoder)(pixels).numpy()[whole]
             yield rows
             bar.update(len(rows))
+
+
+@cache
+def compiled(encoder):
+    """The encoder as a graph for batches of any size, traced once; each device computes a part."""
+    strategy = encoder.distribute_strategy
+
+    def compute_part(pixels):
+        length = tf.shape(pixels)[0] // strategy.num_replicas_in_sync
+        start = tf.distribute.get_replica_context().replica_id_in_sync_group * length
+        return encoder(tf.cast(pixels[start : start + length], tf.float32), training=False)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *encoder.input_shape[1:]], tf.uint8)])
+    def graph(pixels):
+        parts = strategy.experimental_local_results(strategy.run(compute_part, (pixels,)))
+        return tf.concat(parts, axis=0)
+
+    return graph
+
+
+def extract_all(photos, encoder, settings):
+    """Write the grids of all photos into one file; returns what features.pkl says of them.
+
+    Interrupted, the next call goes on after the last full chunk. Broken photos are left out, with
+    their reasons in `left_out`. With `shard=2/8` (or a cluster's TF_CONFIG) this computes one slice
+    and joins it with the others once all lie in the working folder or under the inputs.
+    """
+    broken = still_broken(photos, settings)
+    names = [name for name in photos.names if name not in broken]
+    paths = [photos.paths[name] for name in names]
+    made = repr((encoder.name, settings.fit, BATCH)).encode()
+    made = hashlib.sha256(b"".join([made, *(each.tobytes() for each in encoder.get_weights())]))
+
+    def plan(paths):
+        digest = made.copy()
+        digest.update(repr([(path.name, path.stat().st_size) for path in paths]).encode())
+        shape = [len(paths), *encoder.output_shape[1:]]
+        return {"grid": f"features-{digest.hexdigest()[:16]}.npy", "grid_shape": shape}
+
+    number, count = slice_of(settings)
+    edges = [len(paths) * part // count // BATCH * BATCH for part in range(count)] + [len(paths)]
+    slices = [paths[start:end] for start, end in pairwise(edges)]
+    mine = slices[number - 1]
+    chunks = partial(extract, encoder=encoder, name=encoder.name, batch=BATCH, fit=settings.fit)
+    store.save_grid(plan(mine), lambda done: chunks(mine[done:], failures={}), BATCH, settings)
+    try:
+        grids = [np.asarray(store.load_grid(plan(each), settings)) for each in slices]
+    except CaptionsError as error:
+        raise CaptionsError(f"slice {number} of {count} is written, others lack: {error}") from None
+    rows = [row for grid in grids for row in grid]  # views of the file, not numbers in memory
+    whys = [None if row.any() else problem(path) for row, path in zip(rows, paths, strict=True)]
+    broken |= {name: why for name, why in zip(names, whys, strict=True) if why}
+    check_left_out(broken, len(photos.names), "the photos", settings)
+    kept = [place for place, why in enumerate(whys) if not why]
+
+    def whole(done):
+        for start in range(done, len(kept), BATCH):
+            yield [rows[place] for place in kept[start : start + BATCH]]
+
+    features = plan([paths[place] for place in kept])
+    store.save_grid(features, whole, BATCH, settings)
+    return features | {"names": [names[place] for place in kept], "left_out": broken}
+
+
+def still_broken(photos, settings):
+    """name -> why of what the last run left out and is no better: the others' grids can stay."""
+    try:
+        known = store.load("features", settings)["left_out"]
+    except (CaptionsError, KeyError):
+        return {}
+    found = {name: problem(photos.paths[name]) for name in known if name in photos.paths}
+    return {name: why for name, why in found.items() if why}
+
+
+def slice_of(settings):
+    """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
+    shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
+    if config and not shard:
+        chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
+        before = chiefs if config["task"]["type"] == "worker" else 0
+        shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"
+    found = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise CaptionsError(f"setting 'shard={shard}': write it as 2/8, the second of eight slices")
+    return number, count

@@ -5,15 +5,21 @@ data set at different places. Photos are split by photo, never by caption: five 
 photo in two splits would let a model be tested on what it has read.
 """
 
-import csv
+import filecmp
 import hashlib
-from collections import Counter
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
-from utils.settings import CaptionsError, find_captions_file, find_input, working_folder
+from utils import download
+from utils.readers import read_captions, read_text
+from utils.settings import CaptionsError, find_captions_file, find_input, on_kaggle, working_folder
 from world.scenes import write_sample
 
-PICTURES = (".jpg", ".jpeg", ".png")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 
 
@@ -27,6 +33,7 @@ class Photos:
     captions: dict  # name -> list of captions, as people wrote them
     splits: dict  # "train", "validation", "test" -> list of names
     marked: dict  # other lists of names beside the splits, e.g. the sample's "unseen"
+    left_out: dict  # name -> why it is not used, e.g. "no picture"
 
     @property
     def names(self):
@@ -42,80 +49,109 @@ def find_photos(settings):
     if settings.preset == "sample":
         folder = working_folder(settings) / "world"
         write_sample(folder)
-        return read_photos(folder / "captions.txt", "the drawn sample world", folder)
+        return read_photos(folder / "captions.txt", "the drawn sample world", settings, folder)
     file = find_captions_file()
     if file is None:
         raise CaptionsError(
             "captions.txt: not found under the inputs: put Flickr8k into the folder that "
             "CAPTIONS_INPUT names, or set CAPTIONS_PRESET=sample"
         )
-    return read_photos(file, f"{file.name} in {file.parent}")
+    return read_photos(file, f"{file.name} in {file.parent}", settings)
 
 
-def read_photos(file, source, folder=None):
+def read_photos(file, source, settings, folder=None):
     """Captions from `file`, the pictures and the split lists that lie around it, as `Photos`."""
-    try:
-        captions = read_csv(file)
-        lists = find_lists(folder)
-    except UnicodeDecodeError as error:
-        raise CaptionsError(
-            f"{file}: it or a split list is not UTF-8 ({error.reason}): save it as UTF-8"
-        ) from None
-    paths = find_pictures(folder or file.parent, captions)
-    if lists.keys() >= {"train", "validation"}:
-        splits = {split: lists.pop(split, []) for split in SPLITS}
-        split_source = "standard lists" if folder is None else "the sample's own lists"
-    else:
-        splits = split_by_hash(captions)
-        split_source = "own split, by a hash of each name"
-    splits = {split: [name for name in names if name in paths] for split, names in splits.items()}
+    files = sorted(file.parent.glob("captions_*20*.json")) if "captions_" in file.name else [file]
+    captions, own = read_captions(*files)
+    paths, spare = find_pictures(folder or file.parent, captions)
+    left_out = dict.fromkeys(spare, "no caption")
+    left_out |= {name: "no picture" for name in captions if name not in paths}
+    left_out |= {name: "no caption" for name in paths if not captions[name]}
+    names = [name for name in captions if name not in left_out]
+    splits, split_source, marked = find_splits(names, own, settings, folder)
+    left_out |= drop_copies(splits, paths)
+    check_left_out(left_out, len(captions) + len(spare), file, settings)
     for split in ("train", "validation"):
         if not splits[split]:
             raise CaptionsError(
-                f"{file}: the {split} split ({split_source}) holds none of {len(paths)} photos: "
+                f"{file}: the {split} split ({split_source}) holds none of {len(names)} photos: "
                 "check the split lists, or bring more photos"
             )
     if twice := [name for name, times in Counter(sum(splits.values(), [])).items() if times > 1]:
         raise CaptionsError(f"{file}: {twice[0]} is in two splits: check the split lists")
-    return Photos(source, split_source, paths, captions, splits, lists)
-
-
-def read_csv(file):
-    """`image,caption` with a header, as Kaggle has Flickr8k; captions may hold quoted commas."""
-    captions = {}
-    with open(file, encoding="utf-8-sig", newline="") as lines:
-        rows = csv.reader(lines)
-        if [name.strip().lower() for name in next(rows, ())] != ["image", "caption"]:
-            raise CaptionsError(f"{file}: its first line must name the columns image,caption")
-        for name, *parts in filter(None, rows):
-            if caption := ",".join(parts).strip():  # a caption's own commas may lack their quotes
-                captions.setdefault(name.strip(), []).append(caption)
-    return captions
+    return Photos(source, split_source, paths, captions, splits, marked, left_out)
 
 
 def find_pictures(folder, captions):
-    """name -> path of the captioned pictures, at any depth under `folder` or the inputs."""
+    """name -> path of the captioned pictures, at any depth under `folder` or the inputs.
+
+    Beside it the names of the pictures that lie among them and have no captions.
+    """
+    depths = {name.count("/") + 1 for name in captions}  # a name may be `train/1.jpg`
     for place in (folder.rglob("*"), find_input("*")):
         deepest_first = sorted(place, key=lambda path: (-len(path.parts), path))
-        paths = {path.name: path for path in deepest_first if path.suffix.lower() in PICTURES}
-        if found := {name: paths[name] for name in captions if name in paths}:
-            return found
+        pictures = [path for path in deepest_first if path.suffix.lower() in PICTURES]
+        paths = {same("/".join(path.parts[-depth:])): path for depth in depths for path in pictures}
+        if found := {name: paths[same(name)] for name in captions if same(name) in paths}:
+            among, used = (
+                {getattr(p, part) for p in found.values()} for part in ("parent", "name")
+            )
+            return found, [p.name for p in pictures if p.parent in among and p.name not in used]
     raise CaptionsError(
         f"{folder}: none of the {len(captions)} captioned photos lies here or under the inputs, "
         f"e.g. {next(iter(captions), 'none')}: put them beside the captions file"
     )
 
 
-def find_lists(folder):
+def same(name):
+    """A name in one spelling: an `é` can be written as one letter or as two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_left_out(left_out, total, where, settings):
+    """Stop when more than the settings allow had to be left out: then something is wrong."""
+    if len(left_out) > settings.max_left_out * total:
+        some = ", ".join(f"{name} ({why})" for name, why in list(left_out.items())[:3])
+        raise CaptionsError(
+            f"{where}: {len(left_out)} of {total} photos must be left out, e.g. {some}: mend them, "
+            "or allow it with the setting max_left_out=1"
+        )
+
+
+def find_splits(names, own, settings, folder=None):
+    """Splits of `names`, who decided them, and the other lists there are.
+
+    The first that knows any of them decides: lists that lie around, or are fetched on Kaggle, whose
+    Flickr8k lacks them; a file of Karpathy's; the captions files' `own` parts; else a hash.
+    """
+    lists = find_lists(folder)
+    if not lists and on_kaggle() and len(names) == download.PHOTOS:
+        with suppress(CaptionsError):  # without a network the line on the split says so
+            download.download(working_folder(settings), download.LISTS)
+        lists = find_lists(working_folder(settings))
+    offers = [(lists, "standard lists" if folder is None else "the sample's own lists")]
+    jsons = [] if folder else find_input("dataset_*.json")
+    offers += [(read_captions(path)[1], "standard lists") for path in jsons]
+    offers += [(own, "the parts that the data set comes in")]
+    known = set(names)
+    for offer, source in offers:  # noqa: B007
+        if {"train", "validation"} <= offer.keys() and not known.isdisjoint(chain(*offer.values())):
+            break
+    else:
+        offer, source = split_by_hash(names), "own split, by a hash of each name"
+    splits = {split: [name for name in offer.get(split, []) if name in known] for split in SPLITS}
+    return splits, source, {label: lists[label] for label in lists.keys() - SPLITS}
+
+
+def find_lists(folder=None):
     """The lists of names that lie around: `*trainImages.txt` and its like, by split or label."""
-    found = sorted(folder.glob("*Images.txt")) if folder else find_input("*Images.txt")
+    found = sorted(folder.rglob("*Images.txt")) if folder else find_input("*Images.txt")
     labels = {label: split for split, label in SPLITS.items()}
     lists = {}
     for path in found:
         label = path.stem.replace("Flickr_8k", "").rpartition(".")[2]
-        lines = map(str.strip, path.read_text(encoding="utf-8-sig").splitlines())
-        names = dict.fromkeys(filter(None, lines))  # each once
-        lists[labels.get(label, label.removesuffix("Images"))] = list(names)
+        names = dict.fromkeys(filter(None, map(str.strip, read_text(path).splitlines())))
+        lists[labels.get(label, label.removesuffix("Images"))] = list(names)  # each once
     return lists
 
 
@@ -126,3 +162,25 @@ def split_by_hash(names):
         share = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10
         splits["train" if share < 8 else "validation" if share == 8 else "test"].append(name)
     return splits
+
+
+def drop_copies(splits, paths):
+    """Take a picture that two splits hold under two names out of the first; returns the reasons.
+
+    The test split keeps all of its photos, so that scores stay comparable.
+    """
+    where = {name: place for place, names in enumerate(splits.values()) for name in names}
+    alike, dropped = defaultdict(list), {}
+    for name in where:
+        with open(paths[name], "rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - 4096)
+            file.seek(start)
+            alike[start, hash(file.read())].append(name)  # equal ends; then compared in full
+    for names in alike.values():
+        kept = max(names, key=where.get)
+        for name in names:
+            if where[name] < where[kept] and filecmp.cmp(paths[name], paths[kept], shallow=False):
+                dropped[name] = f"the same picture as {kept}"
+    for split, names in splits.items():
+        splits[split] = [name for name in names if name not in dropped]
+    return dropped

@@ -1,0 +1,103 @@
+"""Extraction beside the bare CNN and the loop that tutorials write, and the memory it takes.
+
+It wants real photos and MobileNetV2's weights, which lie beside the repository: `../shared`.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import seconds
+from utils.settings import REPOSITORY
+
+SHARED = REPOSITORY.parent / "shared"
+COUNT = 320
+
+# A process of its own: its peak of anonymous memory, which mapped files are no part of.
+PROGRAM = """
+import re, sys, threading, time
+from pathlib import Path
+from types import SimpleNamespace
+from utils.features import build_encoder, extract_all
+from utils.settings import Settings
+peak = 0
+def watch():
+    global peak
+    while True:
+        status = Path("/proc/self/status").read_text()
+        peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]))
+        time.sleep(0.02)
+threading.Thread(target=watch, daemon=True).start()
+paths = {path.name: path for path in sorted(Path(sys.argv[1]).iterdir())[: int(sys.argv[2])]}
+photos = SimpleNamespace(names=list(paths), paths=paths)
+extract_all(photos, build_encoder("mobilenet_v2"), Settings())
+print(peak)
+"""
+
+
+def measure():
+    """Throughput against the bare CNN and the classic loop; memory for few photos and for many."""
+    if not SHARED.is_dir():
+        yield "no photos beside the repository: nothing measured", "-", "-"
+        return
+    os.environ["KERAS_HOME"] = str(SHARED / "keras_home")
+    yield from throughput(sorted((SHARED / "flickr8k" / "Images").iterdir())[:COUNT])
+    few, many = (anonymous_memory(count) for count in (1000, 7000))
+    yield "anonymous memory, 7,000 photos against 1,000", f"{many / few:.2f}", "0.90 to 1.10"
+
+
+def throughput(paths):
+    """Three ways over the same photos, taking turns."""
+    import keras
+    import numpy as np
+
+    from utils.features import BATCH, build_encoder, compiled, extract
+
+    encoder = build_encoder("mobilenet_v2")
+    network = keras.applications.MobileNetV2(include_top=False, input_shape=(224, 224, 3))
+    ready = np.random.RandomState(0).randint(0, 256, (BATCH, 224, 224, 3)).astype(np.uint8)
+
+    def bare():
+        for _ in range(len(paths) // BATCH):
+            np.asarray(compiled(encoder)(ready), np.float16)
+
+    def ours():
+        for _ in extract(paths, encoder, "ours", BATCH):
+            pass
+
+    def classic(some=paths[: COUNT // 10]):
+        for path in some:
+            image = keras.utils.load_img(path, target_size=(224, 224))
+            pixels = keras.utils.img_to_array(image)[None]
+            network.predict(keras.applications.mobilenet_v2.preprocess_input(pixels), verbose=0)
+
+    bare()
+    classic(paths[:1])
+    alone, extracted, looped = seconds(bare, ours, classic)
+    yield (
+        f"extract against the bare CNN's {len(paths) / alone:.0f} photos/s",
+        f"{alone / extracted:.2f}",
+        "0.85",
+    )
+    yield (
+        f"extract against predict one by one ({looped / (COUNT // 10) * 1e3:.0f} ms a photo)",
+        f"{looped * 10 / extracted:.1f}",
+        "5",
+    )
+
+
+def anonymous_memory(count):
+    """The peak of a process that extracts that many photos, in kB."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(SHARED / "flickr8k" / "Images"), str(count)],
+            cwd=REPOSITORY,
+            env=os.environ
+            | {"CAPTIONS_WORKING": folder, "CAPTIONS_INPUT": str(Path(folder) / "no")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return int(done.stdout.split()[-1])

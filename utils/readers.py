@@ -1,0 +1,81 @@
+"""Captions files as their data sets ship them: names of photos, captions, sometimes splits.
+
+Flickr8k and Flickr30k from Kaggle and from their authors, COCO, Karpathy's JSON, and any table with
+the columns image and caption.
+"""
+
+import csv
+import io
+import json
+import re
+
+from utils.settings import CaptionsError
+
+# What people call the two columns that are needed.
+COLUMNS = (("image", "image_name", "filename", "file_name"), ("caption", "comment"))
+SPLIT_NAMES = {"val": "validation", "restval": "train"}  # Karpathy's, where they are not ours
+
+
+def read_captions(*files):
+    """`{name: captions}` of all the files, and `{split: names}` where they say a split."""
+    captions, splits = {}, {}
+    for file in files:
+        text = read_text(file)
+        try:
+            rows = list((read_json if file.suffix == ".json" else read_lines)(file, text))
+        except (csv.Error, LookupError, TypeError, ValueError) as error:
+            raise CaptionsError(f"{file}: cannot be read ({error!r}): mend or replace it") from None
+        for name, caption, split in rows:
+            texts = captions.setdefault(name.strip(), [])
+            texts += [caption] if (caption := " ".join(caption.split())) else []
+            if split:
+                splits.setdefault(SPLIT_NAMES.get(split, split), {})[name.strip()] = None
+    return captions, {split: list(names) for split, names in splits.items()}
+
+
+def read_text(file):
+    """A text file in UTF-8, with or without its mark, or else in Latin-1, which is never wrong."""
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def read_json(file, text):
+    """Rows (name, caption, split) from COCO's `captions_train2017.json` or Karpathy's format."""
+    data = json.loads(text)
+    if "annotations" in data:
+        names = {image["id"]: image["file_name"] for image in data["images"]}
+        split = "train" if "train" in file.name else "validation"
+        for name in names.values():
+            yield name, "", split
+        for note in data["annotations"]:
+            yield names[note["image_id"]], note["caption"], split
+    else:
+        for image in data["images"]:
+            for sentence in [{"raw": ""}, *image["sentences"]]:
+                yield image["filename"], sentence["raw"], image["split"]
+
+
+def read_lines(file, text):
+    """Rows (name, caption, None) of the authors' `name#0<tab>caption`, or of a table."""
+    first = text.partition("\n")[0]
+    if re.match(r"[^\t]+#\d\t", first):
+        for line in text.splitlines():
+            name, _, caption = line.partition("\t")
+            yield name.rpartition("#")[0], caption, None
+        return
+    mark = max("|,;\t", key=first.count)
+    quoting = csv.QUOTE_NONE if mark == "|" else csv.QUOTE_MINIMAL
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, quoting=quoting)
+    header = [name.strip().lower() for name in next(rows, ())]
+    places = [[header.index(name) for name in names if name in header] for names in COLUMNS]
+    if not all(places):
+        raise CaptionsError(f"{file}: its first line must name the columns image,caption")
+    (image, *_), (place, *_) = places
+    for fields in filter(any, rows):
+        if place == len(fields):  # Flickr30k has a row that lacks the mark after its number
+            fields.append("".join(re.findall(r"^\s*\d+\s(.*)", fields[-1])))
+        last = place == len(header) - 1  # a last caption's own commas may lack their quotes
+        yield fields[image], mark.join(fields[place:]) if last else fields[place], None
