@@ -127,5 +127,5 @@ def test_one_seed_gives_one_captioner(kind):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(CaptionsError, match="captioner=oracle.*merge, attention"):
+    with pytest.raises(CaptionsError, match="captioner=oracle.*merge, inject, attention"):
         build("oracle")

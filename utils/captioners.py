@@ -1,4 +1,4 @@
-"""The models: image features in, words out. Two kinds, one contract.
+"""The models: image features in, words out. Three kinds, one contract.
 
 A captioner has two ways in, which agree:
 - `captioner([features, words])` gives the logits after every word of whole sentences at once
@@ -14,16 +14,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from utils.devices import precision
 from utils.settings import CaptionsError
 from utils.text import PAD, START, UNKNOWN
 
+RECURRENT = {"return_sequences": True, "return_state": True}
+
 
 class CaptionModel(keras.Model):
-    """What both kinds share: words in (an embedding) and words out (the same table, transposed).
+    """What all kinds share: words in (an embedding) and words out (the same table, transposed).
 
     A word's row in the table says what it means, coming in and going out, so few data teach it
     twice. The output bias starts at the log frequency of the words: the model need not learn
-    first that "a" is frequent.
+    first that "a" is frequent. A kind adds `start`, and `steps` for any number of words at once.
     """
 
     def __init__(self, vocabulary, settings, frequencies=None):
@@ -38,10 +41,32 @@ class CaptionModel(keras.Model):
             shape=(vocabulary,), initializer=keras.initializers.Constant(bias), name="bias"
         )
 
+    def call(self, inputs, training=False):
+        """Logits `(sentences, time, vocabulary)` for features and words `(sentences, time)`.
+
+        A photo may have several sentences, side by side: it is still looked at only once.
+        """
+        features, words = inputs
+        state = self.start(features, training)
+        each = tf.shape(words)[0] // tf.shape(features)[0]
+        cells = {name: state.pop(name) for name in ["cells"] if name in state}  # `attend` shares it
+        state = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, each, axis=0), state)
+        return self.steps(words, state | cells, training)[0]
+
+    def step(self, words, state):
+        """Logits `(batch, vocabulary)` after one more word `(batch,)`, state, attention.
+
+        The attention is `(batch, cells)`; a model that looks at no cell has `(batch, 0)`.
+        """
+        logits, state, attention = self.steps(words[:, None], state)
+        return logits[:, 0], state, attention[:, 0]
+
     def logits(self, hidden, training=False):
         """Scores of all words, `(..., vocabulary)`, from hidden states `(..., units)`."""
         narrow = self.drop(self.narrow(hidden), training=training)
-        return tf.matmul(narrow, self.embed.embeddings, transpose_b=True) + self.bias
+        table = tf.cast(self.embed.embeddings, narrow.dtype)
+        scores = tf.matmul(narrow, table, transpose_b=True)
+        return tf.cast(scores, tf.float32) + tf.cast(self.bias, tf.float32)
 
 
 class Merge(CaptionModel):
@@ -52,35 +77,34 @@ class Merge(CaptionModel):
 
     def __init__(self, vocabulary, settings, frequencies=None):
         super().__init__(vocabulary, settings, frequencies)
-        self.lstm = keras.layers.LSTM(
-            settings.units, return_sequences=True, return_state=True, name="language"
-        )
-
-    def call(self, inputs, training=False):
-        """Logits `(batch, time, vocabulary)` for features and words `(batch, time)`."""
-        features, words = inputs
-        picture = self.look(features, training)
-        hidden = self.lstm(self.drop(self.embed(words), training=training))[0]
-        return self.logits(hidden + picture[:, None], training)
+        self.lstm = keras.layers.LSTM(settings.units, **RECURRENT, name="language")
 
     def look(self, features, training=False):
-        """The picture as one vector, `(batch, units)`."""
+        """The picture as one vector, `(batch, units)`, and zeros of that shape."""
         pooled = self.level(tf.reduce_mean(tf.cast(features, tf.float32), axis=1))
-        return self.picture(self.drop(pooled, training=training))
+        picture = self.picture(self.drop(pooled, training=training))
+        return picture, tf.zeros_like(picture)
 
-    def start(self, features):
+    def start(self, features, training=False):
         """The state before the first word."""
-        picture = self.look(features)
-        return {"picture": picture, "lstm": [tf.zeros_like(picture), tf.zeros_like(picture)]}
+        picture, nothing = self.look(features, training)
+        return {"picture": picture, "lstm": [nothing, nothing]}
 
-    def step(self, words, state):
-        """Logits `(batch, vocabulary)` after one more word `(batch,)`, the state, and no attention.
+    def steps(self, words, state, training=False):
+        """Logits and state after more words `(batch, time)`; it looks at no cell."""
+        embedded = self.drop(self.embed(words), training=training)
+        hidden, *lstm = self.lstm(embedded, initial_state=state["lstm"])
+        logits = self.logits(hidden + state["picture"][:, None], training)
+        return logits, state | {"lstm": lstm}, logits[..., :0]
 
-        It looks at no cell: `(batch, 0)`.
-        """
-        hidden, *lstm = self.lstm(self.embed(words[:, None]), initial_state=state["lstm"])
-        logits = self.logits(hidden[:, 0] + state["picture"])
-        return logits, {**state, "lstm": lstm}, tf.zeros([len(words), 0])
+
+class Inject(Merge):
+    """As in Show and Tell, the LSTM starts with the picture in mind. Taught in 03_train."""
+
+    def start(self, features, training=False):
+        """The state before the first word; nothing is left to add before the softmax."""
+        picture, nothing = self.look(features, training)
+        return {"picture": nothing, "lstm": [picture, nothing]}
 
 
 class Attention(CaptionModel):
@@ -93,53 +117,43 @@ class Attention(CaptionModel):
 
     def __init__(self, vocabulary, settings, frequencies=None):
         super().__init__(vocabulary, settings, frequencies)
-        lstm = {"return_sequences": True, "return_state": True}
-        self.first = keras.layers.LSTM(settings.units, **lstm, name="read")
-        self.second = keras.layers.LSTM(settings.units, **lstm, name="write")
+        self.first = keras.layers.LSTM(settings.units, **RECURRENT, name="read")
+        self.second = keras.layers.LSTM(settings.units, **RECURRENT, name="write")
         self.cells = keras.layers.Dense(settings.units, name="cells")
         self.query = keras.layers.Dense(settings.units, use_bias=False, name="query")
-
-    def call(self, inputs, training=False):
-        """Logits `(batch, time, vocabulary)` for features and words `(batch, time)`."""
-        features, words = inputs
-        state = self.start(features, training)
-        return self.steps(words, state, training)[0]
 
     def start(self, features, training=False):
         """The state before the first word: the picture's cells, and its mean as a first thought."""
         grid = self.drop(self.level(tf.cast(features, tf.float32)), training=training)
         thought = self.picture(tf.reduce_mean(grid, axis=1))
         nothing = tf.zeros_like(thought)
-        return {
-            "cells": self.cells(grid),
-            "first": [thought, nothing],
-            "second": [nothing, nothing],
-        }
-
-    def step(self, words, state):
-        """Logits `(batch, vocabulary)` after one more word, state, attention `(batch, cells)`."""
-        logits, state, attention = self.steps(words[:, None], state)
-        return logits[:, 0], state, attention[:, 0]
+        return {"cells": self.cells(grid), "first": [thought, nothing], "second": [nothing] * 2}
 
     def steps(self, words, state, training=False):
-        """Any number of words at once: `call` gives whole sentences, `step` one word."""
+        """Logits, state, attention `(batch, time, cells)` after more words `(batch, time)`."""
         embedded = self.drop(self.embed(words), training=training)
         read, *first = self.first(embedded, initial_state=state["first"])
         looked, attention = self.attend(self.query(read), state["cells"])
         both = self.drop(tf.concat([read, looked], axis=-1), training=training)
         written, *second = self.second(both, initial_state=state["second"])
         logits = self.logits(written + looked, training)
-        return logits, {**state, "first": first, "second": second}, attention
+        return logits, state | {"first": first, "second": second}, tf.cast(attention, tf.float32)
 
     @staticmethod
     def attend(queries, cells):
-        """Mix the cells for each query: `(batch, time, units)`, and with which weights."""
-        scores = tf.matmul(queries, cells, transpose_b=True) / queries.shape[-1] ** 0.5
-        attention = tf.nn.softmax(scores, axis=-1)
-        return tf.matmul(attention, cells), attention
+        """Mix the cells for each query: `(batch, time, units)`, and with which weights.
+
+        There may be fewer rows of cells than of queries: a photo's sentences share its cells.
+        """
+        asked = tf.reshape(queries, [tf.shape(cells)[0], -1, queries.shape[-1]])
+        attention = tf.nn.softmax(
+            tf.matmul(asked, cells, transpose_b=True) / asked.shape[-1] ** 0.5
+        )
+        looked = tf.reshape(tf.matmul(attention, cells), tf.shape(queries))
+        return looked, tf.reshape(attention, [-1, tf.shape(queries)[1], cells.shape[1]])
 
 
-CAPTIONERS = {"merge": Merge, "attention": Attention}
+CAPTIONERS = {"merge": Merge, "inject": Inject, "attention": Attention}
 
 
 def build_captioner(channels, vocabulary, settings, frequencies=None):
@@ -150,7 +164,9 @@ def build_captioner(channels, vocabulary, settings, frequencies=None):
             + ", ".join(CAPTIONERS)
         )
     keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(precision())
     captioner = CAPTIONERS[settings.captioner](vocabulary, settings, frequencies)
+    keras.config.set_dtype_policy("float32")  # encoders count exactly: features must not differ
     captioner([np.zeros((1, 1, channels), np.float32), np.full((1, 2), START, np.int32)])
     return captioner
 
@@ -179,5 +195,7 @@ def from_dict(data, settings):
     """The captioner that `to_dict` described."""
     captioner = build_captioner(data["channels"], data["vocabulary"], settings)
     for weight in captioner.trainable_weights:
+        if np.shape(data["weights"].get(weight.path)) != tuple(weight.shape):
+            raise CaptionsError(f"captioner.pkl: {weight.path} does not fit: run 03_train again")
         weight.assign(data["weights"][weight.path])
     return captioner

@@ -1,127 +1,171 @@
-"""The training loop: batches by photo, one compiled step, the best epoch by what it writes.
+"""The training loop: one compiled step on one device or many, the best epoch by what it writes.
 
-A photo's features are read once for all its captions. After every epoch the captioner writes
-captions for the validation photos, and the epoch with the best CIDEr-D of these is kept: the loss
-keeps falling long after the captions have stopped getting better.
+After every epoch the captioner writes captions for the validation photos, and the epoch with the
+best CIDEr-D of these is kept: the loss keeps falling long after the captions have stopped getting
+better. What is judged and kept is the moving average of the weights, which jitters less.
 """
+
+import sys
+from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils.metrics import cider_d
+from utils import store
+from utils.batches import feed, plan_epoch
+from utils.devices import fits, precision, spread
+from utils.metrics import References, cider_d
 from utils.search import write_captions
 from utils.settings import CaptionsError
 from utils.text import PAD
 
-
-def training_pairs(names, captions, positions, tokenizer):
-    """What is learned from: `(rows, words)`, a grid row and its captions as numbers.
-
-    `rows` is `(photos,)`; `words` is `(photos, captions, time)`, as many captions for each photo
-    as the photo with the most has, where the others repeat theirs.
-    """
-    if missing := [name for name in names if name not in positions]:
-        raise CaptionsError(
-            f"features.pkl: lacks {len(missing)} of {len(names)} photos of captions.pkl, "
-            f"e.g. {missing[0]}: run 01_features and 02_text again on the same photos"
-        )
-    most = max(len(captions[name]) for name in names)
-    words = [
-        tokenizer.encode([captions[name][turn % len(captions[name])] for turn in range(most)])
-        for name in names
-    ]
-    return np.array([positions[name] for name in names]), np.stack(words)
-
-
-def batches(rows, words, grid, size, seed):
-    """Shuffled batches of `(features, words)`, padded no longer than their longest caption.
-
-    A batch has `size` photos; what is left over at the end of an epoch is left out of it, and
-    another part each time. Taught in 03_train.
-    """
-    order = np.random.RandomState(seed).permutation(len(rows))
-    size = min(size, len(rows))
-    for start in range(0, len(rows) - size + 1, size):
-        chosen = np.sort(order[start : start + size])  # sorted: a memory map is read forwards
-        longest = int((words[chosen] != PAD).sum(axis=-1).max())
-        longest += -longest % 4  # few lengths, so that few graphs are compiled
-        yield np.asarray(grid[rows[chosen]]), words[chosen][..., :longest]
+CLIP = 2.0  # the longest that the gradient may be
 
 
 def caption_loss(logits, targets, smoothing):
     """Mean cross-entropy per word, padding left out, with label smoothing. Taught in 03_train."""
-    log_probabilities = tf.nn.log_softmax(tf.cast(logits, tf.float32))
-    right = tf.gather(log_probabilities, targets, batch_dims=2)
-    others = tf.reduce_mean(log_probabilities, axis=-1)
-    losses = -(1 - smoothing) * right - smoothing * others
+    logits = tf.cast(logits, tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    # All words share `smoothing` of the probability: their mean cost less the right word's.
+    right = tf.gather(logits, targets, batch_dims=2)
+    losses += smoothing * (right - tf.reduce_mean(logits, axis=-1))
     real = tf.cast(targets != PAD, tf.float32)
     return tf.reduce_sum(losses * real) / tf.reduce_sum(real)
 
 
-def make_step(captioner, optimizer, settings):
-    """The compiled training step: features `(photos, ...)` and words `(photos, captions, time)`."""
+def make_optimizer(settings, steps):
+    """AdamW with a short warm-up and a cosine to zero, and a moving average of the weights."""
+    warm, rate = max(1, steps // 10), settings.learning_rate
+    cosine = keras.optimizers.schedules.CosineDecay(
+        rate / 10, max(1, steps - warm), warmup_target=rate, warmup_steps=warm
+    )
+    average = {"use_ema": True, "ema_momentum": settings.averaging}
+    return keras.optimizers.AdamW(cosine, weight_decay=1e-3, **average)
 
-    @tf.function(reduce_retracing=True)
-    def step(features, words):
-        sentences = tf.reshape(words, [-1, tf.shape(words)[-1]])
-        features = tf.repeat(features, words.shape[1], axis=0)
+
+def make_step(captioner, optimizer, settings, table=None):
+    """The compiled step: gradients of each device's share, their sum, one update everywhere.
+
+    It takes features and words `(photos, captions, time)`, and returns the loss of the batch. With
+    a `table`, the grid on the devices, it takes rows of it for features.
+    """
+    strategy, weights = captioner.distribute_strategy, captioner.trainable_weights
+    scale = 1.0 if precision() == "float32" else 4096.0  # half a float knows no number below 6e-8
+
+    def share(table, features, words):
+        features = features if table is None else tf.gather(table, features)
+        longest = tf.reduce_max(tf.math.count_nonzero(words, axis=-1))
+        sentences = tf.reshape(words[..., :longest], [-1, longest])
+        count = tf.cast(tf.math.count_nonzero(sentences[:, 1:]), tf.float32)
+        context = tf.distribute.get_replica_context()
         with tf.GradientTape() as tape:
             logits = captioner([features, sentences[:, :-1]], training=True)
             loss = caption_loss(logits, sentences[:, 1:], settings.smoothing)
-        weights = captioner.trainable_weights
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            loss *= count / context.all_reduce("SUM", count)
+            scaled = loss * scale
+        gradients = [tf.convert_to_tensor(part) for part in tape.gradient(scaled, weights)]
+        gradients = context.all_reduce("SUM", gradients)
+        gradients, _ = tf.clip_by_global_norm(gradients, CLIP * scale)
+        again = scale * strategy.num_replicas_in_sync  # the optimizer sums over devices once more
+        optimizer.apply([gradient / again for gradient in gradients], weights)
         return loss
 
-    return step
+    @tf.function
+    def step(table, features, words):
+        losses = strategy.run(share, args=(table, features, words))
+        return strategy.reduce("SUM", losses, axis=None)
+
+    return partial(step, table)
 
 
-def make_optimizer(settings, steps):
-    """AdamW with a short warm-up, a cosine to zero, and clipped gradients."""
-    warm = max(1, steps // 10)
-    rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / 10,
-        max(1, steps - warm),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warm,
-    )
-    return keras.optimizers.AdamW(rate, weight_decay=1e-3, global_clipnorm=2.0)
-
-
-def train(captioner, pairs, grid, validate, settings):
+def train(captioner, pairs, grid, validate, settings, resume=False):
     """Train; returns the history, a list of one dict an epoch, and leaves the best weights.
 
-    `validate(captioner)` gives the score that chooses the best epoch.
+    `validate(captioner)` gives the score that chooses the best epoch. With `resume` a checkpoint
+    is kept, and a training that was stopped goes on from it. Taught in 03_train.
     """
-    rows, words = pairs
-    size = min(settings.batch_photos, len(rows))
-    total = settings.epochs * (len(rows) // size)
-    step = make_step(captioner, make_optimizer(settings, total), settings)
-    history, best = [], None
-    with tqdm(total=total, desc=settings.captioner, unit=" batches") as bar:
-        for epoch in range(1, settings.epochs + 1):
-            shuffled = batches(rows, words, grid, size, seed=(settings.seed, epoch))
-            loss = train_epoch(step, shuffled, epoch, bar)
-            score = validate(captioner)
+    strategy, size = captioner.distribute_strategy, batch_size(captioner, pairs, grid, settings)
+    plans = [plan_epoch(pairs[1], size, (settings.seed, 1 + n)) for n in range(settings.epochs)]
+    with strategy.scope():
+        optimizer = make_optimizer(settings, sum(map(len, plans)))
+        optimizer.build(captioner.trainable_weights)
+    state = [*captioner.variables, *optimizer.variables]
+    known = resume and store.find("checkpoint", settings)
+    saved = store.load("checkpoint", settings) if known else {"history": [], "best": None}
+    history, best = saved["history"], saved["best"]
+    for variable, array in zip(state, saved.get("state", state), strict=True):
+        variable.assign(array)
+    table = spread(strategy, lambda number: grid) if fits(grid) else None
+    step = make_step(captioner, optimizer, settings, table)
+    counts = (pairs[1][..., 1:] != PAD).sum(axis=(1, 2))
+    with tqdm(desc=settings.captioner, unit=" words", unit_scale=True) as bar:
+        bar.total = sum(int(counts[plan].sum()) for plan in plans[len(history) :])
+        while not finished(history, settings):
+            plan, epoch = plans[len(history)], len(history) + 1
+            inputs = feed(plan, pairs, grid if table is None else None, strategy)
+            loss = train_epoch(step, zip(inputs, counts[plan].sum(axis=1), strict=True), bar, epoch)
+            score, weights = judge(captioner, optimizer, validate)
+            if all(score > row["CIDEr-D"] for row in history):
+                best = weights
             history.append({"epoch": epoch, "loss": loss, "CIDEr-D": score})
-            bar.set_postfix_str(f"epoch {epoch}, loss {loss:.2f}, CIDEr-D {score:.2f}")
-            if best is None or score > best[0]:
-                best = score, captioner.get_weights()
-    captioner.set_weights(best[1])
+            bar.write(f"epoch {epoch:3}  loss {loss:.3f}  CIDEr-D {score:.3f}", file=sys.stderr)
+            resolver = strategy.cluster_resolver
+            if resume and not (resolver and resolver.task_id):  # the first process of a cluster
+                now = {"state": list(map(np.asarray, state)), "history": history, "best": best}
+                store.save("checkpoint", now, settings)
+    captioner.set_weights(best)
     return history
 
 
-def train_epoch(step, shuffled, epoch, bar):
+def batch_size(captioner, pairs, grid, settings):
+    """Photos in a batch, as many for each device, if all belongs together."""
+    (rows, words), devices = pairs, captioner.distribute_strategy.num_replicas_in_sync
+    known, channels = captioner.embed.input_dim, captioner.level.gamma.shape[0]
+    size = min(settings.batch_photos, len(rows)) // devices * devices
+    if words.max() >= known or rows.max() >= len(grid) or grid.shape[2] != channels or not size:
+        raise CaptionsError(
+            f"03_train: a captioner of {known} words and {channels} channels can't learn word "
+            f"{words.max()} of photo {rows.max()} from features {grid.shape}, {size} photos at a "
+            "time: build it for these"
+        )
+    return size
+
+
+def train_epoch(step, inputs, bar, epoch):
     """The mean loss of one pass over all batches; one that is no number ends the training."""
     losses = []
-    for features, words in shuffled:
-        losses.append(step(features, words))
-        bar.update()
-    loss = float(np.mean(losses))
-    if not np.isfinite(loss):
-        raise CaptionsError(f"03_train: the loss of epoch {epoch} is {loss}: lower learning_rate")
-    return loss
+    for batch, words in inputs:
+        losses.append(step(*batch))
+        if len(losses) % 20 == 1:  # to ask for a number is to wait for it
+            bar.set_postfix_str(f"epoch {epoch}, loss {float(losses[-1]):.2f}", refresh=False)
+        bar.update(words)
+    real = np.isfinite(np.array(losses))
+    if not real.all():
+        raise CaptionsError(
+            f"03_train: the loss of epoch {epoch} is no number from batch {np.argmin(real) + 1} "
+            "on: lower learning_rate (the last checkpoint is kept)"
+        )
+    return float(np.mean(losses))
+
+
+def judge(captioner, optimizer, validate):
+    """The score of the averaged weights, and these; the captioner keeps its own to go on with."""
+    strategy, weights = captioner.distribute_strategy, captioner.get_weights()
+    optimizer.finalize_variable_values(captioner.trainable_weights)
+    score, average = validate(captioner), captioner.get_weights()
+    captioner.set_weights(weights)
+    # Processes of a cluster take the mean of their scores: they must decide alike.
+    scores = strategy.run(lambda: tf.constant(score, tf.float64))
+    return float(strategy.reduce("MEAN", scores, axis=None)), average
+
+
+def finished(history, settings):
+    """Whether all epochs are done, or the best was `patience` epochs ago."""
+    scores = [row["CIDEr-D"] for row in history]
+    late = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+    return len(history) >= settings.epochs or late >= settings.patience
 
 
 def validator(grid, rows, references, tokenizer, settings):
@@ -129,9 +173,13 @@ def validator(grid, rows, references, tokenizer, settings):
 
     Teacher-forced scores would let the model see the words that people wrote.
     """
+    if not len(rows):
+        raise CaptionsError("captions.pkl: no photo to validate on: run 02_text on other photos")
+
+    references = References(references)
 
     def validate(captioner):
-        written = write_captions(captioner, grid[rows], settings, beam_width=1, progress=False)
+        written = write_captions(captioner, grid, settings, 1, progress=False, rows=rows)
         captions = [tokenizer.decode(row) for row in written.words]
         return float(cider_d(captions, references)[0])
 

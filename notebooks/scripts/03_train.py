@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -51,7 +51,8 @@ from utils.settings import describe, load_settings
 
 # %% [markdown]
 # The settings of this notebook: how wide the network is (`units`, `embedding`), how strongly it is
-# kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns.
+# kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns, over how
+# many steps its weights are averaged, and after how many epochs without a better score it stops.
 
 # %% tags=["parameters"]
 settings = load_settings()
@@ -66,6 +67,8 @@ print(
         "epochs",
         "batch_photos",
         "learning_rate",
+        "averaging",
+        "patience",
     )
 )
 
@@ -96,13 +99,17 @@ print(f"guessing blindly among {len(tokenizer):,} words costs {known_nothing:.2f
 
 # %% [markdown]
 # Knowing how frequent words are is worth a lot already. First what we learn from: for every photo
-# its row in the grid, and all its captions as numbers.
+# its row in the grid, and all its captions as numbers. A photo that 01 could not read is left out.
 
 # %%
-from utils.train import training_pairs
+from utils.batches import training_pairs
 
 positions = {name: row for row, name in enumerate(features["names"])}
-pairs = training_pairs(captions["splits"]["train"], captions["captions"], positions, tokenizer)
+splits = {
+    split: [name for name in names if name not in features["left_out"]]
+    for split, names in captions["splits"].items()
+}
+pairs = training_pairs(splits["train"], captions["captions"], positions, tokenizer)
 print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positions")
 
 # %% [markdown]
@@ -117,8 +124,6 @@ targets = pairs[1][:, :, 1:]
 counts = np.bincount(targets[targets > 0], minlength=len(tokenizer))
 frequencies = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
 assert np.allclose(frequencies, counts / counts.sum(), atol=1e-3)
-
-# %%
 known_frequencies = -np.sum(frequencies * np.log(frequencies))
 assert known_frequencies < known_nothing
 print(f"guessing by frequency costs {known_frequencies:.2f} a word")
@@ -129,15 +134,22 @@ print(f"guessing by frequency costs {known_frequencies:.2f} a word")
 # Each word becomes a row of a table, learnt like any weight: its *embedding*. An **LSTM** reads
 # these rows and keeps a summary of the sentence so far, its *hidden state*. The picture is turned
 # into a vector of the same width. The two are added, and a last layer gives every word a score, a
-# *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM recipes.
+# *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM recipes. (A third kind,
+# `inject`, hands the picture to the LSTM as its first word, as Show and Tell did.)
+#
+# Weights live where they are used: on one device, or copied to each of several GPUs, which then
+# share every batch and add up what they learn from it. `choose_devices` takes what is there.
 
 # %%
 from dataclasses import replace
 
 from utils.captioners import build_captioner
+from utils.devices import choose_devices, precision
 
-classic_settings = replace(settings, captioner="merge")
-merge = build_captioner(grid.shape[2], len(tokenizer), classic_settings, frequencies)
+devices, classic_settings = choose_devices(), replace(settings, captioner="merge")
+with devices.scope():
+    merge = build_captioner(grid.shape[2], len(tokenizer), classic_settings, frequencies)
+near = 1e-4 if precision() == "float32" else 0.02  # on a GPU the model has half the bits
 print(f"{merge.count_params():,} weights")
 
 # %% [markdown]
@@ -164,13 +176,13 @@ for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
 # one table serves both ways (*weight tying*): a word's logit is the dot product with its row.
 
 # %%
-read = merge.lstm(merge.embed(sentence[:, :-1]))[0]
-assert np.allclose(read[0, -1], hidden, atol=1e-4)
+read = tf.cast(merge.lstm(merge.embed(sentence[:, :-1]))[0], tf.float32)
+assert np.allclose(read[0, -1], hidden, atol=near)
 pooled = photo.mean(axis=1)
 level = (pooled - pooled.mean()) / np.sqrt(pooled.var() + 1e-3)
 level = level * merge.level.gamma + merge.level.beta  # learnt; 1 and 0 at the start
 seen = tf.tanh(level @ merge.picture.kernel + merge.picture.bias)
-both = merge.narrow(read + seen[:, None])
+both = tf.cast(merge.narrow(read + seen[:, None]), tf.float32)
 logits = tf.einsum("btd,vd->btv", both, merge.embed.embeddings) + merge.bias
 
 # %% [markdown]
@@ -178,7 +190,7 @@ logits = tf.einsum("btd,vd->btv", both, merge.embed.embeddings) + merge.bias
 # word at once.
 
 # %%
-assert np.allclose(merge([photo, sentence[:, :-1]]), logits, atol=1e-4)
+assert np.allclose(merge([photo, sentence[:, :-1]]), logits, atol=near)
 print(f"logits {logits.shape}: captions, words, vocabulary")
 
 # %% [markdown]
@@ -201,34 +213,62 @@ by_name = caption_loss(logits, sentence[:, 1:], smoothing=0.0).numpy()
 assert np.isclose(by_name, np.mean(costs), atol=1e-4)
 
 # %% [markdown]
-# Many recipes do this one beginning at a time: `a`, then `a dog`, then `a dog runs`, each as a
-# padded row of its own, with the picture copied beside it. The same caption that way:
+# Many recipes do this one beginning at a time: a generator yields `a`, then `a dog`, then
+# `a dog runs`, each as a padded row of its own, with the picture copied beside it and the next
+# word as the answer. The same caption that way, and how often it computes the same thing:
+
 
 # %%
+def beginnings(sentence):
+    """The classic exercises of one caption: a padded beginning, and the word that follows."""
+    for known in range(1, np.count_nonzero(sentence)):
+        yield np.where(np.arange(len(sentence)) < known, sentence, 0), known
+
+
 slow = []
-for step in range(len(costs)):
-    beginning = np.where(np.arange(len(targets)) <= step, sentence[0, :-1], 0)[None]
-    answer = tf.nn.log_softmax(merge([photo, beginning])[0, step])
-    slow.append(-float(answer[targets[step]]))
-assert np.allclose(slow, costs, atol=1e-3)
-print(f"{len(slow)} passes instead of 1, {len(slow) * len(targets)} positions, not {len(targets)}")
+for beginning, known in beginnings(sentence[0]):
+    answer = tf.nn.log_softmax(merge([photo, beginning[None]])[0, known - 1])
+    slow.append(-float(answer[sentence[0, known]]))
+assert np.allclose(slow, costs, atol=10 * near)
+print(f"the picture was looked at {len(slow)} times, and the start word read {len(slow)} times;")
+print(f"{len(slow) * sentence.size} positions went through the LSTM, {len(slow)} of them differ")
 
 # %% [markdown]
 # The same costs, to the last beginning. An LSTM reads from left to right, so what it says after
-# three words can't depend on the fourth: one pass holds all the exercises.
+# three words can't depend on the fourth: one pass holds all the exercises, and computes none twice.
 #
 # ## Train the classic
 #
-# `train` is Keras's `fit` with two additions. A batch is a number of photos with *all* their
-# captions, padded no longer than its longest. And after each epoch the captioner writes captions
-# for the validation photos on its own, which are scored with **CIDEr-D**
+# A batch is a number of photos with *all* their captions: so each photo is read and looked at once,
+# not five times. And all captions of a batch are padded to its longest. **By hand**: the share of
+# padding when photos come together by chance. **By name**: `plan_epoch` lays photos together whose
+# longest captions are about as long, and shuffles the batches.
+
+# %%
+from utils.batches import plan_epoch
+
+lengths, size = (pairs[1] > 0).sum(axis=-1), settings.batch_photos
+by_chance = np.random.RandomState(0).permutation(len(lengths))
+by_chance = [by_chance[first : first + size] for first in range(0, len(lengths), size)]
+by_length = plan_epoch(pairs[1], size, seed=0)
+for name, groups in {"by chance": by_chance, "by length": by_length}.items():
+    words = [(lengths[group].sum(), lengths[group].max() * lengths[group].size) for group in groups]
+    real, computed = np.sum(words, axis=0)
+    print(f"{name}: {1 - real / computed:.0%} padding")
+
+# %% [markdown]
+# `train` is Keras's `fit` with three additions. After each epoch the captioner writes captions for
+# the validation photos on its own, which are scored with **CIDEr-D**
 # ([notebook 4](04_evaluate.ipynb) takes it apart; 0 is useless, higher is better). The epoch that
-# *writes* best is kept, not the one with the lowest loss.
+# *writes* best is kept, not the one with the lowest loss. What writes is a moving average of the
+# weights, since each single step is a bit off to one side. And after each epoch all of it is
+# written to a file: if the training is killed, running this notebook again goes on from there, to
+# the very same end.
 
 # %%
 from utils.train import train, validator
 
-names = captions["splits"]["validation"]
+names = splits["validation"]
 rows = np.array([positions[name] for name in names])
 references = [captions["captions"][name] for name in names]
 validate = validator(grid, rows, references, tokenizer, settings)
@@ -240,7 +280,7 @@ validate = validator(grid, rows, references, tokenizer, settings)
 # while training can't reach 0, nor be compared with those above.
 
 # %%
-histories = {"merge": train(merge, pairs, grid, validate, classic_settings)}
+histories = {"merge": train(merge, pairs, grid, validate, classic_settings, resume=True)}
 
 # %% [markdown]
 # Has it learnt something?
@@ -256,10 +296,20 @@ print(f"from {losses[0]:.2f} to {losses[-1]:.2f} a word, in {len(losses)} epochs
 # The classic sees the picture as *one* vector: the mean of all cells. A person who is about to say
 # what somebody holds looks at the hands. **Attention** lets the network do that: from what it has
 # read it makes a *query*, compares it with every cell, and mixes the cells, the best fitting most.
+#
+# What will training both take on Kaggle? An estimate, measured nowhere yet: six operations a weight
+# and word (two forwards, four backwards), and assumed rates: 1 TFLOP a second, 20 ms to start a
+# step, 15 s to write the validation captions of an epoch.
 
 # %%
-captioner = build_captioner(grid.shape[2], len(tokenizer), settings, frequencies)
+with devices.scope():
+    captioner = build_captioner(grid.shape[2], len(tokenizer), settings, frequencies)
 print(f"{settings.captioner}: {captioner.count_params():,} weights")
+
+words = settings.epochs * int((pairs[1] > 0).sum())
+work = 6 * words * (merge.count_params() + captioner.count_params()) / 1e12
+waiting = 2 * settings.epochs * (len(by_length) * 0.02 + 15)
+print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) / 60:.0f} minutes")
 
 # %% [markdown]
 # **By hand**, three cells and one query, two numbers each. The dot product says how well a cell
@@ -292,7 +342,8 @@ assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 if settings.captioner == "merge":
     captioner = merge  # it is trained already
 else:
-    histories[settings.captioner] = train(captioner, pairs, grid, validate, settings)
+    trained = train(captioner, pairs, grid, validate, settings, resume=True)
+    histories[settings.captioner] = trained
 
 # %% [markdown]
 # ## Compare

@@ -1,0 +1,116 @@
+"""Several devices, of one process or of several, train as one does; a lost one loses nothing."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+
+from tests.toy import CHANNELS, SETTINGS, save_parents, toy_data, train_toy, weights_hash
+from utils import captioners
+from utils.captioners import build_captioner
+from utils.devices import fits, precision
+from utils.search import write_captions
+from utils.settings import REPOSITORY
+from utils.train import train
+
+EXACT = replace(SETTINGS, dropout=0.0)  # devices draw their own dropout
+
+
+def start(folder, settings="dropout=0", kill="", **variables):
+    """A process that trains the toy, with its checkpoint in `folder`."""
+    environment = os.environ | {"CAPTIONS_WORKING": str(folder)} | variables
+    with mock.patch.dict(os.environ, environment):
+        save_parents()  # here: two processes would do it at once
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.toy", settings, *([kill] if kill else [])],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(process):
+    """What a process printed, once it has ended well."""
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def cluster(number):
+    """TF_CONFIG for each of `number` processes on this machine."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
+    workers = [f"localhost:{server.getsockname()[1]}" for server in sockets]
+    for server in sockets:
+        server.close()
+    for index in range(number):
+        task = {"type": "worker", "index": index}
+        yield json.dumps({"cluster": {"worker": workers}, "task": task})
+
+
+def assert_same_course(history, other):
+    for row, expected in zip(history, other, strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], abs=1e-4)
+        assert row["CIDEr-D"] == pytest.approx(expected["CIDEr-D"], abs=1e-3)
+
+
+def test_two_devices_learn_what_one_learns(tmp_path):
+    two = result(start(tmp_path, TOY_DEVICES="2"))
+    assert_same_course(two["history"], train_toy(EXACT, resume=False)[1])
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_and_outlive_a_killed_one(tmp_path):
+    whole = [start(tmp_path / "whole", TF_CONFIG=config) for config in cluster(2)]
+    whole = [result(process) for process in whole]
+    assert whole[0] == whole[1]
+    assert_same_course(whole[0]["history"], train_toy(EXACT, resume=False)[1])
+
+    first, second = cluster(2)
+    survivor = start(tmp_path / "killed", TF_CONFIG=first)
+    killed = start(tmp_path / "killed", kill="3", TF_CONFIG=second)
+    assert killed.wait(timeout=200) == -9
+    survivor.kill()  # it waits for the other
+    survivor.wait()
+    assert (tmp_path / "killed" / "checkpoint-attention.pkl").exists()
+    again = [start(tmp_path / "killed", TF_CONFIG=config) for config in cluster(2)]
+    assert [result(process) for process in again] == whole
+
+
+def test_half_precision_learns_about_the_same(monkeypatch):
+    grid, tokenizer, pairs = toy_data()
+    histories = []
+    for kind in ("float32", "mixed_float16"):
+        monkeypatch.setattr(captioners, "precision", lambda kind=kind: kind)
+        monkeypatch.setattr("utils.train.precision", lambda kind=kind: kind)
+        captioner = build_captioner(CHANNELS, len(tokenizer), EXACT)
+        assert captioner.narrow.compute_dtype == kind.removeprefix("mixed_")
+        assert captioner.narrow.kernel.dtype == "float32"
+        histories.append(train(captioner, pairs, grid, lambda captioner: 0.0, EXACT))
+        assert len(write_captions(captioner, grid, EXACT, progress=False).words) == len(grid)
+    for row, half in zip(*histories, strict=True):
+        assert half["loss"] == pytest.approx(row["loss"], abs=0.02)
+    assert keras.config.dtype_policy().name == "float32"  # for encoders, which must not change
+
+
+def test_half_precision_is_for_gpus():
+    import tensorflow as tf
+
+    assert (precision() == "float32") == (not tf.config.list_logical_devices("GPU"))
+
+
+def test_what_is_larger_than_a_devices_memory_does_not_fit():
+    assert fits(np.zeros(10))
+    assert not fits(np.broadcast_to(np.float16(0), (10**9, 10**6)))
+
+
+def test_equal_bits_have_equal_hashes():
+    assert weights_hash(train_toy(resume=False)[0]) == weights_hash(train_toy(resume=False)[0])
