@@ -1,14 +1,27 @@
-"""Scores against nltk, against brute force, and against figures that can be worked out by hand."""
+"""Scores against nltk, the field's toolkit, brute force, and figures worked out by hand."""
 
 import itertools
 import random
+import shutil
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as some
 from nltk.translate.bleu_score import corpus_bleu
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from utils.metrics import bleu, cider_d, document_frequencies, longest_common, rouge_l
+from utils import metrics
+from utils.metrics import References, bleu, cider_d, longest_common, rouge_l, score
+from utils.readers import read_captions
+from utils.settings import REPOSITORY
 from utils.text import words_of
+
+FLICKR8K = REPOSITORY.parent / "shared" / "flickr8k"
+needs_flickr8k = pytest.mark.skipif(not FLICKR8K.is_dir(), reason=f"{FLICKR8K} is not there")
 
 WORDS = ["a", "dog", "cat", "runs", "in", "the", "red", "snow", "with", "two"]
 
@@ -33,7 +46,95 @@ def test_bleu_is_nltks():
         assert bleu(candidates, references)[0][order - 1] == pytest.approx(theirs, abs=1e-6)
 
 
-# What pycocoevalcap 1.2 says of these captions.
+# --- the field's toolkit -------------------------------------------------------------------------
+
+
+def toolkit(candidates, references):
+    """What pycocoevalcap says of lists of words: name -> (corpus, each)."""
+    found = {photo: [" ".join(words)] for photo, words in enumerate(candidates)}
+    said = {photo: list(map(" ".join, group)) for photo, group in enumerate(references)}
+    bleus, each = Bleu(4).compute_score(said, found, verbose=0)
+    scores = {f"BLEU-{order}": pair for order, pair in enumerate(zip(bleus, each, strict=True), 1)}
+    scores["ROUGE-L"] = Rouge().compute_score(said, found)
+    return scores | {"CIDEr-D": Cider().compute_score(said, found)}
+
+
+def ours(candidates, references):
+    """The same from here."""
+    corpus, each = bleu(candidates, references)
+    scores = {f"BLEU-{order}": (corpus[order - 1], each[:, order - 1]) for order in range(1, 5)}
+    return scores | {
+        "ROUGE-L": rouge_l(candidates, references),
+        "CIDEr-D": cider_d(candidates, references),
+    }
+
+
+WORD = some.sampled_from(["a", "dog", "runs", "été", "猫", "naïve", "t-shirt", "3"]) | some.text(
+    some.characters(categories=["L", "N"]), min_size=1, max_size=5
+)
+CAPTION = some.one_of(
+    some.lists(WORD, max_size=12),
+    some.lists(WORD, min_size=1, max_size=1),
+    some.builds(lambda word, times: [word] * times, WORD, some.integers(1, 30)),
+    some.builds(lambda words, times: words * times, some.lists(WORD, max_size=9), some.just(40)),
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(some.lists(some.tuples(CAPTION, some.lists(CAPTION, min_size=1, max_size=5)), min_size=1))
+def test_scores_of_any_words_are_the_toolkits(photos):
+    candidates, references = (list(part) for part in zip(*photos, strict=True))
+    assume(any(words for group in references for words in group))  # else the toolkit fails
+    theirs, scores = toolkit(candidates, references), ours(candidates, references)
+    for name, (corpus, each) in theirs.items():
+        assert scores[name][0] == pytest.approx(corpus, abs=1e-6), name
+        np.testing.assert_allclose(scores[name][1], each, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def validation():
+    """What people said of the validation photos, in the list's order."""
+    captions, _ = read_captions(FLICKR8K / "captions.txt")
+    return [captions[name] for name in (FLICKR8K / "Flickr_8k.devImages.txt").read_text().split()]
+
+
+@needs_flickr8k
+@pytest.mark.skipif(not shutil.which("java"), reason="the PTB tokenizer needs Java")
+def test_raw_captions_score_as_after_the_ptb_tokenizer(validation):
+    lines = {photo: [{"caption": text} for text in group] for photo, group in enumerate(validation)}
+    groups = [[text.split() for text in group] for group in PTBTokenizer().tokenize(lines).values()]
+    theirs = toolkit([group[0] for group in groups], [group[1:] for group in groups])
+    scores = score([group[0] for group in validation], [group[1:] for group in validation])
+    for name, (corpus, _) in theirs.items():
+        assert scores[name] == pytest.approx(corpus, abs=5e-4), name
+
+
+@needs_flickr8k
+@pytest.mark.parametrize(
+    ("hyphens", "one", "mean", "constant"),
+    [  # of BLEU-1, BLEU-4, ROUGE-L, CIDEr-D; the mean is CIDEr-D's
+        ("kept", [0.628, 0.212, 0.492, 0.804], 0.832, [0.426, 0.087, 0.335, 0.095]),
+        ("split", [0.628, 0.212, 0.492, 0.808], 0.837, [0.426, 0.088, 0.335, 0.096]),
+    ],
+)
+def test_known_figures_of_the_validation_split(
+    validation, hyphens, one, mean, constant, monkeypatch
+):
+    if hyphens == "split":  # as in the tokens that are often handed around
+        monkeypatch.setattr(metrics, "words_of", lambda text: words_of(text.replace("-", " ")))
+    rounds = [
+        score([group[turn] for group in validation], [g[:turn] + g[turn + 1 :] for g in validation])
+        for turn in range(5)
+    ]
+    same = ["a man in a red shirt is standing in front of a crowd"] * len(validation)
+    names = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr-D")
+    assert [rounds[0][name] for name in names] == pytest.approx(one, abs=6e-4)
+    assert np.mean([scores["CIDEr-D"] for scores in rounds]) == pytest.approx(mean, abs=6e-4)
+    scores = score(same, validation)
+    assert [scores[name] for name in names] == pytest.approx(constant, abs=6e-4)
+
+
+# What it says of these captions.
 CANDIDATES = [
     "a dog runs in the snow",
     "two girls dance in the rain with a red kite",
@@ -132,10 +233,21 @@ def test_cider_d_gives_nothing_for_what_is_said_of_every_photo():
 def test_cider_d_of_a_subset_can_keep_the_frequencies_of_the_whole():
     candidates, references = some_captions(30, 3)
     whole = cider_d(candidates, references)[1]
-    documents = document_frequencies(references)
-    part = cider_d(candidates[:5], references[:5], documents=documents)[1]
+    part = cider_d(candidates[:5], References(references[:5], References(references)))[1]
     np.testing.assert_allclose(part, whole[:5])
     assert not np.allclose(cider_d(candidates[:5], references[:5])[1], whole[:5])
+
+
+def test_many_candidates_of_some_photos_are_scored_against_references_counted_once():
+    candidates, references = some_captions(30, 4)
+    photos = [7, 7, 2, 29, 7]
+    for metric in (bleu, rouge_l, cider_d):
+        several = metric(candidates[:5], References(references), photos)[1]
+        for candidate, photo, scores in zip(candidates, photos, several, strict=False):
+            alone = [*references]
+            others = [*candidates]
+            others[photo] = candidate
+            np.testing.assert_allclose(metric(others, alone)[1][photo], scores)
 
 
 def test_punctuation_and_case_do_not_matter():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.test_captioners import CHANNELS, SETTINGS, VOCABULARY, build, some_input
 from utils.captioners import CAPTIONERS, NEVER_WRITTEN
-from utils.search import write_captions
+from utils.search import sample_captions, write_captions
 from utils.text import END, PAD, START
 
 # Weights of an untrained model hardly differ: this makes its opinions strong.
@@ -19,6 +19,14 @@ SHARPNESS = 25.0
 @pytest.fixture(params=CAPTIONERS)
 def captioner(request):
     model = build(request.param)
+    model.embed.embeddings.assign(model.embed.embeddings * SHARPNESS)
+    return model
+
+
+@pytest.fixture
+def attending():
+    """For what the loop alone decides, one kind of captioner is enough."""
+    model = build("attention")
     model.embed.embeddings.assign(model.embed.embeddings * SHARPNESS)
     return model
 
@@ -115,3 +123,97 @@ def test_padding_start_and_unknown_are_never_written(captioner):
 def test_no_photos_give_no_captions(captioner):
     nothing = np.zeros((0, 6, CHANNELS), np.float32)
     assert len(write_captions(captioner, nothing, SETTINGS, progress=False).words) == 0
+
+
+def test_only_the_rows_asked_for_are_read_and_in_their_order(attending, tmp_path):
+    features, _ = some_input(photos=9)
+    np.save(tmp_path / "grid.npy", features)
+    grid = np.load(tmp_path / "grid.npy", mmap_mode="r")
+    rows = [7, 0, 3, 3]
+    whole = write_captions(attending, features, SETTINGS, progress=False)
+    part = write_captions(attending, grid, SETTINGS, rows=rows, batch=3, progress=False)
+    np.testing.assert_array_equal(part.words, whole.words[rows])
+
+
+def trigrams(row):
+    words = row[row != PAD].tolist()
+    return list(zip(words, words[1:], words[2:], strict=False))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_three_words_are_not_said_twice_if_that_is_forbidden(attending, width):
+    bias = np.zeros(VOCABULARY, np.float32)
+    bias[END], bias[5] = -30.0, 8.0  # one word, again and again
+    attending.bias.assign(bias)
+    options = {"settings": SETTINGS, "beam_width": width, "progress": False}
+    free = write_captions(attending, some_input()[0], **options)
+    assert any(len(set(trigrams(row))) < len(trigrams(row)) for row in free.words)
+    forbidden = write_captions(attending, some_input()[0], block_trigrams=True, **options)
+    assert all(len(set(trigrams(row))) == len(trigrams(row)) for row in forbidden.words)
+
+
+# --- sampling ------------------------------------------------------------------------------------
+
+
+def chances_of_sentences(captioner, photo, temperature=1.0, top_p=1.0, longest=2):
+    """Brute force: sentence -> probability, as the two settings have it."""
+    found, open_ends = {}, {(): 1.0}
+    for _ in range(longest):
+        longer = {}
+        for words, chance in open_ends.items():
+            logits = captioner([photo[None], np.array([[START, *words]], np.int32)])[0, -1].numpy()
+            logits[list(NEVER_WRITTEN)] = -np.inf
+            chances = np.exp(logits / temperature - np.max(logits / temperature))
+            chances /= chances.sum()
+            order = np.argsort(-chances)
+            before = np.cumsum(chances[order]) - chances[order]
+            chances[order[before >= top_p]] = 0
+            for word in np.flatnonzero(chances):
+                target = found if word == END or len(words) == longest - 1 else longer
+                target[*words, int(word)] = chance * chances[word] / chances.sum()
+        open_ends = longer
+    return found
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.6)])
+def test_samples_are_as_frequent_as_they_are_likely(attending, temperature, top_p):
+    features, _ = some_input(photos=1)
+    settings, count = replace(SETTINGS, max_words=2), 20_000
+    drawn = sample_captions(
+        attending, features, settings, count, temperature, top_p, batch=1, progress=False
+    )
+    wanted = chances_of_sentences(attending, features[0], temperature, top_p)
+    rows, times = np.unique(drawn.words[0], axis=0, return_counts=True)
+    seen = {tuple(row[row != PAD].tolist()): n / count for row, n in zip(rows, times, strict=True)}
+    assert set(seen) <= set(wanted)
+    for words, chance in wanted.items():
+        error = 5 * np.sqrt(chance * (1 - chance) / count)
+        assert seen.get(words, 0) == pytest.approx(chance, abs=float(error) + 1e-4)
+
+
+def test_samples_keep_the_captioners_own_probability_whatever_the_temperature(attending):
+    features, _ = some_input(photos=3)
+    drawn = sample_captions(attending, features, SETTINGS, 4, 2.0, 0.9, progress=False)
+    assert drawn.words.shape == (3, 4, SETTINGS.max_words)
+    for photo, rows, logs in zip(features, drawn.words, drawn.log_probability, strict=True):
+        sentences = np.pad(rows, [(0, 0), (1, 0)], constant_values=START)
+        gains = log_probabilities(attending, photo[None], sentences) * (rows != PAD)
+        np.testing.assert_allclose(logs, gains.sum(axis=1), atol=1e-3)
+
+
+def test_samples_do_not_depend_on_the_batch_but_on_the_seed(attending):
+    features, _ = some_input(photos=7)
+    options = {"samples": 3, "progress": False}
+    whole = sample_captions(attending, features, SETTINGS, **options)
+    parts = sample_captions(attending, features, SETTINGS, batch=2, **options)
+    np.testing.assert_array_equal(parts.words, whole.words)
+    other = sample_captions(attending, features, SETTINGS, seed=2, **options)
+    assert (other.words != whole.words).any()
+
+
+def test_cold_samples_are_greedy(attending):
+    features, _ = some_input(photos=4)
+    cold = sample_captions(attending, features, SETTINGS, 2, temperature=1e-3, progress=False)
+    greedy = write_captions(attending, features, SETTINGS, beam_width=1, progress=False)
+    np.testing.assert_array_equal(cold.words[:, 0], greedy.words)
+    np.testing.assert_array_equal(cold.ended[:, 1], greedy.ended)

@@ -1,12 +1,16 @@
 """Scores from strings: BLEU, ROUGE-L and CIDEr-D as the field computes them, in NumPy.
 
-Candidates are a list of captions, references a list of lists of captions, photo by photo. All
-compare the words of `text.words_of`: lower case, no punctuation, no start or end word counted.
-Every function returns the corpus's score and an array with each photo's, as fractions of 1
-(CIDEr-D, which is ten times a mean cosine, can exceed 1).
+Candidates are a list of captions, references a list of lists of captions, photo by photo, or
+`References` made of them once, where many candidates are scored. All compare the words of
+`text.words_of`: lower case, no punctuation, no start or end word counted. Every function returns
+the corpus's score and an array with each candidate's, as fractions of 1 (CIDEr-D, which is ten
+times a mean cosine, can exceed 1). `photos` says whose caption each candidate is, if not in order.
 """
 
 from collections import Counter
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 
@@ -14,6 +18,7 @@ from utils.text import words_of
 
 ORDERS = (1, 2, 3, 4)  # the lengths of n-grams
 TINY, SMALL = 1e-15, 1e-9  # the field's guards against a division by nothing
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd and irregular: sums of its multiples don't meet
 
 
 def ngrams(words, order):
@@ -21,34 +26,117 @@ def ngrams(words, order):
     return Counter(zip(*(words[start:] for start in range(order)), strict=False))
 
 
-def bleu(candidates, references):
+class References:
+    """What people said of each photo, counted once: then many candidates are scored quickly.
+
+    CIDEr-D's document frequencies are those of `documents`, other `References`, where only a part
+    of a split is scored. Taught in 04_evaluate.
+    """
+
+    def __init__(self, references, documents=None):
+        self.words = [split(group) for group in references]
+        photo = np.repeat(np.arange(len(self.words)), [len(group) for group in self.words])
+        flat = list(chain.from_iterable(self.words))
+        self.lengths = np.array([len(words) for words in flat])
+        owner, order, code, self.count = coded_ngrams(flat)
+        # A row an n-gram of a reference, and those of one photo that are the same side by side.
+        key = photo[owner].astype(np.uint64) * SPREAD + code
+        rows = np.argsort(key, kind="stable")
+        self.keys, self.owner, self.count = key[rows], owner[rows], self.count[rows]
+        first = np.append(True, self.keys[1:] != self.keys[:-1])[: len(rows)]
+        self.codes = np.sort(code[rows][first])  # each as often as there are photos that hold it
+        self.documents = documents or self
+        self.weights = self.count * self.rarity(code)[rows]
+        self.norms = norms_of(self.owner, order[rows], self.weights, len(flat))
+
+    def __len__(self):
+        return len(self.words)
+
+    def rarity(self, codes):
+        """Log of all photos over those whose references hold each n-gram (1 if none does)."""
+        begin, end = span(self.documents.codes, codes)
+        return np.log(len(self.documents) / np.maximum(1, end - begin))
+
+    def meet(self, photos, codes):
+        """Pairs `(row of codes, row here)` of the same n-gram, in a reference of its photo."""
+        begin, end = span(self.keys, photos.astype(np.uint64) * SPREAD + codes)
+        times = end - begin
+        ours = np.repeat(np.arange(len(codes)), times)
+        return ours, np.arange(len(ours)) + np.repeat(end - np.cumsum(times), times)
+
+
+def prepare(candidates, references, photos):
+    """The candidates' words, `References`, and whose each candidate is."""
+    if not isinstance(references, References):
+        references = References(references)
+    if photos is None and len(candidates) != len(references):
+        raise ValueError(f"{len(candidates)} candidates for {len(references)} photos")
+    photos = np.arange(len(candidates)) if photos is None else np.asarray(photos)
+    return split(candidates), references, photos
+
+
+def split(captions):
+    """Captions as lists of words; those that are lists already stay as they are."""
+    return [words_of(caption) if isinstance(caption, str) else caption for caption in captions]
+
+
+@lru_cache(maxsize=2**18)
+def code_of(word):
+    """64 bits that stand for a word, the same everywhere; two words hardly ever share theirs."""
+    content = word.encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+
+
+def coded_ngrams(captions):
+    """All n-grams of captions (lists of words), each once: `(whose, order, code, how often)`."""
+    lengths = np.array([len(words) for words in captions], int)
+    words = np.fromiter(map(code_of, chain.from_iterable(captions)), np.uint64, lengths.sum())
+    whose, codes, found = np.repeat(np.arange(len(captions)), lengths), words, []
+    for order in ORDERS:
+        codes = codes[:-1] * SPREAD + words[order - 1 :] if order > 1 else words
+        begin = whose[: len(codes)]
+        whole = begin == whose[order - 1 :]  # it ends in the caption that it begins in
+        found.append((begin[whole], np.full(whole.sum(), order), codes[whole]))
+    owner, orders, codes = (np.concatenate(part) for part in zip(*found, strict=True))
+    keys = owner.astype(np.uint64) * SPREAD + codes
+    _, first, count = np.unique(keys, return_index=True, return_counts=True)
+    return owner[first], orders[first], codes[first], count
+
+
+def span(numbers, wanted):
+    """Where each wanted number begins and ends among the sorted ones."""
+    order = np.argsort(wanted)  # neighbours are quicker to find
+    ends = np.empty((2, len(wanted)), int)
+    ends[:, order] = [np.searchsorted(numbers, wanted[order], side) for side in ("left", "right")]
+    return ends
+
+
+def bleu(candidates, references, photos=None):
     """BLEU-1 to 4: `(4,)` for the corpus and `(photos, 4)`. Taught in 04_evaluate.
 
     The share of a candidate's n-grams that some reference holds too, none counted more often than
     in the reference that has it most; a geometric mean over n; a penalty for being shorter than
     the closest reference (of two as close, the shorter).
     """
-    counts = np.array(
-        [
-            bleu_counts(words_of(candidate), [words_of(reference) for reference in group])
-            for candidate, group in zip(candidates, references, strict=True)
-        ]
-    ).reshape(-1, 10)
+    counts = bleu_counts(candidates, references, photos)
     return bleu_from_counts(counts.sum(axis=0)), bleu_from_counts(counts)
 
 
-def bleu_counts(candidate, references):
-    """What BLEU counts for one photo: 4 times matches, 4 times n-grams, both lengths."""
-    matches, totals = [], []
-    for order in ORDERS:
-        found = ngrams(candidate, order)
-        most = Counter()
-        for reference in references:
-            most |= ngrams(reference, order)  # the larger count of each
-        matches.append((found & most).total())
-        totals.append(max(0, len(candidate) - order + 1))
-    closest = min((abs(len(words) - len(candidate)), len(words)) for words in references)[1]
-    return [*matches, *totals, len(candidate), closest]
+def bleu_counts(candidates, references, photos=None):
+    """What BLEU counts, `(photos, 10)`: 4 times matches, 4 times n-grams, both lengths."""
+    words, references, photos = prepare(candidates, references, photos)
+    owner, order, code, count = coded_ngrams(words)
+    ours, theirs = references.meet(photos[owner], code)
+    hits = np.zeros(len(code))
+    np.maximum.at(hits, ours, np.minimum(count[ours], references.count[theirs]))
+    matches = sums_by_order(owner, order, hits, len(words))
+    lengths = np.array([len(each) for each in words], int)[:, None]
+    closest = [
+        min((abs(len(said) - len(each)), len(said)) for said in references.words[photo])[1]
+        for each, photo in zip(words, photos, strict=True)
+    ]
+    totals = np.maximum(0, lengths + 1 - ORDERS)
+    return np.hstack([matches, totals, lengths, np.reshape(closest, (-1, 1))])
 
 
 def bleu_from_counts(counts):
@@ -61,12 +149,13 @@ def bleu_from_counts(counts):
     return scores * np.exp(np.minimum(0, 1 - 1 / ratio))
 
 
-def rouge_l(candidates, references, beta=1.2):
+def rouge_l(candidates, references, photos=None, beta=1.2):
     """ROUGE-L: the longest common subsequence, as an F-measure that favours recall."""
+    words, references, photos = prepare(candidates, references, photos)
     scores = np.array(
         [
-            rouge_l_of_one(words_of(candidate), [words_of(reference) for reference in group], beta)
-            for candidate, group in zip(candidates, references, strict=True)
+            rouge_l_of_one(each, references.words[photo], beta)
+            for each, photo in zip(words, photos, strict=True)
         ]
     )
     return scores.mean(), scores
@@ -74,100 +163,70 @@ def rouge_l(candidates, references, beta=1.2):
 
 def rouge_l_of_one(candidate, references, beta):
     """The best precision and the best recall over the references, joined."""
-    common = [longest_common(candidate, reference) for reference in references]
-    precision = max(common) / max(1, len(candidate))
-    recall = max(
-        length / max(1, len(words)) for length, words in zip(common, references, strict=True)
-    )
+    # To the field's toolkit an empty caption is one empty word.
+    candidate, references = candidate or [""], [words or [""] for words in references]
+    common = [longest_common(candidate, words) for words in references]
+    precision = max(common) / len(candidate)
+    recall = max(length / len(words) for length, words in zip(common, references, strict=True))
     if not precision or not recall:
         return 0.0
     return (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
 
 
 def longest_common(first, second):
-    """Length of the longest common subsequence of two lists of words."""
-    lengths = [0] * (len(second) + 1)
-    for word in first:
-        diagonal = 0
-        for column, other in enumerate(second, start=1):
-            above = lengths[column]
-            lengths[column] = diagonal + 1 if word == other else max(above, lengths[column - 1])
-            diagonal = above
-    return lengths[-1]
+    """Length of the longest common subsequence of two lists of words.
+
+    The usual table, a row of it at a time in the bits of one whole number: a bit is 0 where the
+    length grows, and an addition's carry moves all these places at once.
+    """
+    places = {}
+    for position, word in enumerate(first):
+        places[word] = places.get(word, 0) | 1 << position
+    row = every = (1 << len(first)) - 1
+    for word in second:
+        hits = row & places.get(word, 0)
+        row = (row + hits) | (row - hits)
+    return len(first) - (row & every).bit_count()
 
 
-def cider_d(candidates, references, sigma=6.0, documents=None):
+def cider_d(candidates, references, photos=None, sigma=6.0):
     """CIDEr-D: how alike candidate and references are in n-grams that tell. Taught in 04_evaluate.
 
-    N-grams are weighted by how few photos' references hold them (`document_frequencies` of these
-    references, or of `documents` when a subset is scored), clipped to the reference's count, and
-    a Gaussian punishes another length.
+    N-grams are weighted by how few photos' references hold them and clipped to the reference's
+    count; a Gaussian punishes another length.
     """
-    frequencies, total = documents or document_frequencies(references)
-    weigh = tfidf_weigher(frequencies, np.log(max(total, 1)))
-    scores = np.array(
-        [
-            cider_d_of_one(weigh(candidate), [weigh(reference) for reference in group], sigma)
-            for candidate, group in zip(candidates, references, strict=True)
-        ]
-    )
+    words, references, photos = prepare(candidates, references, photos)
+    owner, order, code, count = coded_ngrams(words)
+    weights = count * references.rarity(code)
+    norms = norms_of(owner, order, weights, len(words))
+    ours, theirs = references.meet(photos[owner], code)
+    mine, other, n = owner[ours], references.owner[theirs], order[ours] - 1
+    weight = references.weights[theirs]
+    product = np.minimum(weights[ours], weight) * weight
+    cosine = product / (norms[mine, n] * references.norms[other, n])
+    lengths = np.array([len(each) for each in words], int)
+    gap = lengths[mine] - references.lengths[other]
+    total = np.bincount(mine, cosine * np.exp(-(gap**2) / (2 * sigma**2)), len(words))
+    people = np.array([len(references.words[photo]) for photo in photos])
+    scores = 10 * total / (len(ORDERS) * people)
     return scores.mean(), scores
 
 
-def document_frequencies(references):
-    """In how many photos' references each n-gram occurs, and how many photos there are."""
-    frequencies = Counter()
-    for group in references:
-        frequencies.update(
-            {
-                gram
-                for reference in group
-                for order in ORDERS
-                for gram in ngrams(words_of(reference), order)
-            }
-        )
-    return frequencies, len(references)
+def sums_by_order(owner, order, values, captions):
+    """Sums of the n-grams' values, `(captions, 4)`."""
+    sums = np.bincount(owner * len(ORDERS) + order - 1, values, captions * len(ORDERS))
+    return sums.reshape(captions, len(ORDERS))
 
 
-def tfidf_weigher(frequencies, log_total):
-    """A function from a caption to `(weights by order, norms by order, words)`."""
-
-    def weigh(caption):
-        words = words_of(caption)
-        vectors = [
-            {
-                gram: count * (log_total - np.log(max(1, frequencies[gram])))
-                for gram, count in ngrams(words, order).items()
-            }
-            for order in ORDERS
-        ]
-        norms = [np.sqrt(sum(weight**2 for weight in vector.values())) for vector in vectors]
-        return vectors, norms, len(words)
-
-    return weigh
-
-
-def cider_d_of_one(candidate, references, sigma):
-    """Ten times the mean over references and orders of the clipped, penalised cosine."""
-    vectors, norms, length = candidate
-    total = 0.0
-    for other_vectors, other_norms, other_length in references:
-        penalty = np.exp(-((length - other_length) ** 2) / (2 * sigma**2))
-        for vector, norm, other, other_norm in zip(
-            vectors, norms, other_vectors, other_norms, strict=True
-        ):
-            product = sum(
-                min(weight, other[gram]) * other[gram]
-                for gram, weight in vector.items()
-                if gram in other
-            )
-            if norm and other_norm:
-                total += penalty * product / (norm * other_norm)
-    return 10 * total / (len(ORDERS) * max(1, len(references)))
+def norms_of(owner, order, weights, captions):
+    """Lengths of the vectors of weights, `(captions, 4)`; 1 where there is nothing."""
+    norms = np.sqrt(sums_by_order(owner, order, weights**2, captions))
+    return np.where(norms, norms, 1)
 
 
 def score(candidates, references):
     """All corpus scores by name, as fractions: what the tables print."""
+    candidates, references, _ = prepare(candidates, references, None)
     scores = {
         f"BLEU-{order}": value
         for order, value in zip(ORDERS, bleu(candidates, references)[0], strict=True)

@@ -1,7 +1,7 @@
-"""From logits to sentences: greedy and beam search over any captioner with the step interface.
+"""From logits to sentences: greedy, beam and sampling, over any captioner with the step interface.
 
 The whole loop over words is one compiled graph: nothing returns to Python between two words, and
-all photos of a batch and all beams of a photo move together.
+all photos of a batch and all captions of a photo move together.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ IMPOSSIBLE = -1e9
 
 @dataclass(frozen=True)
 class Written:
-    """What search wrote: a row a photo, the best caption of each."""
+    """What search wrote: a row a photo; of sampling `(photos, samples, ...)`."""
 
     words: np.ndarray  # (photos, max_words) numbers; END where it ends, PAD after it
     log_probability: np.ndarray  # (photos,) of the whole caption, its end included
@@ -27,90 +27,159 @@ class Written:
     attention: np.ndarray  # (photos, max_words, cells); no cells where the model does not attend
 
 
-def write_captions(captioner, grid, settings, beam_width=None, batch=64, progress=True):
-    """Captions for all rows of `grid`, `(photos, cells, channels)`, in batches.
+def write_captions(captioner, grid, settings, beam_width=None, block_trigrams=False, **batching):
+    """The best caption that search finds for each row of `grid`, `(photos, cells, channels)`.
 
-    `beam_width` 1 is greedy search. Every batch has the same shape, so that one graph serves all.
-    Taught in 04_evaluate.
+    `beam_width` 1 is greedy search; `block_trigrams` forbids to say three words twice. `batching`
+    is `rows` (only these), `batch` and `progress`. Taught in 04_evaluate.
     """
-    graph = compiled_search(captioner, settings, beam_width or settings.beam_width)
-    parts = []
-    with tqdm(total=len(grid), desc="writing", unit=" captions", disable=not progress) as bar:
-        for start in range(0, max(1, len(grid)), batch):
-            rows = np.asarray(grid[start : start + batch])
-            padded = np.zeros((batch, *rows.shape[1:]), rows.dtype)
-            padded[: len(rows)] = rows
-            parts.append([np.asarray(part)[: len(rows)] for part in graph(padded)])
-            bar.update(len(rows))
+    width = beam_width or settings.beam_width
+    return in_batches(compiled(captioner, settings, width, block_trigrams), grid, **batching)
+
+
+def sample_captions(
+    captioner, grid, settings, samples=5, temperature=1.0, top_p=1.0, seed=1, **batching
+):  # fmt: skip
+    """Captions drawn by their probability; a higher `temperature` is bolder.
+
+    Of each step's words only the likeliest that together reach `top_p` are drawn from; the
+    `log_probability` is the captioner's own, whatever these two say.
+    """
+    chance = np.random.default_rng(seed)
+
+    def luck(photos):
+        # A number in [0, 1) for each word to come, photo by photo: the batch's size changes none.
+        return chance.random((photos, samples, settings.max_words), np.float32)
+
+    graph = compiled(captioner, settings, samples, sampling=(temperature, top_p))
+    return in_batches(graph, grid, luck=luck, **batching)
+
+
+def in_batches(graph, grid, rows=None, batch=64, progress=True, luck=None):
+    """Run a compiled search over rows of the grid, and no more of it is in memory than a batch.
+
+    Every batch has the same shape, so that one graph serves all.
+    """
+    rows, parts = np.arange(len(grid)) if rows is None else np.asarray(rows, int), []
+    with tqdm(total=len(rows), desc="writing", unit=" captions", disable=not progress) as bar:
+        for start in range(0, max(1, len(rows)), batch):
+            chosen = rows[start : start + batch]
+            inputs = [np.asarray(grid[chosen])] + ([luck(len(chosen))] if luck else [])
+            fill = [(0, batch - len(chosen)), (0, 0), (0, 0)]
+            outputs = graph(*(np.pad(part, fill) for part in inputs))
+            parts.append([np.asarray(part)[: len(chosen)] for part in outputs])
+            bar.update(len(chosen))
     return Written(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-@lru_cache(maxsize=2)
-def compiled_search(captioner, settings, width):
-    """Beam search as a compiled graph; asked for again, the same one, so it is traced once."""
-    return tf.function(lambda features: beam_search(captioner, features, settings, width))
+@lru_cache(maxsize=4)
+def compiled(captioner, settings, width, block_trigrams=False, sampling=None):
+    """`search` as a compiled graph; asked for again, the same one, so it is traced once."""
+    choices = captioner, settings, width, block_trigrams, sampling
+    return tf.function(lambda *inputs: search(*choices, *inputs))
 
 
-def beam_search(captioner, features, settings, width):
-    """The best of `width` beams for each photo, as tensors; the body of the compiled graph.
+def search(captioner, settings, width, block_trigrams, sampling, features, luck=None):
+    """The loop over words for `width` captions a photo: what `Written` holds, as tensors."""
+    photos, longest = features.shape[0], settings.max_words
+    state = repeated(captioner.start(features), width)
+    last = tf.fill([photos * width], START)
+    cells = captioner.step(last, state)[2].shape[-1]  # asked for its shape only: it is never run
+    words = tf.fill([photos, width, longest], PAD)
+    looked = tf.zeros([photos, width, longest, cells])
+    # Only a photo's first beam counts at the start: otherwise all would write the same words.
+    scores = tf.tile([[0.0] + [0.0 if sampling else IMPOSSIBLE] * (width - 1)], [photos, 1])
+
+    for position in tf.range(longest):
+        logits, after, attention = captioner.step(last, state)
+        gains = gains_of(tf.reshape(logits, [photos, width, -1]), words, position, block_trigrams)
+        if sampling:
+            scores, parents, chosen = draw(gains, scores, luck[..., position], *sampling)
+        else:
+            scores, parents, chosen = best_beams(gains, scores, words, settings)
+        seen = tf.gather(tf.reshape(attention, [photos, width, cells]), parents, batch_dims=1)
+        words = put(tf.gather(words, parents, batch_dims=1), position, chosen)
+        looked = put(tf.gather(looked, parents, batch_dims=1), position, seen)
+        rows = tf.reshape(parents + width * tf.range(photos)[:, None], [-1])
+        state, last = reordered(after, state, rows), tf.reshape(chosen, [-1])
+        if tf.reduce_all(tf.reduce_any(words == END, axis=-1)):
+            break
+
+    # A batch goes on until its last caption has ended: what others looked at since is noise.
+    found = words, scores, tf.where((words != PAD)[..., None], looked, 0.0)
+    if not sampling:
+        best = tf.argmax(normalised(scores, words, settings), axis=-1, output_type=tf.int32)
+        found = [tf.gather(tensor, best, batch_dims=1) for tensor in found]
+    words, scores, looked = found
+    return words, scores, tf.reduce_any(words == END, axis=-1), looked
+
+
+def repeated(state, times):
+    """The state of a photo for so many captions of it, side by side."""
+    return tf.nest.map_structure(lambda tensor: tf.repeat(tensor, times, axis=0), state)
+
+
+def reordered(after, before, rows):
+    """The state of the captions that go on. What a step hands on untouched stays as it is.
+
+    That is the picture: the same for all captions of a photo, and by far the largest part.
+    """
+    return tf.nest.map_structure(
+        lambda new, old: old if new is old else tf.gather(new, rows), after, before
+    )
+
+
+def gains_of(logits, words, position, block_trigrams):
+    """Log-probabilities of each next word, `(photos, width, vocabulary)`."""
+    vocabulary = logits.shape[-1]
+    never = tf.reduce_sum(tf.one_hot(NEVER_WRITTEN, vocabulary), axis=0)
+    gains = tf.nn.log_softmax(tf.cast(logits, tf.float32)) + IMPOSSIBLE * never
+    if block_trigrams:  # the third words of all runs that begin as the caption ends now
+        before, last = (words[..., tf.maximum(position - back, 0), None] for back in (2, 1))
+        met = (words[..., :-2] == before) & (words[..., 1:-1] == last)
+        thirds = tf.one_hot(tf.where(met, words[..., 2:], PAD), vocabulary)
+        gains = tf.where(tf.reduce_any(thirds > 0, axis=2), IMPOSSIBLE, gains)
+    # A finished caption has one way to go on: a padding word that costs nothing.
+    ended = tf.reduce_any(words == END, axis=-1)
+    wait = tf.where(tf.range(vocabulary) == PAD, 0.0, IMPOSSIBLE)
+    return tf.where(ended[..., None], wait, gains)
+
+
+def best_beams(gains, scores, words, settings):
+    """One step for all photos: which beams go on, and with which word, `(photos, width)` each.
 
     Beams are compared by log-probability / words ** length_power, so that a longer caption is not
     punished for every word. A finished beam stays in the race, unchanged.
     """
-    photos, longest = features.shape[0], settings.max_words
-    state = captioner.start(tf.repeat(features, width, axis=0))
-    logits, state, attention = captioner.step(tf.fill([photos * width], START), state)
-    cells = attention.shape[-1]
-    words = tf.fill([photos, width, longest], PAD)
-    looked = tf.zeros([photos, width, longest, cells])
-    # Only the first beam counts at the start: otherwise all beams would write the same words.
-    scores = tf.tile(tf.constant([[0.0] + [IMPOSSIBLE] * (width - 1)]), [photos, 1])
-    lengths = tf.zeros([photos, width], tf.int32)
-
-    for position in tf.range(longest):
-        scores, lengths, parents, chosen = best_beams(logits, scores, lengths, words, settings)
-        seen = tf.gather(tf.reshape(attention, [photos, width, cells]), parents, batch_dims=1)
-        words = put(tf.gather(words, parents, batch_dims=1), position, chosen)
-        looked = put(tf.gather(looked, parents, batch_dims=1), position, seen)
-        if tf.reduce_all(tf.reduce_any(words == END, axis=-1)):
-            break
-        rows = tf.reshape(parents + width * tf.range(photos)[:, None], [-1])
-        state = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), state)
-        logits, state, attention = captioner.step(tf.reshape(chosen, [-1]), state)
-
-    best = tf.argmax(normalised(scores, lengths, settings), axis=-1, output_type=tf.int32)
-    words, scores, looked = (
-        tf.gather(tensor, best, batch_dims=1) for tensor in (words, scores, looked)
-    )
-    # A batch goes on until its last caption has ended: what others looked at since is noise.
-    looked = tf.where((words != PAD)[..., None], looked, 0.0)
-    return words, scores, tf.reduce_any(words == END, axis=-1), looked
-
-
-def best_beams(logits, scores, lengths, words, settings):
-    """One step for all photos: which beams go on, and with which word, `(photos, width)` each."""
-    photos, width = scores.shape
-    vocabulary = logits.shape[-1]
-    never = tf.reduce_sum(tf.one_hot(NEVER_WRITTEN, vocabulary), axis=0)
-    gains = tf.nn.log_softmax(logits) + IMPOSSIBLE * never
-    gains = tf.reshape(gains, [photos, width, vocabulary])
-    # A finished beam has one way to go on: a padding word that costs nothing.
-    ended = tf.reduce_any(words == END, axis=-1)
-    wait = tf.where(tf.range(vocabulary) == PAD, 0.0, IMPOSSIBLE)
-    gains = tf.where(ended[..., None], wait, gains)
-
+    photos, width, vocabulary = gains.shape
     totals = scores[..., None] + gains
-    longer = lengths + tf.cast(~ended, tf.int32)
-    ranks = normalised(totals, longer[..., None], settings)
+    more = tf.cast(~tf.reduce_any(words == END, axis=-1), tf.int32)
+    ranks = normalised(totals, words[..., None, :], settings, more[..., None])
     _, index = tf.math.top_k(tf.reshape(ranks, [photos, width * vocabulary]), width)
-    parents, chosen = index // vocabulary, index % vocabulary
     scores = tf.gather(tf.reshape(totals, [photos, -1]), index, batch_dims=1)
-    return scores, tf.gather(longer, parents, batch_dims=1), parents, chosen
+    return scores, index // vocabulary, index % vocabulary
 
 
-def normalised(scores, lengths, settings):
-    """What beams are compared by."""
+def normalised(scores, words, settings, more=0):
+    """What beams are compared by, when `more` words come to those that they have."""
+    lengths = tf.math.count_nonzero(words, axis=-1, dtype=tf.int32) + more
     return scores / tf.cast(lengths, tf.float32) ** settings.length_power
+
+
+def draw(gains, scores, luck, temperature, top_p):
+    """One step of sampling: lay the probabilities end to end, and see where luck falls."""
+    chances = tf.nn.softmax(gains / temperature)
+    if top_p < 1:  # sorting all words is slow, so only where it is asked for
+        chances, words = tf.math.top_k(chances, chances.shape[-1])
+        chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
+    ends = tf.cumsum(chances, axis=-1)
+    # The factor keeps rounding from carrying luck past the last word.
+    passed = tf.cast(ends <= luck[..., None] * ends[..., -1:] * (1 - 1e-6), tf.int32)
+    chosen = tf.reduce_sum(passed, axis=-1)
+    if top_p < 1:
+        chosen = tf.gather(words, chosen, batch_dims=2)
+    parents = tf.zeros_like(chosen) + tf.range(chosen.shape[1])
+    return scores + tf.gather(gains, chosen, batch_dims=2), parents, chosen
 
 
 def put(tensor, position, values):

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -20,8 +20,9 @@
 #
 # **You will**
 # - write a caption word by word, greedily, then with several candidates side by side;
-# - count BLEU-1 and CIDEr-D by hand for one caption, and see how they differ;
-# - put the score into its place: what does a blind guess get, what a human?
+# - count BLEU and CIDEr-D by hand for one caption, and see how they differ;
+# - put the score into its place: what does a blind guess get, what a human, how sure is it, and can
+#   the captioner find a photo by a sentence?
 #
 # **You need** the captioner of notebook 3. Minutes on two cores: less than 1 for the drawn sample,
 # about 1 for 1,000 photos.
@@ -75,7 +76,7 @@ grid = store.load_grid(features, settings)
 
 # %%
 split = "test" if captions["splits"]["test"] else "validation"
-names = captions["splits"][split]
+names = [name for name in captions["splits"][split] if name not in features["left_out"]]
 rows = np.array([features["names"].index(name) for name in names])
 references = [captions["captions"][name] for name in names]
 print(f"{len(names):,} photos of the {split} split; our example is now the first, {names[0]}")
@@ -92,7 +93,8 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 from utils.captioners import NEVER_WRITTEN
 from utils.text import END, START
 
-state = captioner.start(grid[rows[:1]].astype("float32"))
+example = grid[rows[:1]].astype("float32")
+state = captioner.start(example)
 word, greedy, table = START, [], []
 while word != END and len(greedy) < settings.max_words:
     logits, state, _ = captioner.step(np.array([word]), state)
@@ -106,19 +108,16 @@ while word != END and len(greedy) < settings.max_words:
 # %% [markdown]
 # The five likeliest words at each step, the chosen one first. Where it is far ahead, the network is
 # sure; else it hesitates, between words that mean the same or things that it can't tell apart.
-
-# %% tags=["nbval-ignore-output"]
-pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
-
-# %% [markdown]
+#
 # **By name**: `write_captions` with `beam_width=1` does that for many photos at once. The loop over
 # words is compiled together with the model, so nothing returns to Python between two words.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from utils.search import write_captions
 
-by_name = write_captions(captioner, grid[rows[:1]], settings, beam_width=1, progress=False)
-assert tokenizer.decode(by_name.words[0]) == tokenizer.decode(greedy)
+quick = write_captions(captioner, grid, settings, beam_width=1, rows=rows)
+assert tokenizer.decode(quick.words[0]) == tokenizer.decode(greedy)
+pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 
 # %% [markdown]
 # ## Beam search, by hand
@@ -136,7 +135,7 @@ def continued(beam):
     logs = logits[0].numpy() - np.logaddexp.reduce(logits[0])
     logs[list(NEVER_WRITTEN)] = -np.inf
     best = np.argsort(logs)[::-1][: settings.beam_width]
-    return [([*words, int(word)], score + logs[word], state) for word in best]
+    return [((*words, int(word)), score + logs[word], state) for word in best]
 
 
 def rank(beam):
@@ -145,32 +144,36 @@ def rank(beam):
 
 
 # %% [markdown]
-# A finished beam stays as it is and competes with the others:
+# A finished beam stays as it is and competes with the others. For the picture of it, `steps`
+# remembers what was tried, and what stayed:
 
 # %%
-beams = [([START], 0.0, captioner.start(grid[rows[:1]].astype("float32")))]
+beams, steps = [((START,), 0.0, captioner.start(example))], []
 for _ in range(settings.max_words):
     done = [beam for beam in beams if beam[0][-1] == END]
     more = [longer for beam in beams if beam[0][-1] != END for longer in continued(beam)]
     beams = sorted(done + more, key=rank, reverse=True)[: settings.beam_width]
+    kept = [beam[0] for beam in beams]
+    steps.append([(longer[0], longer[0] in kept) for longer in more])
 
 # %% [markdown]
-# **By name**, for the same photo, the winner is the same. Below it what else was in the race.
-
-# %% tags=["nbval-ignore-output"]
-for beam in beams:
-    print(f"{rank(beam):6.2f}  {tokenizer.decode(beam[0])}")
-by_name = write_captions(captioner, grid[rows[:1]], settings, progress=False)
-assert tokenizer.decode(by_name.words[0]) == tokenizer.decode(beams[0][0])
-
-# %% [markdown]
-# Now for all photos of the split. A caption that has not ended after `max_words` words is cut.
+# **By name**, for all photos of the split; of our example the winner must be the same. A caption
+# that has not ended after `max_words` words is cut.
 
 # %%
-written = write_captions(captioner, grid[rows], settings)
+written = write_captions(captioner, grid, settings, rows=rows)
 predicted = [tokenizer.decode(words) for words in written.words]
-assert len(predicted) == len(names)
-print(f"{len(predicted):,} captions")
+assert predicted[0] == tokenizer.decode(beams[0][0])
+print(f"{len(predicted):,} captions by greedy search, and as many by beam search")
+
+# %% [markdown]
+# The first words of that search as a tree: a column is a step, blue are the beginnings that stayed,
+# grey those that were dropped, and the thick line is the caption that won.
+
+# %%
+from utils.visualize import plot_beam, plot_scores
+
+_ = plot_beam(steps[:5], beams[0][0], tokenizer.words)
 
 # %% [markdown]
 # ## BLEU, by hand
@@ -181,42 +184,43 @@ print(f"{len(predicted):,} captions")
 # %%
 from collections import Counter
 
-mine = Counter(words_of(predicted[0]))
-most = Counter()
-for reference in references[0]:
-    most |= Counter(words_of(reference))  # the larger count of each word
-hits = mine & most  # the smaller count of each word
+from utils.metrics import ngrams
+
+ours, people = words_of(predicted[0]), [words_of(text) for text in references[0]]
+assert ngrams(ours, 2) == Counter(zip(ours[:-1], ours[1:], strict=True))
+counts = []
+for n in (1, 2, 3, 4):
+    mine, most = ngrams(ours, n), Counter()
+    for words in people:
+        most |= ngrams(words, n)  # the larger count of each
+    counts.append(((mine & most).total(), mine.total()))  # the smaller count of each
 
 # %% [markdown]
-# The caption of the first photo, and what people said of it:
+# The caption of the first photo, what people said of it, and the counts: how many of its words,
+# pairs, threes and fours are hits.
 
 # %% tags=["nbval-ignore-output"]
-print(f"{predicted[0]!r}: {hits.total()} of {mine.total()} words", *references[0], sep="\n  ")
+print(predicted[0], *references[0], sep="\n  ")
+pd.DataFrame(counts, columns=["hits", "of"], index=["words", "pairs", "threes", "fours"])
 
 # %% [markdown]
-# That share is BLEU-1's precision. As a one-word caption would be right too easily, a caption
-# shorter than the reference closest in length is marked down. BLEU-4 takes such shares for runs of
-# one, two, three and four words and their geometric mean; BLEU-2 and 3 stop earlier. **By name**:
-
-# %%
-from utils.metrics import bleu
-
-lengths = [len(words_of(reference)) for reference in references[0]]
-closest = min(lengths, key=lambda length: (abs(length - mine.total()), length))
-short = min(1, np.exp(1 - closest / max(1, mine.total())))
-corpus, each = bleu(predicted, references)
-assert np.isclose(each[0, 0], short * hits.total() / mine.total())
-
-# %% [markdown]
-# On a whole split the counts of all photos are added up before they are divided. nltk, which many
-# notebooks use, must say the same of the same words.
+# The first share is BLEU-1's precision. BLEU-4 is the geometric mean of all four; BLEU-2 and 3 stop
+# earlier. As a one-word caption would be right too easily, a caption shorter than the reference
+# closest in length is marked down. **By name**, and with nltk, which many notebooks use: on a whole
+# split the counts of all photos are added up before they are divided.
 
 # %%
 from nltk.translate.bleu_score import corpus_bleu
 
-said = [[words_of(reference) for reference in group] for group in references]
+from utils.metrics import bleu
+
+closest = min(map(len, people), key=lambda length: (abs(length - len(ours)), length))
+short = min(1, np.exp(1 - closest / max(1, len(ours))))
+shares = np.cumprod([hits / max(1, total) for hits, total in counts])
+corpus, each = bleu(predicted, references)
+assert np.allclose(each[0], short * shares ** (1 / np.arange(1, 5)), atol=1e-3)
+said = [[words_of(text) for text in group] for group in references]
 assert np.isclose(corpus[3], corpus_bleu(said, [words_of(text) for text in predicted]), atol=1e-3)
-print("BLEU-1 by hand and by name agree, BLEU-4 with nltk's")
 
 # %% [markdown]
 # ## CIDEr-D: words that tell
@@ -226,11 +230,10 @@ print("BLEU-1 by hand and by name agree, BLEU-4 with nltk's")
 # every photo weighs nothing. The weights of the words of one reference:
 
 # %%
-from utils.metrics import cider_d, document_frequencies
-
-frequencies, total = document_frequencies(references)
-weights = {w: np.log(total / frequencies[(w,)]) for w in words_of(references[0][0])}
-pd.DataFrame(weights.items(), columns=["word", "weight"]).round(2)
+runs = [{g for w in group for n in (1, 2, 3, 4) for g in ngrams(w, n)} for group in said]
+photos_with = Counter(gram for found in runs for gram in found)
+weights = [(w, photos_with[(w,)], np.log(len(names) / photos_with[(w,)])) for w in people[0]]
+pd.DataFrame(weights, columns=["word", "photos", "weight"]).round(2)
 
 # %% [markdown]
 # **By hand**: caption and reference are compared as two vectors are, by the cosine, for single
@@ -240,18 +243,18 @@ pd.DataFrame(weights.items(), columns=["word", "weight"]).round(2)
 # often print it times 100: our 0.5 is their 50.) **By name**: the last two lines.
 
 # %%
-from utils.metrics import ngrams
+from utils.metrics import cider_d
 
 alike = []
-for text in references[0]:
-    gap = len(words_of(predicted[0])) - len(words_of(text))
-    for order in (1, 2, 3, 4):
-        ours, theirs = (
-            {gram: n * np.log(total / max(1, frequencies[gram])) for gram, n in found.items()}
-            for found in (ngrams(words_of(each), order) for each in (predicted[0], text))
+for theirs in people:
+    for n in (1, 2, 3, 4):
+        our, their = (
+            {g: times * np.log(len(names) / max(1, photos_with[g])) for g, times in found.items()}
+            for found in (ngrams(ours, n), ngrams(theirs, n))
         )
-        shared = sum(min(ours[g], theirs[g]) * theirs[g] for g in ours.keys() & theirs.keys())
-        sizes = np.linalg.norm(list(ours.values())) * np.linalg.norm(list(theirs.values()))
+        shared = sum(min(our[g], their[g]) * their[g] for g in our.keys() & their.keys())
+        sizes = np.linalg.norm(list(our.values())) * np.linalg.norm(list(their.values()))
+        gap = len(ours) - len(theirs)
         alike.append(np.exp(-(gap**2) / 72) * shared / max(sizes, 1e-9))
 own = cider_d(predicted, references)[1]
 assert np.isclose(own[0], 10 * np.mean(alike))
@@ -260,58 +263,106 @@ assert np.isclose(own[0], 10 * np.mean(alike))
 # ## What is a number worth?
 #
 # Beside the captioner: one **constant** caption for all photos (knowing the language, not the
-# photo), the captioner shown **another photo**, and **one human** against the other four. A
-# captioner that can't beat the first two has learnt to speak, not to see.
+# photo), the captioner shown **another photo**, **greedy** search, and **one human** against the
+# other four. A captioner that can't beat the first two has learnt to speak, not to see. METEOR also
+# counts stems and, where WordNet is found, synonyms; its name says by which program, as another
+# one's numbers don't compare.
 
 # %%
-from utils.evaluate import constant_caption, one_human, protocol
-from utils.metrics import score
+from utils.evaluate import constant_caption, full_score, one_human, protocol
 
 train_captions = [c for name in captions["splits"]["train"] for c in captions["captions"][name]]
-wrong = predicted[-1:] + predicted[:-1]  # what was written for the photo before
-scores = {
-    "constant caption": score([constant_caption(train_captions)] * len(names), references),
-    "another photo": score(wrong, references),
-    "captioner": score(predicted, references),
-}
+texts = {"constant caption": [constant_caption(train_captions)] * len(names)}
+texts["another photo"] = predicted[-1:] + predicted[:-1]  # what was written for the photo before
+texts["greedy"] = [tokenizer.decode(words) for words in quick.words]
+texts["captioner"] = predicted
+scores = {who: full_score(wrote, references) for who, wrote in texts.items()}
 if min(len(group) for group in references) > 1:  # there must be others to compare one with
     scores["one human"] = one_human(references)
+rules = protocol(split, captions["split_source"], references, settings)
 
 # %% [markdown]
 # Under a table of scores belongs what was counted, and how.
 
 # %% tags=["nbval-ignore-output"]
+assert scores["captioner"]["CIDEr-D"] >= scores["another photo"]["CIDEr-D"]  # it has looked
+print(rules)
 pd.DataFrame(scores).T.round(3)
 
-# %%
-rules = protocol(split, captions["split_source"], references, settings)
-print(rules)
-
 # %% [markdown]
-# The same as a picture, for the score that leads:
-
-# %%
-from utils.visualize import plot_scores
-
-cider = {who: row["CIDEr-D"] for who, row in scores.items()}
-assert cider["captioner"] >= cider["another photo"]  # it has looked
-_ = plot_scores(scores)
-
-# %% [markdown]
-# Look at BLEU-1 in the table: the constant caption gets a good part of it without seeing anything.
-# That is why CIDEr-D leads here. And a human is not at 10, as people disagree. That is a yardstick,
-# not a ceiling: a captioner that says what most would say can pass one person, who also has one
-# reference fewer to agree with.
+# Look at BLEU-1: the constant caption gets a good part of it without seeing anything. That is why
+# CIDEr-D leads here. And a human is not at 10, as people disagree. That is a yardstick, not a
+# ceiling: a captioner that says what most would say can pass one person.
 #
+# How sure is it? Other photos would have given another number. The **bootstrap** asks how much: it
+# draws photos from these, with replacement, a thousand times, and scores each draw. The lines below
+# span 95 of 100 draws.
+
+# %%
+from utils.evaluate import compare, resampled
+
+draws = {who: resampled(wrote, references)["CIDEr-D"] for who, wrote in texts.items()}
+axis = plot_scores(scores).axes[0]
+for place, who in enumerate(reversed(texts), len(scores) - len(texts)):  # from below
+    axis.plot(np.percentile(draws[who], [2.5, 97.5]), [place - 0.3] * 2, color="black")
+
+# %% [markdown]
+# Overlapping lines don't yet say that two captioners are alike: both met the same photos, hard ones
+# and easy ones. The **paired test** compares them on the same draws. Is the beam worth it?
+
+# %% tags=["nbval-ignore-output"]
+low, high, p = compare(draws["captioner"], draws["greedy"])
+print(f"beam minus greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p:.3f}")
+
+# %% [markdown]
+# What is it good at? Words of one kind apart: how many of those that it says did anybody say of the
+# photo (precision), and how many of those that two people said does it say (recall)? Below, how
+# varied it is, and how it does by the length of its captions.
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluate import by_kind, variety
+
+print(pd.DataFrame(by_kind(predicted, references)).T.round(2), "\n")
+print(pd.Series(variety(predicted, train_captions)).round(2).to_string(), "\n")
+lengths = [len(words_of(text)) for text in predicted]
+print(pd.DataFrame({"words": lengths, "CIDEr-D": own}).groupby("words").mean().round(2).T)
+
+# %% [markdown]
+# ## Captions as search
+#
+# Flickr8k was made to rank photos for a sentence. The captioner can: by how likely it would have
+# written that sentence for each photo. The other way round, for a photo, a short sentence of usual
+# words would always win; so `telling` subtracts how likely the sentence is anyway. One sentence a
+# photo; R@5 is the share whose right one is among the first five. Every photo meets every sentence,
+# so without a GPU at most 200 photos are ranked. **By hand**, the first pair is a sum over words.
+
+# %%
+import tensorflow as tf
+
+from utils.ranking import likelihoods, recall, telling
+
+part = len(names) if tf.config.list_physical_devices("GPU") else min(200, len(names))
+sentences = tokenizer.encode([group[0] for group in references[:part]])
+found = likelihoods(captioner, grid[rows[:part]], sentences)
+logits = captioner([example, sentences[:1, :-1]])[0].numpy()
+chances = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+by_hand = sum(chances[step, word] for step, word in enumerate(sentences[0, 1:]) if word)
+assert np.isclose(found[0, 0], by_hand, atol=0.05)
+
+# %% tags=["nbval-ignore-output"]
+print(f"chance of R@5 among {part} photos: {5 / part:.3f}")
+pd.DataFrame(recall(telling(found), np.arange(part))).round(3)
+
+# %% [markdown]
 # ## Is it true?
 #
 # Scores compare words with words. Of drawn scenes we know the facts, so captions can be read back
 # and checked: who, how many, which colour, doing what, with what, where. *Unseen* are photos whose
-# combination of subject, colour and action was never shown in training. Photos have no such list;
-# for them this section only says so.
+# combination of subject, colour and action was never shown in training. `truth` reads each caption
+# back and compares it with the scene. Photos have no such list; for them this section only says so.
 
-# %%
-from utils.settings import working_folder
+# %% tags=["nbval-ignore-output"]
+from utils.settings import Settings, working_folder
 from world.scenes import read_scenes
 from world.voices import read, truth
 
@@ -319,15 +370,11 @@ world = working_folder(settings) / "world"
 scenes = read_scenes(world) if settings.preset == "sample" else {}
 unseen = set(captions["marked"].get("unseen", []))
 parts = {"seen": [n for n in names if n not in unseen], "unseen": [n for n in names if n in unseen]}
-
-# %% [markdown]
-# `truth` reads each caption back and compares it with the scene.
-
-# %% tags=["nbval-ignore-output"]
+said_by_one = np.mean([len(read(text)) for group in references for text in group])
 truths = {}
-for part, members in parts.items() if scenes else ():
-    texts = [predicted[names.index(name)] for name in members]
-    truths[part] = truth(texts, [scenes[name] for name in members])
+for kind, members in parts.items() if scenes else ():
+    wrote = [predicted[names.index(name)] for name in members]
+    truths[kind] = truth(wrote, [scenes[name] for name in members])
 print(pd.DataFrame(truths).T.round(3) if scenes else "Real photos: nobody listed their facts.")
 
 # %% [markdown]
@@ -335,14 +382,11 @@ print(pd.DataFrame(truths).T.round(3) if scenes else "Real photos: nobody listed
 # With other settings than the sample's own it may do worse, and the cell only prints.
 
 # %%
-from utils.settings import Settings
-
 if scenes:
-    said_by_one = np.mean([len(read(text)) for group in references for text in group])
     print(f"One human voice states {said_by_one:.1f} facts.")
 if settings == Settings():
     assert truths["seen"]["right"] >= 0.95 and truths["unseen"]["right"] >= 0.85
-    assert min(part["facts each"] for part in truths.values()) >= said_by_one
+    assert min(each["facts each"] for each in truths.values()) >= said_by_one
 
 # %% [markdown]
 # ## Save
@@ -368,25 +412,26 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # - Greedy search takes the likeliest word; beam search keeps several beginnings and often finds a
 #   likelier sentence.
 # - BLEU counts shared words and runs of words; CIDEr-D weighs them by how much they tell.
-# - A score means something beside others: a blind guess, a captioner shown the wrong photo, a
-#   human.
+# - A score means something beside others (a blind guess, a captioner shown the wrong photo, a
+#   human) and with an interval. And what can write can search.
 #
 # **Try it**
 #
 # 1. How much does the beam bring? Score `beam_width` 1, 3 and 8.
 # <details><summary>An answer</summary>
 #
-# `found = write_captions(captioner, grid[rows], settings, beam_width=8)`, then
-# `score([tokenizer.decode(words) for words in found.words], references)["CIDEr-D"]`.
+# `wide = write_captions(captioner, grid, settings, beam_width=8, rows=rows)`, then
+# `cider_d([tokenizer.decode(words) for words in wide.words], references)[0]`. Is the difference
+# more than chance? `compare` tells.
 # </details>
 #
 # 2. Count the start and end words as many notebooks do: put `startseq` and `endseq` around every
 #    caption and reference. What happens to the blind guess?
 # <details><summary>An answer</summary>
 #
-# `wrap = "startseq {} endseq".format` and `score([wrap(constant_caption(train_captions))] *
-# len(names), [[wrap(r) for r in group] for group in references])`. BLEU rises for everybody and
-# most for the blind guess: two words are always right.
+# `wrap = "startseq {} endseq".format` and `bleu([wrap(text) for text in texts["constant caption"]],
+# [[wrap(r) for r in group] for group in references])[0]`. BLEU rises for everybody and most for the
+# blind guess: two words are always right.
 # </details>
 #
 # 3. Find the photo with the largest difference between BLEU-4 and CIDEr-D. Who is right?
@@ -394,6 +439,13 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 #
 # Sort by `bleu(predicted, references)[1][:, 3]` minus a tenth of `own`. Often BLEU likes a
 # fluent caption of ordinary words that misses the point of the photo.
+# </details>
+#
+# 4. Let the captioner be bold: draw captions by their probability.
+# <details><summary>An answer</summary>
+#
+# `from utils.search import sample_captions`, then `sample_captions(captioner, grid, settings,
+# samples=5, temperature=1.0, top_p=0.9, rows=rows[:1]).words[0]`. Compare `variety`, and the score.
 # </details>
 #
 # *Next*: [5 See what it sees](05_visualize.ipynb).

@@ -1,0 +1,84 @@
+"""The scores of anybody's captions, from files: `python -m utils score`.
+
+COCO's annotations and results, `{id: [captions]}` and plain CSV are read; ids are compared as text.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from utils.evaluate import RULES, counted, full_score
+from utils.meteor import best_meteor
+from utils.settings import CaptionsError
+from utils.text import words_of
+
+
+class FileError(CaptionsError):
+    """What is wrong with a file of captions."""
+
+    status = 2
+
+
+def score(references, candidates, as_json=False):
+    """Print the scores of the candidates' file against the references', as a table or as JSON."""
+    said, found = read(references), read(candidates)
+    if lost := [name for name in found if name not in said]:
+        raise FileError(f"{candidates}: {lost[0]} has no references in {references}")
+    if lost := [name for name in said if name not in found]:
+        raise FileError(f"{candidates}: lacks a caption of {lost[0]}, which {references} names")
+    if twice := [name for name, captions in found.items() if len(captions) > 1]:
+        raise FileError(f"{candidates}: names {twice[0]} twice: leave one caption of each")
+    people = [said[name] for name in found]
+    scores = full_score([captions[0] for captions in found.values()], people, best_meteor)
+    lines = [f"{name:26} {value:.4f}" for name, value in scores.items()]
+    lines += [f"\n{counted(people)}; {RULES}"]
+    print(json.dumps(scores, indent=1) if as_json else "\n".join(lines))
+
+
+def read(file):
+    """Captions by id, `{id: [captions]}`, from a file of any of the formats."""
+    pairs = csv_pairs if Path(file).suffix.lower() in (".csv", ".txt") else json_pairs
+    captions = {}
+    try:
+        for name, caption in pairs(Path(file).read_text(encoding="utf-8-sig")):
+            if not words_of(caption):
+                raise ValueError(f"the caption of {name} is empty")
+            captions.setdefault(str(name), []).append(caption)
+    except OSError as error:
+        raise FileError(f"{file}: cannot be read ({error.strerror})") from None
+    except json.JSONDecodeError as error:
+        raise FileError(f"{file}: is not JSON ({error})") from None
+    except (KeyError, TypeError, AttributeError):
+        raise FileError(f"{file}: is none of the formats that --help names") from None
+    except (ValueError, RecursionError, csv.Error) as error:
+        raise FileError(f"{file}: {error}") from None
+    if not captions:
+        raise FileError(f"{file}: holds no captions")
+    return captions
+
+
+def csv_pairs(text):
+    """Ids and captions from two columns with a header, the second of them named caption."""
+    rows = csv.reader(text.splitlines())
+    if [name.strip().lower() for name in next(rows, ())][1:] != ["caption"]:
+        raise ValueError("its first line must name two columns, e.g. image,caption")
+    # A caption's own commas may lack their quotes.
+    return [(name.strip(), ",".join(parts)) for name, *parts in filter(None, rows)]
+
+
+def json_pairs(text):
+    """Ids and captions from COCO's annotations, COCO's results, or `{id: [captions]}`."""
+    data = json.loads(text, object_pairs_hook=each_once)
+    data = data.get("annotations", data) if isinstance(data, dict) else data
+    if isinstance(data, list):
+        return [(row["image_id"], row["caption"]) for row in data]
+    groups = {name: [said] if isinstance(said, str) else said for name, said in data.items()}
+    return [(name, caption) for name, group in groups.items() for caption in group]
+
+
+def each_once(pairs):
+    """A JSON object as a dict; one that names a key twice would lose the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object in it names a key twice")
+    return found
