@@ -1,5 +1,8 @@
 """Figures are drawn of anything that can come, and captions in the gallery are text, not markup."""
 
+import base64
+import io
+import json
 import re
 
 import matplotlib
@@ -47,7 +50,9 @@ def test_photos_are_shown_as_the_cnn_sees_them(paths):
 def test_captioned_photos_do_not_overlap(paths):
     long = "there are three brown horses jumping through the mountains with a balloon at night"
     figure = draw(
-        visualize.show_captioned(paths, [long, long, "b", long], [[long] * 5] * 4, [0.1, 1, 2, 3])
+        visualize.show_captioned(
+            paths, [long, long, "b", long], [[long] * 5] * 4, ["CIDEr-D 0.10, 9% sure"] * 4
+        )
     )
     renderer = figure.canvas.get_renderer()
     texts = [text for axis in figure.axes[:4] for text in (axis.title, axis.xaxis.label)]
@@ -86,12 +91,50 @@ def test_other_figures_are_drawn(paths):
     draw(visualize.show_maps(visualize.open_square(paths[0]), np.ones((2, 7, 7)), ["a", "b"]))
 
 
-def test_the_gallery_is_one_page_that_asks_nothing_of_the_network_and_escapes(tmp_path, paths):
-    hostile = '<script>alert("x")</script> & "a dog"'
-    cards = [{"path": p, "caption": hostile, "references": [hostile], "score": 1.0} for p in paths]
-    page = tmp_path / "gallery.html"
-    visualize.write_gallery(page, cards, "What & who", "test <b>split</b>")
+def test_bars_stand_in_their_order_with_values_and_intervals():
+    scores = {"constant": {"CIDEr-D": 0.1}, "captioner": {"CIDEr-D": 0.5}}
+    figure = draw(visualize.plot_scores(scores, intervals={"captioner": (0.4, 0.7)}))
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["captioner", "constant"]
+    assert [bar.get_width() for bar in axis.patches] == [0.5, 0.1]
+    assert [list(line.get_xdata()) for line in axis.lines] == [[0.4, 0.7], [0.1, 0.1]]
+    assert [text.get_text().strip() for text in axis.texts] == ["0.50", "0.10"]
+    assert axis.texts[0].get_position()[0] == 0.7  # beside the interval, not on it
+    first, second = (bar.get_facecolor() for bar in axis.patches)
+    assert first != second
+
+
+def read_gallery(page):
+    """The cards of a gallery page, as its script reads them."""
     text = page.read_text(encoding="utf-8")
-    assert text.count("<figure>") == 4 and "<script" not in text and "<b>split" not in text
-    assert text.count('alt="&lt;script&gt;') == 4
-    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
+    return text, json.loads(re.search(r'<script type="application/json">(.*)</script>', text)[1])
+
+
+def test_the_gallery_is_one_page_that_asks_nothing_of_the_network_and_escapes(tmp_path, paths):
+    hostile = '</script><script>alert("x")</script> & "a dog"'
+    attention = np.random.RandomState(0).dirichlet(np.ones(49), size=3)
+    card = {"caption": hostile, "references": [hostile], "score": 1.0, "sure": 0.5}
+    cards = [card | {"path": path, "attention": attention} for path in paths]
+    visualize.write_gallery(tmp_path / "gallery.html", cards, "What & who", "test <b>split</b>")
+    text, written = read_gallery(tmp_path / "gallery.html")
+    assert "alert" in text and "<script>alert" not in text and "<b>split" not in text
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)|https?:""", text)
+    assert [{key: one[key] for key in card} for one in written] == [card] * 4
+    for one, path in zip(written, paths, strict=True):
+        photo = np.asarray(Image.open(io.BytesIO(base64.b64decode(one["photo"]))), float)
+        assert np.abs(photo - visualize.open_square(path, len(photo))).max() < 4
+        looks = np.frombuffer(base64.b64decode(one["looks"]), np.uint8).reshape(3, 49)
+        assert (looks.max(axis=1) >= 254).all()
+        np.testing.assert_array_equal(looks.argmax(axis=1), attention.argmax(axis=1))
+
+
+def test_a_gallery_of_many_photos_has_smaller_ones(tmp_path, paths):
+    card = {"caption": "a dog", "references": [], "score": 1.0, "sure": 0.5, "path": paths[0]}
+    sides = {}
+    for count in (1, 1000, 3000):
+        cards = [card | {"attention": np.zeros((2, 0))}] * count
+        visualize.write_gallery(tmp_path / "page.html", cards, "", "")
+        _, written = read_gallery(tmp_path / "page.html")
+        assert len(written) == count and written[0]["looks"] == ""
+        sides[count] = Image.open(io.BytesIO(base64.b64decode(written[0]["photo"]))).width
+    assert sides == {1: 224, 1000: 160, 3000: 92}

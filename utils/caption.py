@@ -1,37 +1,109 @@
 """The trained captioner as one thing: photos in, sentences out.
 
-It reads the artifacts of the notebooks, checks that they belong together, and does for any photo
-what they did for the test split.
+It reads the artifacts of the notebooks with the settings that they record, checks that they belong
+together, and does for any photo what they did for the test split.
 """
+
+from pathlib import Path
 
 import numpy as np
 
 from utils import store
 from utils.captioners import from_dict
 from utils.features import build_encoder, extract
-from utils.search import write_captions
-from utils.text import Tokenizer
+from utils.ranking import likelihoods
+from utils.search import sample_captions, write_captions
+from utils.settings import CaptionsError, working_folder
+from utils.text import PAD, SPECIAL, Tokenizer
 
 
 class Captioner:
-    """Encoder, tokenizer and model of one run. `captioner(paths)` gives a caption a photo.
+    """Encoder, tokenizer and model of one run. `captioner(photos)` gives a caption a photo.
 
+    Photos are paths, PIL images, or arrays of 8-bit pixels. One that can't be read is an error; but
+    where a dict is given as `failures`, it is left out, and its reason is added there.
     Taught in 05_visualize.
     """
 
     def __init__(self, settings):
-        self.settings = settings
         self.tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
+        self.settings = settings = store.settled(settings)
         self.model = from_dict(store.load("captioner", settings), settings)
         self.encoder = build_encoder(settings.encoder)
 
-    def __call__(self, paths):
-        """Captions with their probabilities, as a list of dicts, in the order of the paths."""
-        paths = list(paths)
-        if not paths:
-            return []
-        grid = np.concatenate(list(extract(paths, self.encoder, self.settings.encoder)))
-        written = write_captions(self.model, grid, self.settings, progress=False)
-        captions = [self.tokenizer.decode(words) for words in written.words]
-        rows = zip(map(str, paths), captions, np.exp(written.log_probability).tolist(), strict=True)
-        return [dict(zip(("photo", "caption", "probability"), row, strict=True)) for row in rows]
+    @classmethod
+    def load(cls, folder=None):
+        """The captioner whose artifacts lie in `folder`, or else this machine's own."""
+        return cls(store.recorded_settings(folder))
+
+    def __call__(self, photos, beam_width=None, failures=None, best_of=1):
+        """A dict for each photo, in order: photo (a path, or None), caption, probability.
+
+        With `best_of` 5 the beam's caption is one of five, the others are drawn by chance, and the
+        likeliest for its length is taken.
+        """
+        photos, rows = list(photos), []
+        batch = 32 if len(photos) > 1 else 1  # one photo must not cost as much as many
+        for grid in self.look(photos, failures):
+            found, logs = self.write(grid, beam_width, best_of, batch)
+            captions = [self.tokenizer.decode(words) for words in found]
+            rows += zip(captions, np.exp(logs).tolist(), strict=True)
+        paths = [str(photo) if isinstance(photo, str | Path) else None for photo in photos]
+        return [
+            {"photo": path, "caption": caption, "probability": probability}
+            for path, photo, (caption, probability) in zip(paths, photos, rows, strict=True)
+            if str(photo) not in (failures or ())
+        ]
+
+    def write(self, grid, beam_width, best_of, batch):
+        """Words and log-probabilities of the captions, as numbers."""
+        ways = {"batch": batch, "progress": False}
+        beam = write_captions(self.model, grid, self.settings, beam_width, **ways)
+        if best_of == 1:
+            return beam.words, beam.log_probability
+        drawn = sample_captions(self.model, grid, self.settings, best_of - 1, **ways)
+        words = np.concatenate([beam.words[:, None], drawn.words], axis=1)
+        logs = np.concatenate([beam.log_probability[:, None], drawn.log_probability], axis=1)
+        ranks = logs / (words != PAD).sum(axis=-1) ** self.settings.length_power
+        best = np.arange(len(ranks)), ranks.argmax(axis=1)
+        return words[best], logs[best]
+
+    def find(self, sentence, paths, failures=None):
+        """`(score, path)` of each photo, first the one that the sentence fits best.
+
+        The score is how likely the captioner finds the sentence: the mean probability of a word.
+        """
+        words = self.tokenizer.encode([sentence])
+        if words.max() < len(SPECIAL):
+            raise CaptionsError(f"'{sentence}': the captioner has learnt none of these words")
+        files = self.remember([str(path) for path in paths], failures)
+        grid = np.array([np.load(file) for file in files.values()])
+        logs = likelihoods(self.model, grid, words)[:, 0] if files else np.zeros(0)
+        scores = np.exp(logs / (words[0, 1:] != PAD).sum()).tolist()
+        return sorted(zip(scores, files, strict=True), reverse=True)
+
+    def remember(self, paths, failures):
+        """path -> file with its grid, named by the photo's bytes: nothing is looked at twice."""
+        made_for = store.fingerprint(store.path_of("captioner", self.settings))
+        folder = working_folder(self.settings) / "seen" / made_for
+        files = {path: folder / f"{store.fingerprint(path)}.npy" for path in paths}
+        new = [path for path, file in files.items() if not file.is_file()]
+        rows = (row for grid in self.look(new, failures) for row in grid)
+        for path, row in zip(new, rows, strict=True):
+            if path not in (failures or ()):
+                store.write_atomically(files[path], lambda file, row=row: np.save(file, row))
+        return {path: file for path, file in files.items() if file.is_file()}
+
+    def look(self, photos, failures):
+        """Chunks of the photos' grids, in order; one that can't be read has a row all the same."""
+        if not photos:
+            return ()
+        fit = self.settings.fit
+        return extract(photos, self.encoder, "captions", fit=fit, failures=failures)
+
+
+def alt_text(row, least=0.25):
+    """A sentence for an `alt` attribute, which says so where a word's mean probability is low."""
+    sure = row["probability"] ** (1 / (len(row["caption"].split()) + 1))  # its end is a word, too
+    sentence = row["caption"] if sure >= least else f"possibly {row['caption']}"
+    return f"{sentence[:1].upper()}{sentence[1:]}."

@@ -7,6 +7,7 @@ the white ground of each figure keeps it legible in a dark JupyterLab.
 import base64
 import html
 import io
+import json
 import textwrap
 from pathlib import Path
 from string import Template
@@ -15,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
+from utils.pixels import read_pixels
 from utils.store import write_text
 
 GALLERY = Path(__file__).with_name("gallery.html")
@@ -23,13 +25,9 @@ BLUE, INK, GREY = "#0072b2", "#22313f", "#8a94a0"
 plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
 
 
-def open_square(path, side=224):
-    """A photo as the CNN sees it: its middle square, `(side, side, 3)` in 0..255."""
-    image = Image.open(path).convert("RGB")
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    image = image.crop((left, top, left + short, top + short))
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+def open_square(path, side=224, fit="crop"):
+    """A photo as the CNN sees it: `(side, side, 3)` in 0..255, its middle or all of it."""
+    return read_pixels(path, side, fit)
 
 
 def wrap(text, width=34):
@@ -123,27 +121,37 @@ def plot_histories(histories):
     return figure
 
 
-def plot_scores(scores, metric="CIDEr-D"):
+def plot_scores(scores, metric="CIDEr-D", intervals=None):
     """One bar a row of a table of scores: the captioner between blind guess and human."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(scores) + 0.9))
-    names = list(scores)[::-1]
-    values = [scores[name][metric] for name in names]
-    bars = axis.barh(names, values, color=[BLUE if n == "captioner" else GREY for n in names])
-    axis.bar_label(bars, fmt="%.2f", padding=3)
-    axis.set(title=metric)
+    return plot_bars({name: row[metric] for name, row in scores.items()}, metric, intervals)
+
+
+def plot_bars(values, title, intervals=None, marked="captioner"):
+    """One bar a name, with its value, and its `(low, high)` where `intervals` has them."""
+    figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(values) + 0.9))
+    names, ends = list(values)[::-1], intervals or {}
+    others = GREY if marked in values else BLUE
+    colors = [BLUE if name == marked else others for name in names]
+    axis.barh(names, [values[name] for name in names], color=colors)
+    for row, name in enumerate(names):
+        low, high = ends.get(name, (values[name],) * 2)
+        axis.plot([low, high], [row, row], color=INK, linewidth=2)
+        axis.text(high, row, f"  {values[name]:.2f}", va="center")
+    axis.set(title=title)
+    axis.margins(x=0.12)
     return figure
 
 
-def show_captioned(paths, captions, references, scores, columns=3):
-    """Photos with the caption written for them above, and what people said and the score below."""
-    above = [wrap(caption, 26) for caption in captions]
+def show_captioned(paths, captions, references, notes, columns=3):
+    """Photos with the caption written for them above, and what people said and a note below."""
+    above = [wrap(caption, 24) for caption in captions]
     below = [
-        "\n".join([*(wrap(f"– {text}", 38) for text in said[:2]), f"CIDEr-D {value:.2f}"])
-        for said, value in zip(references, scores, strict=True)
+        "\n".join([*(wrap(f"– {text}", 33) for text in said[:2]), note])
+        for said, note in zip(references, notes, strict=True)
     ]
     tallest = [max(text.count("\n") + 1 for text in texts) for texts in (above, below)]
     extra = (14 * tallest[0] + 12 * tallest[1]) / 72  # inches for lines of 10 and 8 points
-    figure, axes = panels(len(paths), columns, size=2.4, extra=extra)
+    figure, axes = panels(len(paths), columns, size=2.2, extra=extra)
     for axis, path, title, label in zip(axes, paths, above, below, strict=True):
         axis.imshow(open_square(path))
         axis.set_title(title, loc="center", fontsize=10, color=BLUE, fontweight="bold")
@@ -157,7 +165,7 @@ def show_attention(pixels, words, attention, columns=6):
     `attention` is `(words, cells)`. Taught in 05_visualize.
     """
     side = round(attention.shape[-1] ** 0.5)
-    figure, axes = panels(len(words), columns, size=1.3)
+    figure, axes = panels(len(words), columns, size=1.2, extra=0.25)
     for axis, word, cells in zip(axes, words, attention, strict=False):
         axis.imshow(pixels)
         light = Image.fromarray((255 * cells / cells.max()).astype(np.uint8).reshape(side, side))
@@ -167,26 +175,45 @@ def show_attention(pixels, words, attention, columns=6):
     return figure
 
 
-def write_gallery(path, cards, title, note):
-    """One self-contained HTML page: every photo with its caption, references and score.
+def write_gallery(path, cards, title, note, fit="crop"):
+    """One page with all photos; it opens from disk and asks nothing of the network.
 
-    `cards` are dicts with path, caption, references and score. Everything that people or models
-    wrote is escaped: a caption is text, never markup.
+    `cards` are dicts with path, caption, references, score, sure, and attention `(words, cells)`.
+    What people or models wrote is text there, never markup. Taught in 05_visualize.
     """
-    figures = "\n".join(gallery_card(**card) for card in cards)
+    side = int(np.clip(160 * (1000 / max(1, len(cards))) ** 0.5, 64, 224))  # so 1,000 make 10 MB
     page = Template(GALLERY.read_text(encoding="utf-8"))
-    page = page.substitute(title=html.escape(title), note=html.escape(note), figures=figures)
-    write_text(path, page)
+    cards = json.dumps([gallery_card(side=side, fit=fit, **card) for card in cards])
+    cards = cards.replace("<", "\\u003c")
+    write_text(path, page.substitute(title=html.escape(title), note=html.escape(note), cards=cards))
 
 
-def gallery_card(path, caption, references, score):
-    """One photo of the gallery; the caption is its alternative text too."""
-    file = io.BytesIO()
-    Image.fromarray(open_square(path, 160)).save(file, "JPEG", quality=80)
-    picture = base64.b64encode(file.getvalue()).decode()
-    said = "".join(f"<li>{html.escape(text)}</li>" for text in references)
-    return (
-        f'<figure><img src="data:image/jpeg;base64,{picture}" alt="{html.escape(caption)}">'
-        f"<figcaption><b>{html.escape(caption)}</b> <small>CIDEr-D {score:.2f}</small>"
-        f"<ul>{said}</ul></figcaption></figure>"
-    )
+def gallery_card(path, attention, side, fit, **texts):
+    """What the page shows of one photo, pictures as base64; each word's brightest cell is 255."""
+    photo, look = io.BytesIO(), np.asarray(attention, np.float32)
+    Image.fromarray(open_square(path, side, fit)).save(photo, "JPEG", quality=75)
+    look = (255 * look / look.max(axis=1, keepdims=True)).astype(np.uint8) if look.size else look
+    pictures = {"photo": photo.getvalue(), "looks": look.tobytes()}
+    return texts | {name: base64.b64encode(part).decode() for name, part in pictures.items()}
+
+
+def plot_beam(steps, winner, vocabulary):
+    """Beam search as a tree, a column a step: what stayed is blue. Taught in 04_evaluate.
+
+    `steps` are lists of `(numbers, stayed)`, the numbers of a beginning with the start in front;
+    a thick line leads to the `winner`.
+    """
+    height = max(map(len, steps))
+    figure, axis = plt.subplots(figsize=(1.6 * len(steps) + 1, 0.3 * height + 0.4))
+    places = {winner[:1]: (0, (1 - height) / 2)}
+    for column, step in enumerate(steps, 1):
+        for row, (numbers, stayed) in enumerate(step):
+            places[numbers] = column, -row
+            colour, wins = BLUE if stayed else GREY, numbers == winner[: column + 1]
+            parts = zip(places[numbers[:-1]], places[numbers], strict=True)
+            axis.plot(*parts, color=colour, linewidth=3 if wins else 1, zorder=0)
+    for numbers, (column, row) in places.items():
+        label = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axis.text(column, row, vocabulary[numbers[-1]], ha="center", va="center", bbox=label)
+    axis.set_axis_off()
+    return figure

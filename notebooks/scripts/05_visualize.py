@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -17,9 +17,10 @@
 # `gallery.html`, of all photos with their captions, and with captions for photos of your own.
 #
 # **You will**
-# - read the best, the middle and the worst captions beside what people said;
+# - read the best, the middle and the worst captions beside what people said, and see which kinds
+#   of words go wrong;
 # - see where in the picture the network looked, word by word;
-# - search photos by a sentence, and caption photos that nobody has described.
+# - find photos by a sentence, and caption photos that nobody has described.
 #
 # **You need** the predictions of notebook 4. Minutes: less than 1. TensorFlow is only started for
 # the last section.
@@ -75,57 +76,71 @@ each = max(1, min(3, len(order) // 3))
 middle = (len(order) - each) // 2
 chosen = {"best": order[:each], "worst": order[-each:]}
 chosen["middle"] = order[middle : middle + each]
-
-# %% [markdown]
-# Is that what it says?
-
-# %%
 assert scores[chosen["best"]].min() >= scores[chosen["middle"]].max()
 assert scores[chosen["middle"]].min() >= scores[chosen["worst"]].max()
-print(f"{each} best, {each} from the middle, {each} worst of {len(order):,}")
 
 # %% [markdown]
-# Now the photos, with what people said of them.
+# How sure was the captioner of each? The probability of a whole caption falls with every word, so
+# we take the mean per word (the geometric one); the end of the caption counts as a word.
+
+# %%
+lengths = np.array([len(text.split()) for text in predicted])
+sure = np.exp(predictions["log_probability"] / (lengths + 1))
+by_sureness = np.argsort(-sure, kind="stable")
+chosen |= {"surest": by_sureness[:2], "least sure": by_sureness[-2:]}
+
+# %% [markdown]
+# Now the photos, with what people said of them. Above each photo, in blue, what the captioner
+# wrote; below it what two of the people said.
 
 # %%
 from utils.photos import find_photos
 from utils.settings import working_folder
-from utils.visualize import show_captioned, show_photos
+from utils.visualize import show_captioned
 
 photos = find_photos(settings)
 paths = [photos.paths[name] for name in names]
 references = [captions[name] for name in names]
+notes = [
+    f"CIDEr-D {score:.2f}, {share:.0%} sure" for score, share in zip(scores, sure, strict=True)
+]
+
 
 # %% [markdown]
-# Above each photo, in blue, what the captioner wrote; below it what two of the people said.
+# The best: what do they share with what people said?
 
 
 # %%
 def show(rows):
-    """The photos of these rows with their captions, references and scores."""
-    columns = [[column[row] for row in rows] for column in (paths, predicted, references, scores)]
-    return show_captioned(*columns)
+    """The photos of these rows in one line, with their captions, references and notes."""
+    columns = [[column[row] for row in rows] for column in (paths, predicted, references, notes)]
+    return show_captioned(*columns, columns=len(rows))
 
 
 show(chosen["best"]).savefig(working_folder(settings) / "best.png", dpi=110)
-
-# %% [markdown]
-# Compare: what do the best ones share with what people said?
-
-# %%
-_ = show(chosen["middle"])
 
 # %% [markdown]
 # Now the middle. Which of these are right, but in words of their own, which costs points, and which
 # are wrong?
 
 # %%
+_ = show(chosen["middle"])
+
+# %% [markdown]
+# The worst: is the caption wrong, or did it only choose what nobody mentioned? A low score can mean
+# either, and only looking tells.
+
+# %%
 _ = show(chosen["worst"])
 
 # %% [markdown]
-# The worst ones: is the caption wrong, or did it only choose what nobody mentioned? A low score
-# can mean either, and only looking tells.
-#
+# Last the rule that asks the captioner itself: the two that it is surest of, then the two that it
+# is least sure of. Does it know when it does not know?
+
+# %%
+_ = show(np.concatenate([chosen["surest"], chosen["least sure"]]))
+
+# %% [markdown]
 # ## What it says and what it misses
 #
 # Words that at least three of the five people used for a photo can hardly be left out. **By hand**:
@@ -149,13 +164,45 @@ for caption, group in zip(predicted, references, strict=True):
 # %% tags=["nbval-ignore-output"]
 table = pd.DataFrame({"said": said, "missed": missed}).fillna(0).astype(int)
 table["share said"] = (table["said"] / (table["said"] + table["missed"])).round(2)
-table = table[table["said"] + table["missed"] >= 5].sort_values("share said", kind="stable")
-pd.concat([table.head(5), table.tail(5)])
+often = table[table["said"] + table["missed"] >= 5].sort_values("share said", kind="stable")
+pd.concat([often.head(5), often.tail(5)])
 
 # %% [markdown]
 # Read the upper rows with the photos in mind. Is it a word that has an equal ("a pair of" for
-# "two")? Something hard to count? Something too small for the cells of the grid?
-#
+# "two")? Something hard to count? Something too small for the cells of the grid? Single words are
+# few; their kinds tell more. Words in -ing count as actions, those of no list as the rest.
+
+# %%
+from utils.visualize import plot_bars
+
+kinds = {
+    "people": "man men woman women boy boys girl girls child children people person baby",
+    "animals": "dog dogs cat cats rabbit rabbits horse horses pony ponies bird birds puppy",
+    "colours": "red orange yellow green blue purple pink brown black white grey tan blond",
+    "numbers": "two three four several group",
+    "places": "snow beach street park mountains forest desert field grass water sand pool",
+}
+kind_of = {word: kind for kind, listed in kinds.items() for word in listed.split()}
+table["kind"] = [
+    kind_of.get(w, "actions" if w.endswith("ing") else "the rest") for w in table.index
+]
+sums = table.groupby("kind")[["said", "missed"]].sum()
+shares = (sums["said"] / sums.sum(axis=1)).sort_values(ascending=False, kind="stable")
+_ = plot_bars(shares.to_dict(), "share of the words agreed on that the captioner said, too")
+
+# %% [markdown]
+# Each bar is a kind of words, the one it knows best on top. Does the length of a caption matter? A
+# longer one has said more that can be wrong. The dark line is where the mean would lie in 95 of 100
+# other draws of as many photos: two means and 1.96 of its standard error to either side.
+
+# %%
+groups = pd.Series(scores).groupby(lengths // 3 * 3)
+low, high = (groups.mean() + side * groups.sem().fillna(0) for side in (-1.96, 1.96))
+title = {start: f"{start} to {start + 2} words" for start in low.index}
+spread = {title[start]: (low[start], high[start]) for start in low.index}
+_ = plot_bars(groups.mean().rename(title).to_dict(), "CIDEr-D by length of the caption", spread)
+
+# %% [markdown]
 # ## Where it looked
 #
 # The attention of notebook 3 is a share for every cell of the grid, one row a word. **By hand**
@@ -181,7 +228,7 @@ if attends:
 from utils.visualize import open_square, show_attention
 
 if attends:
-    _ = show_attention(open_square(paths[best]), words, attention)
+    _ = show_attention(open_square(paths[best], fit=settings.fit), words, attention)
 else:
     print("This captioner looks at the mean of all cells: there is nothing to draw.")
 
@@ -189,37 +236,10 @@ else:
 # Don't read more into it than there is. A cell's description comes from a CNN that has mixed in its
 # surroundings, so the network can learn about a ball from the cell beside it.
 #
-# ## Find a photo by a sentence
-#
-# Captions make photos searchable, also photos that nobody has described. **By hand**: count the
-# words that a wish and a caption share, each weighed by how few captions hold it.
-
-# %%
-held_by = Counter(word for caption in predicted for word in set(caption.split()))
-rarity = {word: np.log(len(predicted) / count) for word, count in held_by.items()}
-
-
-def fit(wish, caption):
-    """How much of what the wish says the caption says, too."""
-    return sum(rarity.get(word, 0) for word in set(words_of(wish)) & set(words_of(caption)))
-
-
-# %% [markdown]
-# The wish is what a person said of the middle photo; the search only sees the *written* captions.
-
-# %%
-target = int(order[middle])
-wish = references[target][-1]
-hits = sorted(range(len(names)), key=lambda row: -fit(wish, predicted[row]))
-print(f"{wish!r}: its own photo is number {hits.index(target) + 1} of {len(hits)}")
-hits = hits[:4]
-_ = show_photos([paths[row] for row in hits], [predicted[row] for row in hits])
-
-# %% [markdown]
 # ## Your own photos
 #
 # Put pictures into the folder `data/my_photos` of the repository and run this again. If there are
-# none, four fresh scenes are drawn that nothing has seen. A captioner knows only what it was
+# none, three fresh scenes are drawn that nothing has seen. A captioner knows only what it was
 # trained on: one of drawn scenes sees cartoons in your photos, one of photos is lost before a
 # cartoon.
 
@@ -233,70 +253,107 @@ mine = [path for path in mine if path.suffix.lower() in PICTURES][:8]
 if not mine:
     fresh = working_folder(settings) / "fresh"
     fresh.mkdir(exist_ok=True)
-    for scene in imagine(4, seed=20):
+    for scene in imagine(3, seed=20):
         paint(scene).save(fresh / scene.name)
     mine = sorted(fresh.glob("*.jpg"))
 
 # %% [markdown]
 # `Captioner` is the whole chain as one thing: CNN, vocabulary, network and search, read from the
-# artifacts, with a check that they belong together.
+# artifacts with the settings that they were made with, and with a check that they belong together.
+# It takes paths, arrays and Pillow images. Of photos that it has captioned before it says the same
+# again:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from utils.caption import Captioner
 
-captioner = Captioner(settings)
-own = captioner(mine)
-assert all(0 < row["probability"] <= 1 and row["caption"] for row in own)
+captioner = Captioner.load(working_folder(settings))
+again = [row["caption"] for row in captioner(paths[:8])]
+same = sum(one == other for one, other in zip(again, predicted[:8], strict=True))
+print(f"{same} of {len(again)} captions are those of notebook 4")
 
 # %% [markdown]
-# Nobody has described these. Judge for yourself:
+# Nobody has described these. A caption makes a good first draft of an *alt text*, the sentence that
+# a screen reader speaks in place of a picture: `alt_text` makes a sentence of it, which begins with
+# *Possibly* where the captioner was not sure of its words. A person should read it before it is
+# published, as a wrong one is worse than none.
 
 # %%
-_ = show_photos(mine, [row["caption"] for row in own])
+from utils.caption import alt_text
+from utils.visualize import show_photos
+
+own = captioner(mine)
+assert all(0 < row["probability"] <= 1 and row["caption"] for row in own)
+_ = show_photos(mine, [alt_text(row) for row in own])
 
 # %% [markdown]
-# A caption makes a good first draft of an *alt text*, the sentence that a screen reader speaks in
-# place of a picture. A person should read it before it is published: a wrong one is worse than
-# none.
+# ## Find a photo by a sentence
+#
+# The captioner also works the other way round: give it a sentence, ask how likely it would have
+# written just that of each photo, and the likeliest photo is the answer. **By hand**, for the first
+# photo: the probability of each word of the wish, given the words before it, and their mean.
+
+# %% tags=["nbval-ignore-output"]
+wish = "three ducks are running on the beach"
+numbers = captioner.tokenizer.encode([wish])
+(cells,) = captioner.look(mine[:1], None)
+logits = np.asarray(captioner.model([cells, numbers[:, :-1]]))[0]
+logs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+by_hand = np.exp(np.mean([logs[step, word] for step, word in enumerate(numbers[0, 1:]) if word]))
+print(f"{by_hand:.2%} a word")
+
+# %% [markdown]
+# **By name**: `find`, for all of them, the best first. It keeps what the CNN has seen in the
+# working folder, so the next wish is answered sooner. Change the wish, and see what it finds.
+
+# %% tags=["nbval-ignore-output"]
+found = captioner.find(wish, mine)
+assert np.isclose(dict(map(reversed, found))[str(mine[0])], by_hand, rtol=0.02)
+for score, path in found:
+    print(f"{score:.2%} a word for {Path(path).name}")
+_ = show_photos([found[0][1]], [wish])
+
+# %% [markdown]
+# The same from a terminal, for a folder of any size: `python -m utils caption FOLDER --alt` and
+# `python -m utils find "a dog in the snow" FOLDER`.
 #
 # ## Save
 #
 # One page with all photos of the split: it opens in any browser, from disk, and asks nothing of
-# the network.
+# the network. Move the slider under a photo, or point at a word, to see where the network looked.
 
 # %%
 from utils.visualize import write_gallery
 
 page = working_folder(settings) / "gallery.html"
-columns = zip(paths, predicted, references, scores, strict=True)
-keys = ("path", "caption", "references", "score")
+looks = [rows[:length] for rows, length in zip(predictions["attention"], lengths, strict=True)]
+columns = zip(paths, predicted, references, scores, sure, looks, strict=True)
+keys = ("path", "caption", "references", "score", "sure", "attention")
 cards = [dict(zip(keys, row, strict=True)) for row in columns]
-ranked = [cards[row] for row in order]
-write_gallery(page, ranked, "What the captioner wrote", predictions["protocol"])
-print(f"{page.name}: {len(cards):,} photos, best first")
+write_gallery(page, cards, "What the captioner wrote", predictions["protocol"], settings.fit)
+print(f"{page.name}: {len(cards):,} photos")
 
 # %% [markdown]
 # ## What you have seen
 #
 # - The best, the middle and the worst captions, chosen by a rule: low scores are not always wrong
-#   captions.
+#   captions, and some kinds of words go wrong more often than others.
 # - Attention shows roughly where the network looked, word by word.
-# - Written captions make photos findable, and describe photos that nobody has described.
+# - A captioner finds photos by a sentence, and describes photos that nobody has described.
 #
 # **Try it**
 #
 # 1. Which captions is the captioner itself least sure of? Are they worse?
 # <details><summary>An answer</summary>
 #
-# `sure = predictions["log_probability"] / np.array([len(text.split()) + 1 for text in predicted])`,
-# per word, else the longest captions lead. Then `show(np.argsort(sure)[:3])`, and
-# `np.corrcoef(sure, scores)` for all of them.
+# The last figure of the first section shows two of them. For all: `np.corrcoef(sure, scores)`, or
+# the mean score of the surest and of the least sure half.
 # </details>
 #
 # 2. Draw the attention of the worst caption. Did it look at the wrong place?
 # <details><summary>An answer</summary>
 #
-# Set `best = int(order[-1])` in the attention cell and run it and the next.
+# Set `best = int(order[-1])` in the attention cell and run it and the next. Or open the gallery and
+# sort it by the worst score.
 # </details>
 #
 # 3. Caption a photo of your own with a captioner that knows photos.

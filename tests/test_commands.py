@@ -1,0 +1,107 @@
+"""`caption` and `find` from a terminal: what they print, refuse and report."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from terminal.commands import collect
+from tests.test_caption import SETTINGS, run  # noqa: F401 (a fixture)
+from utils.__main__ import main
+from utils.caption import Captioner, alt_text
+from utils.photos import PICTURES
+
+
+@pytest.fixture
+def folder(run, tmp_path):  # noqa: F811
+    """A folder of three photos and 500 other files, two of the photos deeper."""
+    folder = tmp_path / "album"
+    (folder / "2020").mkdir(parents=True)
+    for name, path in zip(("a.jpg", "2020/b.JPG", "2020/ä ö.jpg"), run[0], strict=True):
+        shutil.copy(path, folder / name)
+    for number in range(500):
+        (folder / f"{number}.txt").touch()
+    return folder
+
+
+def test_photos_are_collected_from_files_folders_and_patterns_each_once(folder):
+    inside = [folder / "2020" / "b.JPG", folder / "2020" / "ä ö.jpg", folder / "a.jpg"]
+    assert collect([str(folder)]) == inside
+    assert collect([str(folder / "a.jpg"), str(folder)]) == [inside[2], *inside[:2]]
+    assert collect([str(folder / "*")]) == [folder / "a.jpg"]
+    assert collect([str(folder / "*" / "*.[jJ]*")]) == inside[:2]
+    assert collect([str(folder / "7.txt")]) == [folder / "7.txt"]  # it was named
+
+
+@pytest.mark.parametrize("place", ["empty", "no such file.jpg", "*.jpg"])
+def test_a_place_without_photos_is_refused_before_anything_is_loaded(tmp_path, capsys, place):
+    (tmp_path / "empty").mkdir()
+    assert main(["caption", str(tmp_path / place), "--working", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.splitlines() == [
+        f"{tmp_path / place}: no photos ({', '.join(PICTURES)}): name another place"
+    ]
+
+
+def test_without_artifacts_the_notebook_to_run_is_named(folder, tmp_path, capsys):
+    nowhere = str(tmp_path / "nowhere")
+    (tmp_path / "captioner.pkl").unlink()
+    for command in (["caption"], ["find", "a dog"]):
+        assert main([*command, str(folder), "--working", nowhere]) == 1
+        assert capsys.readouterr().err.endswith("captioner.pkl: not there: run 03_train first\n")
+
+
+def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
+    expected = Captioner(SETTINGS)(collect([str(folder)]))
+    outputs = {}
+    for form in ("", "--json", "--csv", "--alt"):
+        arguments = ["caption", str(folder), "--working", str(tmp_path), *filter(None, [form])]
+        assert main(arguments) == 0
+        outputs[form] = capsys.readouterr()
+    assert json.loads(outputs["--json"].out) == expected
+    rows = list(csv.DictReader(outputs["--csv"].out.splitlines()))
+    assert [row | {"probability": float(row["probability"])} for row in rows] == expected
+    first, *lines = outputs[""].out.splitlines()
+    assert lines == [f"{row['photo']}: {row['caption']}" for row in expected]
+    assert "knows only its cartoons" in first
+    assert "python -m utils run --input" in first and "minutes" in first
+    for form in ("--json", "--csv"):  # a program reads stdout
+        assert outputs[form].err.startswith(first)
+    assert outputs["--alt"].out.splitlines()[1:] == [
+        f"{row['photo']}: {alt_text(row)}" for row in expected
+    ]
+
+
+def test_a_broken_photo_is_reported_and_the_rest_goes_on(folder, tmp_path, capsys):
+    (folder / "broken.jpg").write_text("no photo")
+    for command in (["caption"], ["find", "a"]):
+        assert main([*command, str(folder), "--working", str(tmp_path)]) == 1
+        said = capsys.readouterr()
+        assert len(said.out.splitlines()) == 1 + 3 and "broken.jpg" not in said.out
+        assert f"{folder / 'broken.jpg'}: " in said.err.splitlines()[-1]
+
+
+def test_found_photos_are_printed_with_their_scores_the_best_first(folder, tmp_path, capsys):
+    assert main(["find", "a", str(folder), "--working", str(tmp_path)]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    found = Captioner(SETTINGS).find("a", collect([str(folder)]))
+    assert lines == [f"{score:6.1%}  {path}" for score, path in found]
+
+
+def test_none_of_no_captions_can_be_the_best(folder, capsys):
+    assert main(["caption", str(folder), "--best-of", "0"]) == 1
+    assert capsys.readouterr().err == "--best-of 0: must be 1 or more\n"
+
+
+def test_a_beam_that_cannot_be_is_refused(folder, capsys):
+    assert main(["caption", str(folder), "--beam", "0"]) == 1
+    assert "beam_width=0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["caption", str(folder), "--csv", "--json"])
+
+
+def test_an_alt_text_is_a_sentence_and_says_when_it_is_not_sure():
+    row = {"photo": "x", "caption": "a dog runs"}
+    assert alt_text(row | {"probability": 0.5**4}) == "A dog runs."
+    assert alt_text(row | {"probability": 0.1**4}) == "Possibly a dog runs."
