@@ -10,30 +10,34 @@ from utils.settings import REPOSITORY
 
 # From the ground up; rooms of one floor in one line. A room may import from lower lines only.
 FLOORS = [
-    "settings plain scenes stickers",
-    "voices figures store",
+    "settings plain scenes stickers pixels",
+    "voices figures store download readers",
     "paint photos text tiny",
-    "metrics captioners",
-    "features search visualize",
-    "train evaluate",
-    "caption live",
-    "run",
+    "metrics devices",
+    "captioners batches",
+    "features search visualize meteor",
+    "train evaluate ranking",
+    "caption live score",
+    "run commands",
+    "kaggle",
+    "main",
     "__main__",
 ]
 LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 UTILS = {path.stem: path for path in (REPOSITORY / "utils").glob("*.py")}
 WORLD = {path.stem: path for path in (REPOSITORY / "world").glob("*.py")}
-MODULES = {**WORLD, **UTILS}
+TERMINAL = {path.stem: path for path in (REPOSITORY / "terminal").glob("*.py")}
+MODULES = {**WORLD, **TERMINAL, **UTILS}
 HEAVY = ("tensorflow", "keras", "matplotlib", "pandas", "nltk", "PIL", "nbclient")
 
 
 def imports(path):
     """The rooms that a module imports, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module in ("utils", "world"):
+        if isinstance(node, ast.ImportFrom) and node.module in ("utils", "world", "terminal"):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            ("utils.", "world.")
+            ("utils.", "world.", "terminal.")
         ):
             yield node.module.split(".")[1]
 
@@ -54,10 +58,15 @@ def test_the_world_knows_nothing_of_captioners(room):
     assert set(imports(WORLD[room])) <= set(WORLD)
 
 
+@pytest.mark.parametrize("room", sorted(set(UTILS) - {"__main__"}))
+def test_what_notebooks_share_knows_nothing_of_the_terminal(room):
+    assert not set(imports(UTILS[room])) & set(TERMINAL) - {"__init__"}
+
+
 @pytest.mark.parametrize(
     ("rooms", "light"),
     [
-        ("settings store scenes voices text metrics photos", HEAVY),
+        ("settings store scenes voices text metrics download readers photos", HEAVY),
         ("paint visualize evaluate", ("tensorflow", "keras", "pandas", "nltk")),
         ("__main__", HEAVY),
     ],
