@@ -90,10 +90,14 @@ def test_the_packed_five_run_on_photos(replica, monkeypatch, layout="old"):
     folder = replica / "datasets" / "flickr8k"
     (folder / "Images").mkdir(parents=True)
     lists = [(PHOTOS / f"Flickr_8k.{part}Images.txt").read_text() for part in ("train", "dev")]
-    for name in lists[0].split()[:500] + lists[1].split()[:100]:
+    chosen = lists[0].split()[:500] + lists[1].split()[:100]
+    for name in chosen:
         shutil.copy(PHOTOS / "Images" / name, folder / "Images")
-    for path in PHOTOS.glob("*.txt"):
+    for path in PHOTOS.glob("Flickr_8k.*.txt"):
         shutil.copy(path, folder)
+    header, *rows = (PHOTOS / "captions.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = [row for row in rows if row.partition(",")[0] in set(chosen)]
+    (folder / "captions.txt").write_text(header + "".join(rows), encoding="utf-8")
     monkeypatch.delenv("CAPTIONS_PRESET")
     small = "epochs=6,units=128,embedding=64,batch_photos=10,learning_rate=4e-3"
     monkeypatch.setenv("CAPTIONS_SET", small)
