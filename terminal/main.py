@@ -59,7 +59,7 @@ def parser():
     add("--from", dest="start", metavar="03", help="this notebook and those after it")
     add("--resume", action="store_true", help="go on where it stopped")
     command = commands.add_parser("data", help="download Flickr8k (make data)")
-    command.set_defaults(do="utils.download.download")
+    command.set_defaults(do="world.download.download")
     command.add_argument("folder", nargs="?", default=REPOSITORY / "data", type=Path)
     add_own(commands.add_parser("caption", help="write captions for your own photos"))
     add_own(commands.add_parser("find", help="find your own photos by a sentence"), finds=True)

@@ -5,10 +5,15 @@ COCO's annotations and results, `{id: [captions]}` and plain CSV are read; ids a
 
 import csv
 import json
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from utils.evaluate import RULES, counted, full_score
-from utils.meteor import best_meteor
+from utils.meteor import meteor
+from utils.metrics import split
 from utils.settings import CaptionsError
 from utils.text import words_of
 
@@ -82,3 +87,16 @@ def each_once(pairs):
     if len(found) < len(pairs):
         raise ValueError("an object in it names a key twice")
     return found
+
+
+def best_meteor(candidates, references):
+    """METEOR 1.5 where Java and pycocoevalcap are installed, else nltk's."""
+    if not (shutil.which("java") and find_spec("pycocoevalcap")):
+        return meteor(candidates, references)
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    said = {photo: list(map(" ".join, split(group))) for photo, group in enumerate(references)}
+    # The program waits for ever for the words of an empty caption: it gets one that nobody says.
+    found = {photo: [" ".join(words) or "qqq"] for photo, words in enumerate(split(candidates))}
+    score, each = Meteor().compute_score(said, found)
+    return "METEOR 1.5", score, np.array(each)

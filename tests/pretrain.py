@@ -1,7 +1,7 @@
 """Makes the sample's tiny encoder anew: `make tiny`, or `python -m tests.pretrain`.
 
 A tool of the maintainers, so it lies beside the tests and not in the package. It trains the CNN to
-name the facts of scenes, prints how well it does on fresh ones, and writes `utils/tiny.npz`.
+name the facts of scenes, prints how well it does on fresh ones, and writes `world/tiny.npz`.
 """
 
 import keras
@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils.tiny import SIDE, WEIGHTS, build_tiny
 from world.paint import paint
 from world.scenes import FACTS, imagine
+from world.tiny import SIDE, WEIGHTS, build_tiny
 
 PRETRAINING_SEED = 2_000_003  # the sample's is another
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from utils.__main__ import main
-from utils.download import ARCHIVES, TERMS, download
 from utils.settings import REPOSITORY, CaptionsError
+from world.download import ARCHIVES, TERMS, download
 
 CONTENT = {"text": (".txt", 2), "photos": (".jpg", 3)}
 
@@ -182,7 +182,7 @@ def test_too_little_room_is_noticed_before_the_first_byte(server, tmp_path, monk
 
 def test_the_command_line_offers_it(tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr("utils.download.download", lambda folder: called.append(folder))
+    monkeypatch.setattr("world.download.download", lambda folder: called.append(folder))
     assert main(["data", str(tmp_path)]) == 0 and main(["data"]) == 0
     assert called == [tmp_path, REPOSITORY / "data"]
     assert set(ARCHIVES) == {"Flickr8k_text", "Flickr8k_Dataset"}

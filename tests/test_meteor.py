@@ -7,8 +7,8 @@ import pytest
 from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import meteor_score
 
-from utils import meteor as room
-from utils.meteor import best_meteor, meteor
+from terminal.score import best_meteor
+from utils.meteor import meteor
 
 
 class Words:
@@ -71,7 +71,7 @@ def test_empty_captions_score_nothing(wordnet):
 
 def test_without_java_it_is_nltks(wordnet, monkeypatch):
     wordnet(None)
-    monkeypatch.setattr(room.shutil, "which", lambda name: None)
+    monkeypatch.setattr("terminal.score.shutil.which", lambda name: None)
     assert best_meteor(["a dog", "a dog"], REFERENCES)[0] == "METEOR (nltk, no WordNet)"
 
 

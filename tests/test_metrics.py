@@ -16,9 +16,9 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from utils import metrics
 from utils.metrics import References, bleu, cider_d, longest_common, rouge_l, score
-from utils.readers import read_captions
 from utils.settings import REPOSITORY
 from utils.text import words_of
+from world.readers import read_captions
 
 FLICKR8K = REPOSITORY.parent / "shared" / "flickr8k"
 needs_flickr8k = pytest.mark.skipif(not FLICKR8K.is_dir(), reason=f"{FLICKR8K} is not there")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests import pretrain
-from utils.tiny import build_tiny
 from world.scenes import FACTS, imagine
+from world.tiny import build_tiny
 
 
 def test_scenes_become_pixels_and_numbers_of_facts():

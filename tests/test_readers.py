@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from utils.readers import read_captions
 from utils.settings import CaptionsError
+from world.readers import read_captions
 
 
 def read(tmp_path, text, name="captions.txt"):

@@ -6,7 +6,6 @@ the packed text. Notebooks get what earlier ones left, mounted as Kaggle mounts 
 
 import json
 import shutil
-from dataclasses import replace
 from urllib.error import URLError
 
 import nbformat
@@ -78,7 +77,7 @@ def snapshot(folder):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_packed_five_run_on_the_sample(replica, layout):
     (replica / "datasets" / "tiny").mkdir()
-    shutil.copy(REPOSITORY / "utils" / "tiny.npz", replica / "datasets" / "tiny")
+    shutil.copy(REPOSITORY / "world" / "tiny.npz", replica / "datasets" / "tiny")
     for name in NAMES:
         run_packed(replica, name, layout)
     assert (replica / "05_visualize" / "working" / "gallery.html").stat().st_size > 1e5
@@ -207,16 +206,15 @@ def test_internet_off_and_no_weights(monkeypatch, tmp_path):
 
 
 def test_the_samples_weights_are_found_where_they_are_attached(inputs, monkeypatch):
-    from utils import tiny
     from utils.features import ENCODERS, build_encoder
+    from world import tiny
 
-    missing = inputs / "utils" / "tiny.npz"
-    build = replace(ENCODERS["tiny"], build=lambda: tiny.build_tiny(missing))
-    monkeypatch.setitem(ENCODERS, "tiny", build)
+    missing = inputs / "world" / "tiny.npz"
+    monkeypatch.setattr(tiny, "WEIGHTS", missing)
     assert f"'{missing}'" in refusal(build_encoder, "tiny")
     (inputs / "tiny").mkdir()
-    shutil.copy(REPOSITORY / "utils" / "tiny.npz", inputs / "tiny")
+    shutil.copy(REPOSITORY / "world" / "tiny.npz", inputs / "tiny")
     mount(inputs / "kaggle", "new", inputs / "tiny", "tiny")
-    attached, beside = tiny.build_tiny(missing), tiny.build_tiny()
+    attached, beside = ENCODERS["tiny"].build(), tiny.build_tiny(REPOSITORY / "world" / "tiny.npz")
     for one, other in zip(attached.get_weights(), beside.get_weights(), strict=True):
         assert (one == other).all()

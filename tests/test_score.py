@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from utils import meteor
+from terminal import score as program
 from utils.__main__ import main
 from utils.metrics import score
 
@@ -19,7 +19,7 @@ REFERENCES = {
 
 @pytest.fixture(autouse=True)
 def without_java(monkeypatch):
-    monkeypatch.setattr(meteor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(program.shutil, "which", lambda name: None)
     for stream in (sys.stdout, sys.stderr):  # capsys' have no such method
         monkeypatch.setattr(stream, "reconfigure", lambda **_: None, raising=False)
 

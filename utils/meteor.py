@@ -1,12 +1,10 @@
-"""METEOR, which also counts stems and synonyms, by what is installed; its name says by what.
+"""METEOR, which also counts stems and synonyms; its name says whether it knew these.
 
 The literature prints METEOR 1.5, a Java program. nltk's, with the same parameters, knows neither
 its paraphrases nor its function words: compare it with itself only.
 """
 
-import shutil
 from functools import lru_cache
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,16 +30,3 @@ def meteor(candidates, references):
     pairs = zip(split(candidates), map(split, references), strict=True)
     scores = np.array([meteor_score(said, each, str, **options) for each, said in pairs])
     return name, float(scores.mean()), scores
-
-
-def best_meteor(candidates, references):
-    """METEOR 1.5 where Java and pycocoevalcap are installed, else nltk's."""
-    if not (shutil.which("java") and find_spec("pycocoevalcap")):
-        return meteor(candidates, references)
-    from pycocoevalcap.meteor.meteor import Meteor
-
-    said = {photo: list(map(" ".join, split(group))) for photo, group in enumerate(references)}
-    # The program waits for ever for the words of an empty caption: it gets one that nobody says.
-    found = {photo: [" ".join(words) or "qqq"] for photo, words in enumerate(split(candidates))}
-    score, each = Meteor().compute_score(said, found)
-    return "METEOR 1.5", score, np.array(each)

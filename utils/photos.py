@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from utils import download
-from utils.readers import read_captions, read_text
 from utils.settings import CaptionsError, find_captions_file, find_input, on_kaggle, working_folder
+from world import download
+from world.readers import read_captions, read_text
 from world.scenes import write_sample
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")

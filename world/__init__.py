@@ -1,4 +1,5 @@
-"""The drawn sample: little scenes, their pictures, and what five people say of them.
+"""What the notebooks look at: a drawn sample, and Flickr8k where it is to be fetched.
 
-It stands beside `utils` because it is data, in the form of code: nothing here knows a captioner.
+Little scenes, their pictures, what five people say of them, and the CNN that knows them. It stands
+beside `utils` because it is data, in the form of code: nothing here knows a captioner.
 """

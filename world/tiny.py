@@ -10,8 +10,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from utils.settings import find_one
-
 WEIGHTS = Path(__file__).with_name("tiny.npz")  # elsewhere when this came without its binaries
 SIDE = 224
 
@@ -27,7 +25,7 @@ def build_tiny(weights=WEIGHTS):
     grid = block(grid, 160, 3, 2, "things")  # 7 by 7
     model = keras.Model(pixels, grid, name="tiny")
     if weights:
-        with np.load(weights if weights.is_file() else find_one(weights.name) or weights) as arrays:
+        with np.load(weights) as arrays:
             for variable in model.variables:
                 variable.assign(arrays[variable.path].astype(np.float32))
     return model
