@@ -3,9 +3,12 @@
 import json
 import os
 from functools import lru_cache
+from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.python.client import device_lib
+
+CPU = Path("/proc/cpuinfo")  # on Linux
 
 
 @lru_cache
@@ -23,9 +26,14 @@ def choose_devices():
     return tf.distribute.get_strategy()
 
 
-def precision():
-    """Half the bits for most numbers where a GPU is made for that, else all of them."""
-    return "mixed_float16" if tf.config.list_logical_devices("GPU") else "float32"
+def precision(settings):
+    """How exact most numbers are: with `auto`, half the bits on a device that is made for that."""
+    if settings.precision != "auto":
+        return settings.precision
+    if tf.config.list_logical_devices("GPU"):
+        return "mixed_float16"
+    flags = CPU.read_text(errors="replace").split() if CPU.is_file() else ()
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
 def fits(array):

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from tests.bench import seconds
 from utils.batches import feed, plan_epoch, training_pairs
 from utils.captioners import build_captioner, word_frequencies
+from utils.devices import precision
 from utils.features import build_encoder, extract
 from utils.photos import find_photos
 from utils.settings import load_settings
@@ -149,6 +150,15 @@ def measure():
     bare()
     taken = seconds(epoch, bare, repeats=7)
     yield "the loop / the bare step on ready batches", f"{taken[0] / taken[1]:.2f}", "1.10 or less"
+    if precision(settings) != "float32":
+        half = build_captioner(CHANNELS, VOCABULARY, replace(settings, captioner="attention"))
+        full = replace(settings, captioner="attention", precision="float32")
+        whole = build_captioner(CHANNELS, VOCABULARY, full)
+        ways = [ours(each, pairs, grid, settings)[1] for each in (whole, half)]
+        for way in ways:
+            way()  # compile
+        taken = seconds(*ways, repeats=3)
+        yield "a step with all the bits / with half", f"{taken[0] / taken[1]:.2f}", "more than 1"
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"CAPTIONS_PRESET": "sample", "CAPTIONS_WORKING": folder}
         classic_time, default_time = times_to_pass()
