@@ -13,7 +13,7 @@ from utils.store import recorded_settings
 
 CARTOONS = (
     "Trained on the drawn sample, this captioner knows only its cartoons. To train one on photos: "
-    "python -m utils run --input FOLDER (Flickr8k takes about 45 minutes on two cores)"
+    "python -m utils run --input FOLDER (Flickr8k takes over an hour on two cores)"
 )
 
 

@@ -25,10 +25,11 @@ from utils.settings import (
     load_settings,
     working_folder,
 )
-from utils.store import KINDS, size, write_text
+from utils.store import KINDS, OUTLIVED, size, write_text
 
 NOTEBOOKS = REPOSITORY / "notebooks"
-FILES = [*(kind.file for kind in KINDS.values()), "features-*.npy", "checkpoint-*.pkl"]
+FILES = [kind.file for kind in KINDS.values() if "{" not in kind.file]
+FILES += [pattern for patterns in OUTLIVED.values() for pattern in patterns]
 FILES += ["scores.json", "gallery.html"]
 
 

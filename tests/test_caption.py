@@ -9,7 +9,8 @@ from PIL import Image
 
 from utils import store
 from utils.caption import Captioner
-from utils.captioners import build_captioner, to_dict
+from utils.captioners import build_captioner
+from utils.ensemble import to_dict
 from utils.features import build_encoder, extract
 from utils.search import sample_captions, write_captions
 from utils.settings import CaptionsError, Settings
@@ -36,7 +37,7 @@ def run(tmp_path, monkeypatch):
     store.save("features", {"names": [path.name for path in paths]}, SETTINGS)
     store.save("captions", {}, SETTINGS)
     store.save("tokenizer", tokenizer.to_dict(), SETTINGS)
-    store.save("captioner", to_dict(model, grid.shape[2]), SETTINGS)
+    store.save("captioner", to_dict(model), SETTINGS)
     return paths, tokenizer, write_captions(model, grid, SETTINGS, progress=False)
 
 

@@ -25,7 +25,7 @@ from utils.features import (
 )
 from utils.pixels import read_pixels
 from utils.settings import REPOSITORY, CaptionsError, Settings
-from utils.tiny import WEIGHTS, build_tiny
+from world.tiny import WEIGHTS, build_tiny
 
 SETTINGS = Settings()
 FAMILIES = {"densenet201": "densenet", "efficientnet_v2b0": "efficientnet_v2"}
@@ -331,7 +331,7 @@ def test_missing_weights_say_where_weights_may_come_from(monkeypatch):
     def offline():
         raise OSError("no network")
 
-    broken = find_encoder("tiny").__class__(offline, None, 224)
+    broken = find_encoder("tiny").__class__(offline, None, 224, "sum")
     monkeypatch.setitem(ENCODERS, "vgg16", broken)
     with pytest.raises(CaptionsError, match=r"vgg16.*no network.*KERAS_HOME"):
         build_encoder("vgg16")

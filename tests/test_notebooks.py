@@ -321,18 +321,19 @@ def test_notebooks_run_in_order_after_the_modules_tests(nbval, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_03_shows_by_hand_holds_with_half_the_bits_too(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["mixed_float16", "mixed_bfloat16"])
+def test_what_03_shows_by_hand_holds_with_half_the_bits_too(tmp_path, monkeypatch, kind):
     """As on a GPU, which the machines of these tests lack; up to the training itself."""
     from utils import captioners, devices, train
 
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path))
     monkeypatch.setenv("MPLBACKEND", "agg")
     for room in (captioners, devices, train):
-        monkeypatch.setattr(room, "precision", lambda: "mixed_float16")
+        monkeypatch.setattr(room, "precision", lambda _: kind)
     for path in NOTEBOOKS[:3]:
         names = {}
         for cell in code_cells(read(path)):
             if cell.source.startswith("histories ="):
                 break
             exec(compile(cell.source, path.name, "exec"), names)
-    assert names["near"] == 0.02 and names["logits"].dtype == "float32"
+    assert names["near"] == 0.05 and names["logits"].dtype == "float32"

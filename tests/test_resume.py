@@ -36,7 +36,7 @@ def test_a_training_killed_by_the_system_ends_bit_identical(working):
     whole, history = train_toy(DROPPED, resume=False)
     killed = start(working, "dropout=0.3", kill="3")
     assert killed.wait(timeout=100) == -9
-    assert len(store.read_pickle(working / "checkpoint-attention.pkl")["data"]["history"]) == 2
+    assert len(store.read_pickle(working / "checkpoint-attention-1.pkl")["data"]["history"]) == 2
     again, resumed = train_toy(DROPPED)
     assert resumed == history and weights_hash(again) == weights_hash(whole)
 
@@ -61,7 +61,7 @@ def a_checkpoint(working, settings=SETTINGS):
 
 def test_a_checkpoint_of_another_configuration_is_refused_with_all_differences(working):
     a_checkpoint(working)
-    message = r"attention.pkl: made with units=16 \(now 24\), epochs=4 \(now 9\): go back"
+    message = r"attention-1.pkl: made with units=16 \(now 24\), epochs=4 \(now 9\): go back"
     with pytest.raises(CaptionsError, match=message):
         train_toy(replace(SETTINGS, units=24, epochs=9))
     assert not store.find("checkpoint", replace(SETTINGS, captioner="merge"))  # has its own
@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_refused(working):
     content = bytearray(path.read_bytes())
     content[-40] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CaptionsError, match="checkpoint-attention.pkl: damaged"):
+    with pytest.raises(CaptionsError, match="checkpoint-attention-1.pkl: damaged"):
         train_toy()
 
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(working, monkeypa
     before = sorted(working.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(CaptionsError, match="attention.pkl: could not be written .No space"):
+        with pytest.raises(CaptionsError, match="attention-1.pkl: could not be written .No space"):
             store.save("checkpoint", {"history": ["first", "second"]}, SETTINGS)
     assert path in before and sorted(working.iterdir()) == before
     assert store.load("checkpoint", SETTINGS) == {"history": ["first"]}
@@ -102,8 +102,14 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(working, monkeypa
 def test_saving_the_history_removes_checkpoints(working):
     for kind in ("features", "captions", "tokenizer", "captioner"):
         store.save(kind, {}, SETTINGS)
-    for name in ("merge", "attention"):
-        (working / f"checkpoint-{name}.pkl").touch()
+    names = (
+        "checkpoint-merge-1",
+        "checkpoint-attention-2",
+        "tuning-attention-1",
+        "scoring-merge-1",
+    )
+    for name in names:
+        (working / f"{name}.pkl").touch()
     store.save("history", {}, SETTINGS)
     assert (working / "history.pkl").is_file() and (working / "captioner.pkl").is_file()
-    assert list(working.glob("checkpoint*")) == []
+    assert not any((working / f"{name}.pkl").exists() for name in names)

@@ -113,7 +113,7 @@ def test_an_artifact_of_another_kind_or_version_is_refused(chain, monkeypatch):
     with pytest.raises(CaptionsError, match="does not hold features"):
         store.load("features", SETTINGS)
     monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
-    with pytest.raises(CaptionsError, match="has version 1, this is 2: run 02_text again"):
+    with pytest.raises(CaptionsError, match="has version 2, this is 3: run 02_text again"):
         store.load("captions", SETTINGS)
 
 

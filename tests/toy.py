@@ -47,7 +47,7 @@ def save_parents():
             store.save(kind, {"of": "toy"}, SETTINGS)
 
 
-def train_toy(settings=SETTINGS, resume=True, kill=None, watch=None):
+def train_toy(settings=SETTINGS, resume="checkpoint", kill=None, watch=None):
     """Train; returns the captioner and its history. `watch(captioner)` sees every epoch's end."""
     grid, tokenizer, pairs = toy_data()
     if resume:

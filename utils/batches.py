@@ -42,6 +42,13 @@ def plan_epoch(words, size, seed):
     return np.sort(chance.permutation(order.reshape(-1, size)))  # memory maps are read forwards
 
 
+def one_view(rows, seed):
+    """Of each photo's views, `rows` `(photos, views)` of the grid, one by chance: `(photos,)`."""
+    views = rows.reshape(len(rows), -1)
+    chosen = np.random.RandomState(seed).randint(views.shape[1], size=len(rows))
+    return views[np.arange(len(rows)), chosen]
+
+
 def feed(plan, pairs, grid, strategy):
     """Yields the batches of a plan as `(features, words)`, each device's share on that device.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from utils import store
-from utils.captioners import from_dict
-from utils.features import build_encoder, extract
+from utils.ensemble import from_dict
+from utils.features import build_encoder, cut_encoder, extract
 from utils.ranking import likelihoods
 from utils.search import sample_captions, write_captions
 from utils.settings import CaptionsError, working_folder
@@ -29,7 +29,8 @@ class Captioner:
         self.tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
         self.settings = settings = store.settled(settings)
         self.model = from_dict(store.load("captioner", settings), settings)
-        self.encoder = build_encoder(settings.encoder)
+        encoder = build_encoder(settings.encoder)
+        self.encoder = cut_encoder(encoder)[0] if settings.tuning_epochs else encoder
 
     @classmethod
     def load(cls, folder=None):

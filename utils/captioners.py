@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from utils.devices import precision
-from utils.settings import CaptionsError
 from utils.text import PAD, START, UNKNOWN
 
 RECURRENT = {"return_sequences": True, "return_state": True}
@@ -31,11 +30,13 @@ class CaptionModel(keras.Model):
 
     def __init__(self, vocabulary, settings, frequencies=None):
         super().__init__(name=settings.captioner)
+        self.vocabulary = vocabulary
         self.embed = keras.layers.Embedding(vocabulary, settings.embedding, name="words")
         self.level = keras.layers.LayerNormalization(name="level")
         self.picture = keras.layers.Dense(settings.units, "tanh", name="picture")
         self.narrow = keras.layers.Dense(settings.embedding, name="narrow")
         self.drop = keras.layers.Dropout(settings.dropout, seed=settings.seed)
+        self.luck = keras.random.SeedGenerator(settings.seed)  # for captions drawn while training
         bias = np.zeros(vocabulary) if frequencies is None else np.log(frequencies)
         self.bias = self.add_weight(
             shape=(vocabulary,), initializer=keras.initializers.Constant(bias), name="bias"
@@ -153,20 +154,43 @@ class Attention(CaptionModel):
         return looked, tf.reshape(attention, [-1, tf.shape(queries)[1], cells.shape[1]])
 
 
+class Sighted(keras.Model):
+    """A captioner with eyes of its own, the CNN's last blocks: it takes what comes before these."""
+
+    def __init__(self, eyes, captioner):
+        super().__init__(name=f"{captioner.name}-sighted")
+        self.eyes, self.captioner = eyes, captioner
+        self.vocabulary, self.channels = captioner.vocabulary, eyes.input_shape[2]
+        self.step, self.luck = captioner.step, captioner.luck
+        self.tune(False)
+        self([np.zeros((1, *eyes.input_shape[1:]), np.float32), np.full((1, 2), START, np.int32)])
+
+    def tune(self, learning=True):
+        """Let the eyes learn; but never batch normalisation: a batch is too few photos for it."""
+        for part in self.eyes.layers:
+            for layer in getattr(part, "layers", [part]):
+                layer.trainable = learning and "BatchNormalization" not in type(layer).__name__
+
+    def call(self, inputs, training=False):
+        """Logits for features and words, as the captioner's."""
+        features, words = inputs
+        return self.captioner([self.eyes(features, training=False), words], training=training)
+
+    def start(self, features):
+        """The state before the first word."""
+        return self.captioner.start(self.eyes(features, training=False))
+
+
 CAPTIONERS = {"merge": Merge, "inject": Inject, "attention": Attention}
 
 
 def build_captioner(channels, vocabulary, settings, frequencies=None):
     """A captioner of the kind that the settings name, with its weights made from its seed."""
-    if settings.captioner not in CAPTIONERS:
-        raise CaptionsError(
-            f"setting 'captioner={settings.captioner}': there is none of that name: "
-            + ", ".join(CAPTIONERS)
-        )
     keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(precision())
+    keras.config.set_dtype_policy(precision(settings))
     captioner = CAPTIONERS[settings.captioner](vocabulary, settings, frequencies)
     keras.config.set_dtype_policy("float32")  # encoders count exactly: features must not differ
+    captioner.channels = channels
     captioner([np.zeros((1, 1, channels), np.float32), np.full((1, 2), START, np.int32)])
     return captioner
 
@@ -180,22 +204,3 @@ def word_frequencies(words, vocabulary):
 
 # Words that search never chooses.
 NEVER_WRITTEN = (PAD, START, UNKNOWN)
-
-
-def to_dict(captioner, channels):
-    """The captioner as plain data for the store: what it is, and its weights as arrays."""
-    return {
-        "channels": channels,
-        "vocabulary": captioner.embed.input_dim,
-        "weights": {weight.path: np.asarray(weight) for weight in captioner.trainable_weights},
-    }
-
-
-def from_dict(data, settings):
-    """The captioner that `to_dict` described."""
-    captioner = build_captioner(data["channels"], data["vocabulary"], settings)
-    for weight in captioner.trainable_weights:
-        if np.shape(data["weights"].get(weight.path)) != tuple(weight.shape):
-            raise CaptionsError(f"captioner.pkl: {weight.path} does not fit: run 03_train again")
-        weight.assign(data["weights"][weight.path])
-    return captioner

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from utils import store
 from utils.photos import check_left_out
-from utils.pixels import problem, read_pixels
-from utils.settings import CaptionsError, find_input
-from utils.tiny import build_tiny
+from utils.pixels import Mirrored, problem, read_pixels
+from utils.settings import CaptionsError, find_input, find_one
+from world import tiny
 
 BATCH = 32
 
@@ -35,9 +35,10 @@ class Encoder:
     build: object  # (weights=None for random ones) -> a Keras model from prepared pixels to a grid
     prepare: object  # pixels in 0..255 to what the CNN was trained on
     side: int
+    cut: str  # the layer after which it can be tuned: what comes before stays frozen
 
 
-def from_keras(family, name, file, side=224):
+def from_keras(family, name, file, cut, side=224):
     """An encoder of `keras.applications`: `family` holds its preprocessing, `name` the model.
 
     Its weights are taken from a `file` of that name under the inputs, or else from Keras.
@@ -52,21 +53,35 @@ def from_keras(family, name, file, side=224):
             input_shape=(side, side, 3),
         )
 
-    return Encoder(build, module.preprocess_input, side)
+    return Encoder(build, module.preprocess_input, side, cut)
+
+
+def from_the_world(weights="imagenet"):
+    """The sample world's own CNN; its weights are elsewhere when it came without its binaries."""
+    file = tiny.WEIGHTS if tiny.WEIGHTS.is_file() else find_one(tiny.WEIGHTS.name)
+    return tiny.build_tiny(weights and (file or tiny.WEIGHTS))
 
 
 ENCODERS = {
-    "tiny": Encoder(build_tiny, lambda pixels: pixels, 224),
-    "mobilenet_v2": from_keras("mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5"),
-    "vgg16": from_keras("vgg16", "VGG16", "vgg16*notop.h5"),
-    "resnet50": from_keras("resnet50", "ResNet50", "resnet50_w*notop.h5"),
-    "inception_v3": from_keras("inception_v3", "InceptionV3", "inception_v3*notop.h5", 299),
-    "xception": from_keras("xception", "Xception", "xception*notop.h5", 299),
-    "densenet201": from_keras("densenet", "DenseNet201", "densenet201*notop.h5"),
-    "efficientnet_v2b0": from_keras(
-        "efficientnet_v2", "EfficientNetV2B0", "efficientnetv2-b0_notop.h5"
+    "tiny": Encoder(from_the_world, lambda pixels: pixels, 224, "sum"),
+    "mobilenet_v2": from_keras(
+        "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add"
     ),
-    "convnext_base": from_keras("convnext", "ConvNeXtBase", "convnext_base_notop.h5"),
+    "vgg16": from_keras("vgg16", "VGG16", "vgg16*notop.h5", "block4_pool"),
+    "resnet50": from_keras("resnet50", "ResNet50", "resnet50_w*notop.h5", "conv4_block6_out"),
+    "inception_v3": from_keras(
+        "inception_v3", "InceptionV3", "inception_v3*notop.h5", "mixed7", 299
+    ),
+    "xception": from_keras(
+        "xception", "Xception", "xception*notop.h5", "block14_sepconv1_act", 299
+    ),
+    "densenet201": from_keras("densenet", "DenseNet201", "densenet201*notop.h5", "pool4_pool"),
+    "efficientnet_v2b0": from_keras(
+        "efficientnet_v2", "EfficientNetV2B0", "efficientnetv2-b0_notop.h5", "block5e_add"
+    ),
+    "convnext_base": from_keras(
+        "convnext", "ConvNeXtBase", "convnext_base_notop.h5", "convnext_base_downsampling_block_2"
+    ),
 }
 
 
@@ -88,18 +103,18 @@ def choose_encoder(settings):
     return replace(settings, encoder=best) if settings.encoder == "auto" else settings
 
 
-def build_encoder(name, pretrained=True):
+def build_encoder(name, pretrained=True, exact=False):
     """The encoder as one Keras model: pixels in 0..255 to a grid `(batch, cells, channels)`.
 
     Preprocessing is inside, so that it can't be forgotten or done twice. On GPUs it computes in
-    float16, and several share the photos. Taught in 01_features.
+    float16, unless it is to be `exact`, and several share the photos. Taught in 01_features.
     """
     encoder, policy = find_encoder(name), keras.config.dtype_policy()
     gpus = tf.config.list_logical_devices("GPU")
     devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-    several = len(devices) > 1
+    several = len(devices) > 1 and not tf.distribute.has_strategy()  # else the caller's counts
     strategy = tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
-    keras.config.set_dtype_policy("mixed_float16" if gpus else policy)
+    keras.config.set_dtype_policy("mixed_float16" if gpus and not exact else policy)
     try:
         with strategy.scope():
             cnn = encoder.build() if pretrained else encoder.build(weights=None)
@@ -116,6 +131,25 @@ def build_encoder(name, pretrained=True):
         ) from None
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def cut_encoder(encoder):
+    """The encoder as two models, one after the other: what stays frozen, and what can be tuned.
+
+    Between them stands a grid, `(batch, cells, channels)`, as behind them.
+    """
+    cnn = next(layer for layer in encoder.layers if isinstance(layer, keras.Model))
+    middle = cnn.get_layer(find_encoder(encoder.name).cut).output
+    high, wide, channels = middle.shape[1:]
+    with encoder.distribute_strategy.scope():
+        pixels, cells = keras.Input(encoder.input_shape[1:]), keras.Input((high * wide, channels))
+        first, last = keras.Model(cnn.input, middle), keras.Model(middle, cnn.output)
+        grid = first(find_encoder(encoder.name).prepare(pixels), training=False)
+        grid = keras.layers.Reshape((high * wide, channels), dtype="float32")(grid)
+        seen = last(keras.layers.Reshape((high, wide, channels))(cells), training=False)
+        seen = keras.layers.Reshape(encoder.output_shape[1:], dtype="float32")(seen)
+        parts = (pixels, grid), (cells, seen)
+        return tuple(keras.Model(*part, name=encoder.name) for part in parts)
 
 
 def extract(photos, encoder, name, batch=BATCH, fit="crop", failures=None):
@@ -210,6 +244,36 @@ def extract_all(photos, encoder, settings):
     features = plan([paths[place] for place in kept])
     store.save_grid(features, whole, BATCH, settings)
     return features | {"names": [names[place] for place in kept], "left_out": broken}
+
+
+def extract_frozen(features, photos, encoder, settings):
+    """What tuning starts from: the grid before the encoder's last blocks, and these blocks.
+
+    The rows are the photos of `features`, then the same photos mirrored: a second look at each.
+    """
+    (first, eyes), cut = cut_encoder(encoder), find_encoder(encoder.name).cut
+    paths = [photos.paths[name] for name in features["names"]]
+    views = [*paths, *map(Mirrored, paths)]
+    grid = f"frozen-{cut}-{features['grid'].partition('-')[2]}"
+    frozen = {"grid": grid, "grid_shape": [len(views), *first.output_shape[1:]]}
+    frozen |= {"encoder": encoder.name, "eyes": eyes.get_weights()}
+
+    def chunks(done):
+        return extract(views[done:], first, "frozen part", BATCH, settings.fit)
+
+    store.save_grid(frozen, chunks, BATCH, settings)
+    return frozen
+
+
+def open_eyes(frozen):
+    """The encoder's last blocks as `extract_frozen` recorded them; their weights can be tuned."""
+    _, eyes = cut_encoder(build_encoder(frozen["encoder"], pretrained=False, exact=True))
+    try:
+        eyes.set_weights(frozen["eyes"])
+    except ValueError:
+        blocks = f"the last blocks of {frozen['encoder']}"
+        raise CaptionsError(f"frozen.pkl: not {blocks}: run 01_features again") from None
+    return eyes
 
 
 def still_broken(photos, settings):

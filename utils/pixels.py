@@ -5,12 +5,19 @@ It lets other threads run meanwhile, so a few of them keep a CNN busy.
 """
 
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # How a picture becomes a square: its middle, or all of it with a grey border.
 FITS = {"crop": ImageOps.fit, "pad": lambda *shape: ImageOps.pad(*shape, color=(127, 127, 127))}
+
+
+class Mirrored(NamedTuple):
+    """A photo whose left is to be its right."""
+
+    photo: object
 
 
 def read_pixels(photo, side, fit="crop"):
@@ -20,6 +27,8 @@ def read_pixels(photo, side, fit="crop"):
     much larger than needed is decoded at a half, a quarter or an eighth of its size, which changes
     a pixel by about 1 of 255. Taught in 01_features.
     """
+    if isinstance(photo, Mirrored):
+        return read_pixels(photo.photo, side, fit)[:, ::-1]
     photo = Image.fromarray(photo) if isinstance(photo, np.ndarray) else photo
     with nullcontext(photo) if isinstance(photo, Image.Image) else Image.open(photo) as image:
         image.draft(None, (2 * side, 2 * side))

@@ -52,7 +52,13 @@ class Settings:
     epochs: int = 12
     batch_photos: int = 30  # a batch is this many photos with all their captions
     learning_rate: float = 4e-3
+    precision: str = "float32"  # of most numbers; "auto": half the bits where that is fast
     averaging: float = 0.95  # how much of the weights' moving average each step keeps
+    tuning_epochs: int = 0  # then of the CNN's last blocks together with the captioner
+    tuning_rate: float = 3e-4  # the learning rate of that
+    score_epochs: int = 0  # then of training on CIDEr-D itself
+    score_rate: float = 5e-5  # the learning rate of that
+    members: int = 1  # captioners of other seeds that write together
     patience: int = 6  # epochs without a better validation score before training stops
     # 04_evaluate
     beam_width: int = 3
@@ -65,14 +71,17 @@ PRESETS = {
         "encoder": "auto",  # 01_features decides: is there a GPU?
         "min_count": 4,
         "max_words": 25,
-        "units": 384,
+        "units": 512,
         "embedding": 256,
-        "dropout": 0.4,
+        "dropout": 0.5,
         "smoothing": 0.1,
-        "epochs": 15,
-        "batch_photos": 16,
+        "epochs": 12,
+        "batch_photos": 32,
         "learning_rate": 1e-3,
         "averaging": 0.998,
+        "precision": "auto",
+        "tuning_epochs": 8,
+        "tuning_rate": 5e-4,
     },
 }
 
@@ -80,9 +89,12 @@ PRESETS = {
 RANGES = dict.fromkeys(("epochs", "units", "embedding", "batch_photos"), (1, 10_000))
 RANGES |= {"seed": (0, 2**31), "min_count": (1, 10**9), "max_words": (2, 1000)}
 RANGES |= {"dropout": (0, 0.99), "smoothing": (0, 0.99), "learning_rate": (1e-9, 10)}
+RANGES |= {"tuning_epochs": (0, 10_000), "score_epochs": (0, 10_000), "members": (1, 100)}
+RANGES |= dict.fromkeys(("tuning_rate", "score_rate"), (1e-9, 10))
 RANGES |= {"averaging": (0, 0.9999), "patience": (1, 10_000)}
 RANGES |= {"beam_width": (1, 100), "length_power": (0, 10), "max_left_out": (0, 1)}
 CHOICES = {"captioner": ("merge", "inject", "attention"), "fit": ("crop", "pad")}
+CHOICES |= {"precision": ("float32", "auto")}
 
 
 def load_settings(preset=None, **changes):

@@ -21,7 +21,7 @@ import numpy as np
 from utils import plain
 from utils.settings import CaptionsError, Settings, checked, find_one, working_folder
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,15 @@ class Kind:
 
 KINDS = {
     "features": Kind("features.pkl", "01_features", ("encoder", "fit")),
+    "frozen": Kind("frozen.pkl", "01_features", (), ("features",)),
     "captions": Kind("captions.pkl", "02_text", ("preset",)),
     "tokenizer": Kind("tokenizer.pkl", "02_text", ("min_count", "max_words"), ("captions",)),
     "captioner": Kind(
         "captioner.pkl",
         "03_train",
         ("seed", "captioner", "units", "embedding", "dropout", "smoothing", "epochs")
-        + ("batch_photos", "learning_rate", "averaging", "patience"),
+        + ("batch_photos", "learning_rate", "averaging", "patience")
+        + ("tuning_epochs", "tuning_rate", "score_epochs", "score_rate", "members"),
         ("features", "captions", "tokenizer"),
     ),
     "history": Kind("history.pkl", "03_train", (), ("captioner",)),
@@ -51,10 +53,13 @@ KINDS = {
     ),
 }
 
-# A training that is not done: as its captioner, one for each kind of captioner.
-KINDS["checkpoint"] = replace(KINDS["captioner"], file="checkpoint-{captioner}.pkl")
+# A training that is not done: one for each stage, kind of captioner and seed.
+STAGES = ("checkpoint", "sighted", "tuning", "scoring")
+for stage in STAGES:
+    KINDS[stage] = replace(KINDS["captioner"], file=stage + "-{captioner}-{seed}.pkl")
 # What an artifact makes useless when it is saved: grids that it does not name, checkpoints.
-OUTLIVED = {"features": "features-*.npy*", "history": "checkpoint-*.pkl"}
+OUTLIVED = {"features": ("features-*.npy*",), "frozen": ("frozen-*.npy*",)}
+OUTLIVED["history"] = tuple(f"{stage}-*-*.pkl" for stage in STAGES)
 
 
 def save(kind, data, settings):
@@ -74,9 +79,10 @@ def save(kind, data, settings):
     }
     path, content = working_folder(settings) / file_of(kind, settings), plain.dumps(artifact)
     write_atomically(path, lambda file: file.write(content))
-    for old in path.parent.glob(OUTLIVED[kind]) if kind in OUTLIVED else ():
-        if old.name != data.get("grid"):
-            old.unlink()
+    for pattern in OUTLIVED.get(kind, ()):
+        for old in path.parent.glob(pattern):
+            if old.name != data.get("grid"):
+                old.unlink()
     return path
 
 
@@ -146,7 +152,7 @@ def check_settings(path, kind, made_with, settings):
             elder = find(each, settings)
             made = read_artifact(elder, each)["settings"] if elder and each != kind else {}
             mended = all(value in ("auto", made.get(name)) for name, value in now.items())
-            mend = again(kind if mended or kind == "checkpoint" else each)
+            mend = again(kind if mended or kind in STAGES else each)
             raise CaptionsError(f"{path}: made with {', '.join(differences)}: {mend}")
 
 
@@ -180,12 +186,12 @@ def find(kind, settings):
 
 def file_of(kind, settings):
     """The artifact's file name."""
-    return KINDS[kind].file.format(captioner=settings.captioner)
+    return KINDS[kind].file.format(captioner=settings.captioner, seed=settings.seed)
 
 
 def again(kind):
     """The mend that most errors here share."""
-    if kind == "checkpoint":
+    if kind in STAGES:
         return "go back to the settings it was begun with, or delete it and run 03_train again"
     return f"run {KINDS[kind].notebook} again"
 
@@ -211,13 +217,10 @@ def save_grid(features, chunks, batch, settings):
     do not name is of no use then and goes.
     """
     path, shape = working_folder(settings) / features["grid"], tuple(features["grid_shape"])
-    half, row_length, header = (
-        path.with_name(f"{path.name}.partial"),
-        2 * prod(shape[1:]),
-        BytesIO(),
-    )
+    half, header = path.with_name(f"{path.name}.partial"), BytesIO()
     head = {"descr": "<f2", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, head)
+    row_length = 2 * prod(shape[1:])
     length = header.tell() + row_length * shape[0]
     if path.is_file() and path.stat().st_size == length:
         return

@@ -6,6 +6,7 @@ better. What is judged and kept is the moving average of the weights, which jitt
 """
 
 import sys
+from dataclasses import replace
 from functools import partial
 
 import keras
@@ -14,9 +15,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from utils import store
-from utils.batches import feed, plan_epoch
+from utils.batches import feed, one_view, plan_epoch
+from utils.captioners import Sighted
 from utils.devices import fits, precision, spread
+from utils.ensemble import Ensemble
+from utils.features import open_eyes
 from utils.metrics import References, cider_d
+from utils.reward import own_captions
 from utils.search import write_captions
 from utils.settings import CaptionsError
 from utils.text import PAD
@@ -24,15 +29,18 @@ from utils.text import PAD
 CLIP = 2.0  # the longest that the gradient may be
 
 
-def caption_loss(logits, targets, smoothing):
-    """Mean cross-entropy per word, padding left out, with label smoothing. Taught in 03_train."""
+def caption_loss(logits, targets, smoothing, weights=1.0):
+    """Mean cross-entropy per word, padding left out, with label smoothing. Taught in 03_train.
+
+    `weights`, `(captions, 1)`, says how much each caption counts.
+    """
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     # All words share `smoothing` of the probability: their mean cost less the right word's.
     right = tf.gather(logits, targets, batch_dims=2)
     losses += smoothing * (right - tf.reduce_mean(logits, axis=-1))
     real = tf.cast(targets != PAD, tf.float32)
-    return tf.reduce_sum(losses * real) / tf.reduce_sum(real)
+    return tf.reduce_sum(weights * losses * real) / tf.reduce_sum(real)
 
 
 def make_optimizer(settings, steps):
@@ -45,24 +53,28 @@ def make_optimizer(settings, steps):
     return keras.optimizers.AdamW(cosine, weight_decay=1e-3, **average)
 
 
-def make_step(captioner, optimizer, settings, table=None):
+def make_step(captioner, optimizer, settings, table=None, lesson=None):
     """The compiled step: gradients of each device's share, their sum, one update everywhere.
 
     It takes features and words `(photos, captions, time)`, and returns the loss of the batch. With
-    a `table`, the grid on the devices, it takes rows of it for features.
+    a `table`, the grid on the devices, it takes rows of it for features. A `lesson` puts other
+    captions in the place of people's, and says how much each counts.
     """
     strategy, weights = captioner.distribute_strategy, captioner.trainable_weights
-    scale = 1.0 if precision() == "float32" else 4096.0  # half a float knows no number below 6e-8
+    scale = (
+        4096.0 if precision(settings) == "mixed_float16" else 1.0
+    )  # it knows no number below 6e-8
 
     def share(table, features, words):
         features = features if table is None else tf.gather(table, features)
+        words, worth = lesson(features, words) if lesson else (words, 1.0)
         longest = tf.reduce_max(tf.math.count_nonzero(words, axis=-1))
         sentences = tf.reshape(words[..., :longest], [-1, longest])
         count = tf.cast(tf.math.count_nonzero(sentences[:, 1:]), tf.float32)
         context = tf.distribute.get_replica_context()
         with tf.GradientTape() as tape:
             logits = captioner([features, sentences[:, :-1]], training=True)
-            loss = caption_loss(logits, sentences[:, 1:], settings.smoothing)
+            loss = caption_loss(logits, sentences[:, 1:], settings.smoothing, worth)
             loss *= count / context.all_reduce("SUM", count)
             scaled = loss * scale
         gradients = [tf.convert_to_tensor(part) for part in tape.gradient(scaled, weights)]
@@ -80,31 +92,35 @@ def make_step(captioner, optimizer, settings, table=None):
     return partial(step, table)
 
 
-def train(captioner, pairs, grid, validate, settings, resume=False):
+def train(captioner, pairs, grid, validate, settings, resume=None, lesson=None, course=None):
     """Train; returns the history, a list of one dict an epoch, and leaves the best weights.
 
-    `validate(captioner)` gives the score that chooses the best epoch. With `resume` a checkpoint
-    is kept, and a training that was stopped goes on from it. Taught in 03_train.
+    `validate(captioner)` gives the score that chooses the best epoch. With `resume`, the name of
+    the stage, checkpoints are kept, and a training that was stopped goes on from the last one. A
+    `lesson` trains on other captions than people's (see `make_step`), and a `course`, settings
+    too, says for how long and how fast, if not as the run's. Taught in 03_train.
     """
+    course = course or settings
     strategy, size = captioner.distribute_strategy, batch_size(captioner, pairs, grid, settings)
-    plans = [plan_epoch(pairs[1], size, (settings.seed, 1 + n)) for n in range(settings.epochs)]
+    plans = [plan_epoch(pairs[1], size, (settings.seed, 1 + n)) for n in range(course.epochs)]
     with strategy.scope():
-        optimizer = make_optimizer(settings, sum(map(len, plans)))
+        optimizer = make_optimizer(course, sum(map(len, plans)))
         optimizer.build(captioner.trainable_weights)
     state = [*captioner.variables, *optimizer.variables]
-    known = resume and store.find("checkpoint", settings)
-    saved = store.load("checkpoint", settings) if known else {"history": [], "best": None}
+    known = resume and store.find(resume, settings)
+    saved = store.load(resume, settings) if known else {"history": [], "best": None}
     history, best = saved["history"], saved["best"]
     for variable, array in zip(state, saved.get("state", state), strict=True):
         variable.assign(array)
     table = spread(strategy, lambda number: grid) if fits(grid) else None
-    step = make_step(captioner, optimizer, settings, table)
+    step = make_step(captioner, optimizer, course, table, lesson)
     counts = (pairs[1][..., 1:] != PAD).sum(axis=(1, 2))
     with tqdm(desc=settings.captioner, unit=" words", unit_scale=True) as bar:
         bar.total = sum(int(counts[plan].sum()) for plan in plans[len(history) :])
-        while not finished(history, settings):
+        while not finished(history, course):
             plan, epoch = plans[len(history)], len(history) + 1
-            inputs = feed(plan, pairs, grid if table is None else None, strategy)
+            views = one_view(pairs[0], (settings.seed, epoch)), pairs[1]
+            inputs = feed(plan, views, grid if table is None else None, strategy)
             loss = train_epoch(step, zip(inputs, counts[plan].sum(axis=1), strict=True), bar, epoch)
             score, weights = judge(captioner, optimizer, validate)
             if all(score > row["CIDEr-D"] for row in history):
@@ -114,15 +130,71 @@ def train(captioner, pairs, grid, validate, settings, resume=False):
             resolver = strategy.cluster_resolver
             if resume and not (resolver and resolver.task_id):  # the first process of a cluster
                 now = {"state": list(map(np.asarray, state)), "history": history, "best": best}
-                store.save("checkpoint", now, settings)
+                store.save(resume, now, settings)
     captioner.set_weights(best)
     return history
+
+
+def train_all(build, features, frozen, pairs, checked, settings):
+    """Train all that the settings ask for; returns the captioner, and the history of each stage.
+
+    `build(settings)` gives a captioner that has learnt nothing, `frozen` is what 01_features made
+    for tuning, `checked` what a `validator` compares with: rows, references and tokenizer. Of
+    several members the first one's history is returned. Taught in 03_train.
+    """
+    members, histories = [], {}
+    for seed in range(settings.seed, settings.seed + settings.members):
+        own = replace(settings, seed=seed)
+        captioner, stages = train_one(build(own), features, frozen, pairs, checked, own)
+        members.append(captioner)
+        histories = histories or stages
+    return Ensemble(members) if len(members) > 1 else members[0], histories
+
+
+def train_one(captioner, features, frozen, pairs, checked, settings):
+    """Train one captioner in its stages, each from the best of those before it."""
+    grid, views, first = None, pairs, "sighted" if settings.tuning_epochs else "checkpoint"
+    if settings.tuning_epochs:
+        captioner, views, grid = give_sight(captioner, frozen, pairs, settings)
+    grid = store.load_grid(features, settings) if grid is None else grid
+    stages = [(settings.captioner, first, views, None, settings)]
+    if settings.tuning_epochs:
+        course = {"epochs": settings.tuning_epochs, "learning_rate": settings.tuning_rate}
+        stages.append(("tuned", "tuning", views, None, replace(settings, **course)))
+    if settings.score_epochs:
+        course = {"epochs": settings.score_epochs, "learning_rate": settings.score_rate}
+        lesson = own_captions(captioner, settings, pairs[1])
+        course = replace(settings, smoothing=0.0, **course)
+        stages.append(("on the score", "scoring", pairs, lesson, course))
+    validate, histories, best = validator(grid, *checked, settings), {}, -1.0
+    for name, stage, seen, lesson, course in stages:
+        if settings.tuning_epochs:
+            captioner.tune(name == "tuned")
+        before = captioner.get_weights()
+        rest = settings, stage, lesson, course
+        histories[name] = train(captioner, seen, grid, validate, *rest)
+        reached = max(row["CIDEr-D"] for row in histories[name])
+        if reached < best:
+            captioner.set_weights(before)
+        best = max(best, reached)
+    return captioner, histories
+
+
+def give_sight(captioner, frozen, pairs, settings):
+    """The captioner with the CNN's last blocks as its eyes, what it learns from, and their grid.
+
+    Each photo has two views then, as it is and mirrored.
+    """
+    grid, (rows, words) = store.load_grid(frozen, settings), pairs
+    with captioner.distribute_strategy.scope():
+        sighted = Sighted(open_eyes(frozen), captioner)
+    return sighted, (np.stack([rows, rows + len(grid) // 2], axis=1), words), grid
 
 
 def batch_size(captioner, pairs, grid, settings):
     """Photos in a batch, as many for each device, if all belongs together."""
     (rows, words), devices = pairs, captioner.distribute_strategy.num_replicas_in_sync
-    known, channels = captioner.embed.input_dim, captioner.level.gamma.shape[0]
+    known, channels = captioner.vocabulary, captioner.channels
     size = min(settings.batch_photos, len(rows)) // devices * devices
     if words.max() >= known or rows.max() >= len(grid) or grid.shape[2] != channels or not size:
         raise CaptionsError(

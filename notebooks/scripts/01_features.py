@@ -54,7 +54,7 @@ from utils.settings import describe, load_settings
 
 # %% tags=["parameters"]
 settings = load_settings()
-print(describe(settings, "preset", "encoder"))
+print(describe(settings, "preset", "encoder", "tuning_epochs"))
 
 # %% [markdown]
 # ## The photos
@@ -339,9 +339,17 @@ _ = show_photos([paths[row] for row in most], [f"answer {answers[row]:.1f}" for 
 #
 # `features.pkl` holds the names and one vector a photo; the grid lies beside it. It is written to
 # a temporary name first: whoever reads it finds all of it or none.
+#
+# [Notebook 3](03_train.ipynb) can train the CNN's last blocks, too (`tuning_epochs`). What comes
+# before these stays as it is, so it is computed here: `frozen.pkl` and a second grid, from inside
+# the CNN, of each photo and of the photo mirrored, since a dog seen from its other side is a dog.
 
 # %%
+from utils.features import extract_frozen
+
 path = store.save("features", features, settings)
+if settings.tuning_epochs:
+    store.save("frozen", extract_frozen(features, photos, encoder, settings), settings)
 print("for 03_train and 04_evaluate: features.pkl", store.size(path))
 print("its grid", store.size(path.parent / features["grid"]))
 

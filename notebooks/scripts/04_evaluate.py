@@ -62,13 +62,14 @@ print(describe(settings, "beam_width", "length_power"))
 # The captioner comes back as it was saved, with the vocabulary and the features that it knows.
 
 # %%
-from utils.captioners import from_dict
+from utils.ensemble import from_dict
 from utils.text import Tokenizer, words_of
 
 features, captions = store.load("features", settings), store.load("captions", settings)
 tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
 captioner = from_dict(store.load("captioner", settings), settings)
-grid = store.load_grid(features, settings)
+seen = "frozen" if settings.tuning_epochs else "features"  # what the captioner takes
+grid = store.load_grid(store.load(seen, settings), settings)
 
 # %% [markdown]
 # The photos to score are those of the test split, which nothing has seen so far. Where a data set

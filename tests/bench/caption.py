@@ -16,7 +16,8 @@ from tests.bench import seconds
 from tests.chromium import Page
 from utils import store
 from utils.caption import Captioner, extract
-from utils.captioners import build_captioner, to_dict
+from utils.captioners import build_captioner
+from utils.ensemble import to_dict
 from utils.features import build_encoder
 from utils.search import write_captions
 from utils.settings import REPOSITORY, CaptionsError, load_settings
@@ -54,7 +55,7 @@ def prepare(folder):
     model = build_captioner(channels, len(words) + 4, settings)
     tokenizer = Tokenizer(words, settings.max_words).to_dict()
     chain = {"features": {}, "captions": {}, "tokenizer": tokenizer}
-    for kind, data in (chain | {"captioner": to_dict(model, channels)}).items():
+    for kind, data in (chain | {"captioner": to_dict(model)}).items():
         store.save(kind, data, settings)
     return Captioner(settings), paths
 

@@ -1,0 +1,214 @@
+"""The CNN in two parts is the CNN; the last blocks learn, and all else stays."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from tests.tuned import SETTINGS, prepared, small_run
+from utils import store
+from utils import train as training
+from utils.batches import one_view
+from utils.caption import Captioner
+from utils.captioners import Sighted
+from utils.ensemble import from_dict, to_dict
+from utils.features import (
+    ENCODERS,
+    build_encoder,
+    cut_encoder,
+    extract,
+    open_eyes,
+)
+from utils.search import write_captions
+from utils.settings import REPOSITORY, CaptionsError
+from utils.train import train_one
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return small_run(replace(SETTINGS, working=str(tmp_path_factory.mktemp("tuned"))))
+
+
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "tiny"]
+
+
+@pytest.mark.parametrize("name", ["tiny", *OTHERS])
+def test_both_parts_in_turn_are_the_encoder(name):
+    encoder = build_encoder(name, pretrained=False)
+    first, eyes = cut_encoder(encoder)
+    side = encoder.input_shape[1]
+    pixels = np.random.RandomState(0).randint(0, 256, (2, side, side, 3)).astype(np.float32)
+    np.testing.assert_allclose(eyes(first(pixels)), encoder(pixels), rtol=1e-4, atol=1e-5)
+    assert not first.trainable_weights
+
+
+def test_the_frozen_part_is_extracted_both_ways(run):
+    settings, photos, features, frozen, encoder, _ = run
+    grid, names = store.load_grid(frozen, settings), features["names"]
+    assert len(grid) == 2 * len(names)
+    eyes = open_eyes(frozen)
+    seen = eyes(np.asarray(grid[: len(names)], np.float32))
+    np.testing.assert_allclose(seen, store.load_grid(features, settings), atol=0.05, rtol=0.01)
+    pixels = [np.asarray(keras.utils.load_img(photos.paths[name]))[:, ::-1] for name in names[:2]]
+    (mirrored,) = extract(pixels, cut_encoder(encoder)[0], "mirrored")
+    np.testing.assert_allclose(grid[len(names) : len(names) + 2], mirrored, atol=0.02)
+
+
+def test_of_each_photos_views_one_is_chosen_by_chance():
+    rows = np.array([[3, 103], [4, 104], [9, 109]] * 50)
+    chosen = one_view(rows, (1, 2))
+    assert ((chosen == rows[:, 0]) | (chosen == rows[:, 1])).all()
+    assert 50 < (chosen > 100).sum() < 100
+    assert (chosen == one_view(rows, (1, 2))).all() and (chosen != one_view(rows, (1, 3))).any()
+    assert (one_view(rows[:, 0], (1, 2)) == rows[:, 0]).all()
+
+
+def test_the_last_blocks_learn_in_their_stage_and_nothing_else_of_the_cnn(run, monkeypatch):
+    settings, _, features, frozen, _, _ = run
+    eyes, original = {}, training.train
+
+    def train(captioner, pairs, grid, validate, settings, stage, *rest):
+        before = captioner.eyes.get_weights()
+        history = original(captioner, pairs, grid, validate, settings, None, *rest)
+        eyes[stage] = before, captioner.eyes.get_weights()
+        return history
+
+    monkeypatch.setattr(training, "train", train)
+    captioner, pairs, checked = prepared(run)
+    captioner, histories = train_one(captioner, features, frozen, pairs, checked, settings)
+    found = {stage: len(rows) for stage, rows in histories.items()}
+    assert found == {"attention": 2, "tuned": 2, "on the score": 1}
+    assert all(map(np.array_equal, eyes["sighted"][0], frozen["eyes"]))
+    assert all(map(np.array_equal, *eyes["sighted"])) and all(map(np.array_equal, *eyes["scoring"]))
+    weights = zip(captioner.eyes.weights, *eyes["tuning"], strict=True)
+    changed = {weight.path for weight, one, other in weights if not np.array_equal(one, other)}
+    assert changed and all("norm" not in path for path in changed)
+    # What comes back from the store writes the same.
+    grid, again = store.load_grid(frozen, settings)[:4], from_dict(to_dict(captioner), settings)
+    one, other = (
+        write_captions(each, grid, settings, progress=False) for each in (captioner, again)
+    )
+    np.testing.assert_array_equal(one.words, other.words)
+    np.testing.assert_allclose(one.log_probability, other.log_probability, rtol=1e-5)
+
+
+def test_a_stage_that_makes_it_worse_is_undone(run, monkeypatch):
+    settings, _, features, frozen, _, _ = run
+    scores = {"sighted": 0.5, "tuning": 0.4, "scoring": 0.6}
+    marks = {"sighted": 1.0, "tuning": 2.0, "scoring": 3.0}
+    begun = []
+
+    def train(captioner, pairs, grid, validate, settings, stage, *rest):
+        begun.append(float(captioner.captioner.bias[0]))
+        captioner.captioner.bias.assign(captioner.captioner.bias * 0 + marks[stage])
+        return [{"epoch": 1, "loss": 1.0, "CIDEr-D": scores[stage]}]
+
+    monkeypatch.setattr(training, "train", train)
+    captioner, pairs, checked = prepared(run)
+    captioner, _ = train_one(captioner, features, frozen, pairs, checked, settings)
+    assert begun[1:] == [1.0, 1.0]  # scoring does not begin with what tuning spoilt
+    assert float(captioner.captioner.bias[0]) == 3.0
+
+
+def test_a_captioner_with_eyes_keeps_the_contract(run):
+    settings, _, features, frozen, _, _ = run
+    sighted = Sighted(open_eyes(frozen), prepared(run)[0])
+    cells = np.asarray(store.load_grid(frozen, settings)[:3], np.float32)
+    words = np.array([[1, 5, 6, 7]] * 3, np.int32)
+    whole, state = sighted([cells, words]).numpy(), sighted.start(cells)
+    for time in range(4):
+        logits, state, _ = sighted.step(words[:, time], state)
+        np.testing.assert_allclose(logits, whole[:, time], atol=1e-4)
+
+
+def test_for_ones_own_photos_it_looks_through_its_own_eyes(run):
+    settings, photos, features, frozen, _, tokenizer = run
+    sighted = Sighted(open_eyes(frozen), prepared(run)[0])
+    sighted.eyes.set_weights([weight * 1.1 for weight in frozen["eyes"]])
+    store.save("captioner", to_dict(sighted), settings)
+    paths = [photos.paths[name] for name in features["names"][:4]]
+    found = [row["caption"] for row in Captioner(settings)(paths)]
+    grid = store.load_grid(frozen, settings)
+    written = write_captions(sighted, grid, settings, rows=range(4), progress=False)
+    assert found == [tokenizer.decode(row) for row in written.words]
+
+
+def test_killed_in_the_middle_of_tuning_it_ends_as_if_nothing_had_happened(run, monkeypatch):
+    settings, _, features, frozen, _, _ = run
+
+    def study(kill=None):
+        judged, original = [], training.judge
+
+        def judge(*arguments):
+            judged.append(1)
+            if len(judged) == kill:
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "judge", judge)
+            captioner, pairs, checked = prepared(run)
+            tuned, histories = train_one(captioner, features, frozen, pairs, checked, settings)
+        return histories, tuned.get_weights(), len(judged)
+
+    def forget():
+        for stage in store.STAGES:
+            for path in store.working_folder(settings).glob(f"{stage}-*"):
+                path.unlink()
+
+    forget()
+    histories, weights, _ = study()
+    forget()
+    with pytest.raises(KeyboardInterrupt):
+        study(kill=4)
+    resumed, again, epochs = study()
+    assert epochs == 2 and resumed == histories
+    assert all(map(np.array_equal, again, weights))
+
+
+@pytest.mark.slow
+def test_the_five_notebooks_run_with_every_stage_and_an_ensemble(tmp_path):
+    changes = ["epochs=8", "tuning_epochs=1", "score_epochs=1", "members=2"]
+    options = [part for change in changes for part in ("--set", change)]
+    done = subprocess.run(
+        [sys.executable, "-m", "utils", "run", "--preset", "sample", *options]
+        + ["--working", str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert (tmp_path / "gallery.html").stat().st_size > 1e5
+    saved = store.read_pickle(tmp_path / "captioner.pkl")["data"]["members"]
+    assert len(saved) == 2 and all("eyes" in member for member in saved)
+    assert not list(tmp_path.glob("tuning-*"))
+
+
+@pytest.mark.slow
+def test_two_devices_tune_as_one_does(tmp_path):
+    found = []
+    for devices in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.tuned", devices],
+            cwd=REPOSITORY,
+            env=os.environ | {"CAPTIONS_WORKING": str(tmp_path / devices)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    one, two = found
+    for stage, rows in one.items():
+        for row, other in zip(rows, two[stage], strict=True):
+            assert other["loss"] == pytest.approx(row["loss"], abs=1e-4)
+
+
+def test_blocks_of_another_encoder_are_refused(run):
+    settings, _, features, frozen, _, _ = run
+    with pytest.raises(CaptionsError, match="frozen.pkl: not the last blocks of tiny: run 01"):
+        open_eyes(frozen | {"eyes": frozen["eyes"][1:]})
