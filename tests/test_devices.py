@@ -86,6 +86,7 @@ def test_two_processes_learn_what_one_learns_and_outlive_a_killed_one(tmp_path):
     assert [result(process) for process in again] == whole
 
 
+@pytest.mark.slow
 def test_half_precision_learns_about_the_same(monkeypatch):
     grid, tokenizer, pairs = toy_data()
     histories = []

@@ -17,6 +17,7 @@ def test_scenes_become_pixels_and_numbers_of_facts():
         assert [values[number] for number in labels[fact]] == [getattr(s, fact) for s in scenes]
 
 
+@pytest.mark.slow
 def test_pretraining_shows_both_sides_and_learns(monkeypatch, capsys):
     seen = []
 

@@ -138,6 +138,7 @@ def test_for_ones_own_photos_it_looks_through_its_own_eyes(run):
     assert found == [tokenizer.decode(row) for row in written.words]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_tuning_it_ends_as_if_nothing_had_happened(run, monkeypatch):
     settings, _, features, frozen, _, _ = run
 

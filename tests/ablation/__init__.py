@@ -1,0 +1,1 @@
+"""What raises a caption's quality: configurations trained on photos, one JSON line for each."""

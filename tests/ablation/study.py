@@ -1,0 +1,200 @@
+"""Train one configuration in a folder of its own, search it in several ways, score it."""
+
+import os
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tests.ablation.runs import PROTOCOL, RUNS, SEARCHES
+from utils import store
+from utils.batches import training_pairs
+from utils.captioners import build_captioner, word_frequencies
+from utils.ensemble import Ensemble, from_dict, to_dict
+from utils.evaluate import resampled
+from utils.features import build_encoder, choose_encoder, extract_all, extract_frozen
+from utils.metrics import References, cider_d, score
+from utils.photos import find_photos
+from utils.reward import own_captions
+from utils.search import write_captions
+from utils.settings import load_settings
+from utils.text import Tokenizer
+from utils.train import give_sight, train, validator
+
+COSTS = ("minutes", "CPU minutes")  # of a run's last stage; without what was before a restart
+
+
+def limit(threads):
+    """Use so many cores, so that several runs can share a machine; 0 is all of them."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def machine():
+    """What this was measured on."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor()
+    return f"{os.cpu_count()} cores {model}, TensorFlow {tf.__version__}"
+
+
+def clocks():
+    """Seconds by the wall, and of this process on all cores."""
+    return time.perf_counter(), time.process_time()
+
+
+class Laboratory:
+    """The photos with their features, and a folder in which each run has one."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        settings = replace(load_settings(), working=str(folder))
+        # The later stages belong to the runs that name them.
+        self.settings = replace(choose_encoder(settings), tuning_epochs=0, score_epochs=0)
+        self.photos = find_photos(settings)
+
+    def home(self, settings):
+        """Settings whose working folder has the features of these: made there, where they lack."""
+        name = "" if settings.fit == "crop" else settings.fit
+        home = replace(self.settings, fit=settings.fit, working=str(self.folder / name))
+        if not store.find("features", home):
+            encoder = build_encoder(home.encoder)
+            features = extract_all(self.photos, encoder, home)
+            store.save("features", features, home)
+            store.save("frozen", extract_frozen(features, self.photos, encoder, home), home)
+        return home
+
+    def features(self, settings):
+        """Which photos have features, and where."""
+        return store.load("features", self.home(settings))
+
+    def frozen(self, settings):
+        """What tuning starts from."""
+        return store.load("frozen", self.home(settings))
+
+    def names(self, split):
+        """The photos of a split that have features."""
+        left_out = self.features(self.settings)["left_out"]
+        return [name for name in self.photos.splits[split] if name not in left_out]
+
+    def rows(self, names):
+        """Where the photos stand in the grids."""
+        places = {name: row for row, name in enumerate(self.features(self.settings)["names"])}
+        return np.array([places[name] for name in names])
+
+    def grid(self, settings):
+        """The grid that a captioner of these settings takes."""
+        chosen = self.frozen(settings) if settings.tuning_epochs else self.features(settings)
+        return store.load_grid(chosen, self.home(settings))
+
+    def tokenizer(self, settings):
+        """The vocabulary of the training captions."""
+        captions = [text for name in self.names("train") for text in self.photos.captions[name]]
+        return Tokenizer.fit(captions, settings.min_count, settings.max_words)
+
+    def settings_of(self, name, seed):
+        """The settings of a run: those of the run that it goes on from, and its own changes."""
+        own = dict(RUNS[name])
+        before = own.pop("after", None) or own.pop("members", None)
+        own.pop("mirrored", None)
+        start = self.settings_of(before, seed) if before else self.settings
+        slug = f"{name}-{seed}".replace(",", "").replace(" ", "-")
+        return replace(start, seed=seed, working=str(self.folder / slug), **own)
+
+    def enter(self, settings):
+        """The run's folder, with all that a checkpoint says it was made from."""
+        folder = store.working_folder(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        home = store.working_folder(self.home(settings))
+        for path in [*home.glob("f*-*.npy"), home / "features.pkl", home / "frozen.pkl"]:
+            (folder / path.name).unlink(missing_ok=True)
+            (folder / path.name).symlink_to(path)
+        store.save("captions", {"splits": self.photos.splits}, settings)
+        store.save("tokenizer", self.tokenizer(settings).to_dict(), settings)
+
+    def trained(self, name, seed):
+        """The captioner of a run, its settings, and how its last stage went."""
+        if members := RUNS[name].get("members"):
+            parts = [self.trained(members, seed + number) for number in range(3)]
+            costs = {key: sum(part[2][key] for part in parts) for key in COSTS}
+            return Ensemble([part[0] for part in parts]), parts[0][1], costs | {"epochs": []}
+        settings = self.settings_of(name, seed)
+        self.enter(settings)
+        if store.find("captioner", settings):
+            saved = store.load("captioner", settings)
+            return from_dict(saved, settings), settings, store.load("history", settings)
+        begun = clocks()
+        captioner, epochs = self.train(name, settings)
+        costs = [round((now - then) / 60, 1) for now, then in zip(clocks(), begun, strict=True)]
+        history = {"epochs": epochs} | dict(zip(COSTS, costs, strict=True))
+        store.save("captioner", to_dict(captioner), settings)
+        store.save("history", history, settings)
+        return captioner, settings, history
+
+    def train(self, name, settings):
+        """Train the last stage of a run, after what it goes on from."""
+        run, tokenizer = RUNS[name], self.tokenizer(settings)
+        names, checked = self.names("train"), self.names("validation")
+        positions = dict(zip(names, self.rows(names), strict=True))
+        pairs = training_pairs(names, self.photos.captions, positions, tokenizer)
+        references = [self.photos.captions[name] for name in checked]
+        judged = self.rows(checked), references, tokenizer
+        if before := run.get("after"):
+            captioner, earlier, _ = self.trained(before, settings.seed)
+            if settings.tuning_epochs == earlier.tuning_epochs:
+                return self.practise(captioner, pairs, judged, settings)
+            captioner, pairs, grid = give_sight(captioner, self.frozen(settings), pairs, settings)
+            captioner.tune()
+            course = {"epochs": settings.tuning_epochs, "learning_rate": settings.tuning_rate}
+            rest = settings, "tuning", None, replace(settings, **course)
+            return captioner, train(
+                captioner, pairs, grid, validator(grid, *judged, settings), *rest
+            )
+        shares = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
+        channels, grid = self.features(settings)["grid_shape"][2], self.grid(settings)
+        captioner = learning = build_captioner(channels, len(tokenizer), settings, shares)
+        if run.get("mirrored", True):
+            learning, pairs, grid = give_sight(captioner, self.frozen(settings), pairs, settings)
+        judge = validator(grid, *judged, settings)
+        return captioner, train(learning, pairs, grid, judge, settings, "checkpoint")
+
+    def practise(self, captioner, pairs, judged, settings):
+        """Train on CIDEr-D itself."""
+        grid, lesson = self.grid(settings), own_captions(captioner, settings, pairs[1])
+        course = {"epochs": settings.score_epochs, "learning_rate": settings.score_rate}
+        rest = settings, "scoring", lesson, replace(settings, smoothing=0.0, **course)
+        judge = validator(grid, *judged, settings)
+        return captioner, train(captioner, pairs, grid, judge, *rest)
+
+    def run(self, name, seed):
+        """What a run scored, in all the ways of searching."""
+        captioner, settings, history = self.trained(name, seed)
+        names, tokenizer = self.names("validation"), self.tokenizer(settings)
+        references = References([self.photos.captions[name] for name in names])
+        found, grid, rows = {}, self.grid(settings), self.rows(names)
+        for search, changes in SEARCHES.items():
+            written = write_captions(captioner, grid, replace(settings, **changes), rows=rows)
+            captions = [tokenizer.decode(row) for row in written.words]
+            found[search] = rounded(score(captions, references))
+            if search == PROTOCOL:
+                draws = resampled(captions, references.words)["CIDEr-D"]
+                interval = np.percentile(draws, [2.5, 97.5]).round(4).tolist()
+                photos = (1000 * cider_d(captions, references)[1]).round().astype(int).tolist()
+        return {
+            "changes": RUNS[name],
+            "scores": found,
+            "interval": interval,
+            "history": [rounded(row) for row in history.pop("epochs")],
+            **history,
+            "machine": machine(),
+            "photos": photos,  # CIDEr-D of each in thousandths, for comparisons in pairs
+        }
+
+
+def rounded(scores):
+    """Numbers of a dict to four digits."""
+    return {name: round(float(value), 4) for name, value in scores.items()}

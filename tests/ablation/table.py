@@ -1,0 +1,77 @@
+"""The table of the results page, from the file of results."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tests.ablation.runs import PROTOCOL, RUNS, SHORT
+from utils.evaluate import compare
+
+RESULTS = Path(__file__).with_name("results.jsonl")
+PAGE = Path(__file__).parents[2] / "RESULTS.md"
+HEAD = "| run | what is different | CIDEr-D | against | difference | BLEU-4 | ROUGE-L | "
+HEAD += "greedy | beam 5 | minutes |"
+
+
+def read_results():
+    """The lines of the file of results, by run and seed."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    return {(row["run"], row["seed"]): row for row in map(json.loads, lines)}
+
+
+def reference_of(name):
+    """The run that another is compared with: the one it goes on from, or the one like it."""
+    run = RUNS[name]
+    short = "six epochs" if run.items() >= SHORT.items() else "frozen"
+    return run.get("after") or run.get("members") or short
+
+
+def difference(row, other, repeats=2000):
+    """How much better a run is than another on the same photos, with the interval of 95 %."""
+    photos = np.array([row["photos"], other["photos"]]) / 1000
+    count = photos.shape[1]
+    draws = np.random.RandomState(1).multinomial(count, np.full(count, 1 / count), repeats)
+    ours, theirs = photos @ draws.T / count
+    low, high, p = compare(ours, theirs)
+    gap = photos[0].mean() - photos[1].mean()
+    return f"{gap:+.3f} ({low:+.3f} to {high:+.3f}, p {p:.3f})"
+
+
+def line(row, results):
+    """A run as a line of the table."""
+    scores, name = row["scores"], row["run"]
+    best, (low, high) = scores[PROTOCOL], row["interval"]
+    reference = reference_of(name)
+    other = results.get((reference, row["seed"])) if reference != name else None
+    changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
+    cells = [
+        f"{name}" + (f" (seed {row['seed']})" if row["seed"] > 1 else ""),
+        changes or "the preset's first stage",
+        f"**{best['CIDEr-D']:.3f}** ({low:.3f} to {high:.3f})",
+        reference if other else "",
+        difference(row, other) if other else "",
+        f"{best['BLEU-4']:.3f}",
+        f"{best['ROUGE-L']:.3f}",
+        f"{scores['greedy']['CIDEr-D']:.3f}",
+        f"{scores['beam 5']['CIDEr-D']:.3f}",
+        f"{row['minutes']:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table():
+    """All runs that have a result, in the order of their list."""
+    results = read_results()
+    rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
+    rule = "|".join(["", "---", "---", *["---:"] * 8, ""])
+    return "\n".join([HEAD, rule, *(line(row, results) for row in rows)])
+
+
+def put_into_page():
+    """Write the table between its two marks on the results page."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition("<!-- table -->")
+    _, _, after = rest.partition("<!-- end of table -->")
+    parts = [before, "<!-- table -->\n", table(), "\n<!-- end of table -->", after]
+    PAGE.write_text("".join(parts), encoding="utf-8")
