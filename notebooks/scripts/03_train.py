@@ -384,7 +384,7 @@ _ = plot_histories(histories)
 
 # %% tags=["nbval-ignore-output"]
 best = {name: max(epochs, key=lambda row: row["CIDEr-D"]) for name, epochs in histories.items()}
-table = pd.DataFrame(best).T[["CIDEr-D", "epoch"]]
+table = pd.DataFrame(best).T[["CIDEr-D", "epoch"]].astype({"epoch": int})
 table.round(2)
 
 # %% [markdown]
