@@ -173,21 +173,27 @@ def test_killed_in_the_middle_of_tuning_it_ends_as_if_nothing_had_happened(run, 
 
 
 @pytest.mark.slow
-def test_the_five_notebooks_run_with_every_stage_and_an_ensemble(tmp_path):
-    changes = ["epochs=8", "tuning_epochs=1", "score_epochs=1", "members=2"]
-    options = [part for change in changes for part in ("--set", change)]
-    done = subprocess.run(
-        [sys.executable, "-m", "utils", "run", "--preset", "sample", *options]
-        + ["--working", str(tmp_path)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert (tmp_path / "gallery.html").stat().st_size > 1e5
-    saved = store.read_pickle(tmp_path / "captioner.pkl")["data"]["members"]
-    assert len(saved) == 2 and all("eyes" in member for member in saved)
-    assert not list(tmp_path.glob("tuning-*"))
+def test_the_five_notebooks_run_with_every_stage_an_ensemble_and_go_on_from_it(tmp_path):
+    def run(folder, *changes):
+        changes = [*changes, "tuning_epochs=1", "score_epochs=1", "members=2"]
+        options = [part for change in changes for part in ("--set", change)]
+        done = subprocess.run(
+            [sys.executable, "-m", "utils", "run", "--preset", "sample", *options]
+            + ["--working", str(folder)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        assert (folder / "gallery.html").stat().st_size > 1e5
+        saved = store.read_pickle(folder / "captioner.pkl")["data"]["members"]
+        assert len(saved) == 2 and all("eyes" in member for member in saved)
+        assert not list(folder.glob("tuning-*"))
+        return store.read_pickle(folder / "history.pkl")["data"]["attention"]
+
+    first = run(tmp_path / "first", "epochs=8")
+    further = run(tmp_path / "further", "epochs=1", f"start_from={tmp_path / 'first'}")
+    assert further[0]["CIDEr-D"] > 2 * first[0]["CIDEr-D"]
 
 
 @pytest.mark.slow

@@ -99,8 +99,7 @@ class Captioner:
         """Chunks of the photos' grids, in order; one that can't be read has a row all the same."""
         if not photos:
             return ()
-        fit = self.settings.fit
-        return extract(photos, self.encoder, "captions", fit=fit, failures=failures)
+        return extract(photos, self.encoder, "captions", failures=failures)
 
 
 def alt_text(row, least=0.25):

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.python.client import device_lib
+
+from utils.settings import CaptionsError
 
 CPU = Path("/proc/cpuinfo")  # on Linux
 
@@ -54,3 +57,17 @@ def spread(strategy, value_of):
             return tf.convert_to_tensor(value_of(number))
 
     return strategy.experimental_distribute_values_from_function(place)
+
+
+def slice_of(settings):
+    """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
+    shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
+    if config and not shard:
+        chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
+        before = chiefs if config["task"]["type"] == "worker" else 0
+        shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"
+    found = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise CaptionsError(f"setting 'shard={shard}': write it as 2/8, the second of eight slices")
+    return number, count

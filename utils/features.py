@@ -5,13 +5,12 @@ and training reads numbers instead of pixels.
 """
 
 import hashlib
-import json
 import os
-import re
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 
 import keras
@@ -20,10 +19,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from utils import store
-from utils.photos import check_left_out
-from utils.pixels import Mirrored, problem, read_pixels
-from utils.settings import CaptionsError, find_input, find_one
+from utils.devices import slice_of
+from utils.settings import CaptionsError, find_input, find_one, told
 from world import tiny
+from world.photos import check_left_out
+from world.pixels import Mirrored, problem, read_pixels
 
 BATCH = 32
 
@@ -47,11 +47,10 @@ def from_keras(family, name, file, cut, side=224):
 
     def build(weights="imagenet"):
         attached = find_input(file) if weights else []
-        return getattr(module, name)(
-            include_top=False,
-            weights=str(attached[0]) if attached else weights,
-            input_shape=(side, side, 3),
-        )
+        weights, shape = str(attached[0]) if attached else weights, (side, side, 3)
+        with warnings.catch_warnings():  # Keras would rather have MobileNetV2 at a size of its own
+            warnings.simplefilter("ignore", UserWarning)
+            return getattr(module, name)(include_top=False, weights=weights, input_shape=shape)
 
     return Encoder(build, module.preprocess_input, side, cut)
 
@@ -64,8 +63,9 @@ def from_the_world(weights="imagenet"):
 
 ENCODERS = {
     "tiny": Encoder(from_the_world, lambda pixels: pixels, 224, "sum"),
+    # Trained on 224 pixels, it sees more in 288: measured on captions, see RESULTS.md.
     "mobilenet_v2": from_keras(
-        "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add"
+        "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add", 288
     ),
     "vgg16": from_keras("vgg16", "VGG16", "vgg16*notop.h5", "block4_pool"),
     "resnet50": from_keras("resnet50", "ResNet50", "resnet50_w*notop.h5", "conv4_block6_out"),
@@ -152,7 +152,7 @@ def cut_encoder(encoder):
         return tuple(keras.Model(*part, name=encoder.name) for part in parts)
 
 
-def extract(photos, encoder, name, batch=BATCH, fit="crop", failures=None):
+def extract(photos, encoder, name, batch=BATCH, failures=None):
     """Chunks of grid rows as float16 over all `photos`, in order, with a progress bar.
 
     Photos are paths, Pillow images or arrays; other threads decode the next two chunks while the
@@ -163,7 +163,7 @@ def extract(photos, encoder, name, batch=BATCH, fit="crop", failures=None):
 
     def read(photo):
         try:
-            return read_pixels(photo, side, fit)
+            return read_pixels(photo, side)
         except Exception as error:  # a damaged file can fail in any way
             if failures is None:
                 raise CaptionsError(f"{photo}: {problem(photo) or error}: leave it out") from None
@@ -202,6 +202,7 @@ def compiled(encoder):
     return graph
 
 
+@told()
 def extract_all(photos, encoder, settings):
     """Write the grids of all photos into one file; returns what features.pkl says of them.
 
@@ -212,7 +213,7 @@ def extract_all(photos, encoder, settings):
     broken = still_broken(photos, settings)
     names = [name for name in photos.names if name not in broken]
     paths = [photos.paths[name] for name in names]
-    made = repr((encoder.name, settings.fit, BATCH)).encode()
+    made = repr((encoder.name, encoder.input_shape, BATCH)).encode()
     made = hashlib.sha256(b"".join([made, *(each.tobytes() for each in encoder.get_weights())]))
 
     def plan(paths):
@@ -225,8 +226,16 @@ def extract_all(photos, encoder, settings):
     edges = [len(paths) * part // count // BATCH * BATCH for part in range(count)] + [len(paths)]
     slices = [paths[start:end] for start, end in pairwise(edges)]
     mine = slices[number - 1]
-    chunks = partial(extract, encoder=encoder, name=encoder.name, batch=BATCH, fit=settings.fit)
-    store.save_grid(plan(mine), lambda done: chunks(mine[done:], failures={}), BATCH, settings)
+
+    def chunks(done):
+        failed = {}
+        for rows in extract(mine[done:], encoder, encoder.name, BATCH, failed):
+            for path, why in failed.items():  # a disk's fault is no picture's: it may be mended
+                if not problem(path) or not os.access(path, os.R_OK):
+                    raise CaptionsError(f"{path}: could not be read ({why}): run this again")
+            yield rows
+
+    store.save_grid(plan(mine), chunks, BATCH, settings)
     try:
         grids = [np.asarray(store.load_grid(plan(each), settings)) for each in slices]
     except CaptionsError as error:
@@ -259,7 +268,7 @@ def extract_frozen(features, photos, encoder, settings):
     frozen |= {"encoder": encoder.name, "eyes": eyes.get_weights()}
 
     def chunks(done):
-        return extract(views[done:], first, "frozen part", BATCH, settings.fit)
+        return extract(views[done:], first, "frozen part", BATCH)
 
     store.save_grid(frozen, chunks, BATCH, settings)
     return frozen
@@ -284,17 +293,3 @@ def still_broken(photos, settings):
         return {}
     found = {name: problem(photos.paths[name]) for name in known if name in photos.paths}
     return {name: why for name, why in found.items() if why}
-
-
-def slice_of(settings):
-    """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
-    shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
-    if config and not shard:
-        chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
-        before = chiefs if config["task"]["type"] == "worker" else 0
-        shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"
-    found = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
-    number, count = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= number <= count:
-        raise CaptionsError(f"setting 'shard={shard}': write it as 2/8, the second of eight slices")
-    return number, count

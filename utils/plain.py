@@ -7,24 +7,63 @@ refused. A checksum stands behind the last byte, where `pickle.load` does not lo
 import hashlib
 import io
 import pickle
+import pickletools
 import re
 
 import numpy as np
+
+DEEPEST = 9  # tuples in tuples; plain data has two
 
 
 def dumps(data):
     """Plain data as bytes."""
     file = io.BytesIO()
-    PlainPickler(file, protocol=5).dump(data)
+    PlainPickler(file, protocol=5).dump(told_once(data, {}))
     return file.getvalue() + hashlib.sha256(file.getvalue()).digest()
+
+
+def told_once(data, known):
+    """The same data where each text is one object: a pickle tells equal texts from the same one."""
+    if isinstance(data, dict):
+        return {told_once(key, known): told_once(value, known) for key, value in data.items()}
+    if isinstance(data, list):
+        return [told_once(value, known) for value in data]
+    return known.setdefault(data, data) if isinstance(data, str) else data
 
 
 def loads(content):
     """The data that `dumps` wrote; an UnpicklingError says what was refused."""
+    look_over(content)
     data = PlainUnpickler(io.BytesIO(content)).load()
     if hashlib.sha256(content[:-32]).digest() != content[-32:]:
         raise ValueError("its checksum does not fit")
     return data
+
+
+def look_over(content):
+    """Refuse what is made to break its reader, before a byte of it is believed.
+
+    That is a place in the unpickler's memory far beyond the last one, which it would set aside,
+    and tuples in tuples without end, which crash Python when they are asked for their hash.
+    """
+    depths, marks, memory = [], [], []  # how deep in tuples: what is on the stack, and remembered
+    for code, argument, _ in pickletools.genops(content):
+        if code.name == "MARK":
+            marks.append(len(depths))
+        elif code.name.endswith(("PUT", "MEMOIZE")):
+            if argument not in (None, len(memory)):
+                raise pickle.UnpicklingError(f"it skips to place {argument}")
+            memory.append(depths[-1])
+        elif code.name.endswith("GET"):
+            depths.append(memory[argument])
+        else:
+            taken = [kind.name for kind in code.stack_before]
+            start = marks.pop() if "mark" in taken else len(depths)
+            start -= taken.index("mark") if "mark" in taken else len(taken)
+            depth = max(depths[start:], default=0) + ("TUPLE" in code.name)
+            if depth > DEEPEST:
+                raise pickle.UnpicklingError("it is nested too deeply")
+            depths[start:] = [depth] * len(code.stack_after)
 
 
 class PlainPickler(pickle.Pickler):

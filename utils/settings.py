@@ -8,6 +8,7 @@ The outermost wins: the environment over the notebook, the notebook over the pre
 
 import filecmp
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -28,6 +29,17 @@ class CaptionsError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+@contextmanager
+def told(what="could not be read", mend="see that it is there, and allowed"):
+    """What the system refuses inside, as such a line. It can stand before a function, too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is None:  # Pillow's own are about pictures
+            raise
+        raise CaptionsError(f"{error.filename}: {what} ({error.strerror}): {mend}") from None
+
+
 @dataclass(frozen=True)
 class Settings:
     """One run. The comments say what a field does; `PRESETS` says how the two presets differ."""
@@ -37,12 +49,12 @@ class Settings:
     seed: int = 1  # of weights, shuffling and dropout; the sample world has its own
     # 01_features
     encoder: str = "tiny"  # the pretrained CNN, a key of features.ENCODERS, or "auto"
-    fit: str = "crop"  # how a photo becomes a square: its middle, or "pad": all, with a border
     max_left_out: float = 0.01  # the share of broken or unmatched photos that stops the run
     shard: str = ""  # "2/8": compute the second of eight slices of the photos, on as many machines
     # 02_text
     min_count: int = 20  # rarer words of the training captions become <unk>
     max_words: int = 20  # longer captions are cut, when read and when written
+    start_from: str = ""  # the folder of an earlier run, whose words and captioner are taken over
     # 03_train
     captioner: str = "attention"  # a key of captioners.CAPTIONERS
     units: int = 192  # width of the LSTM
@@ -93,7 +105,7 @@ RANGES |= {"tuning_epochs": (0, 10_000), "score_epochs": (0, 10_000), "members":
 RANGES |= dict.fromkeys(("tuning_rate", "score_rate"), (1e-9, 10))
 RANGES |= {"averaging": (0, 0.9999), "patience": (1, 10_000)}
 RANGES |= {"beam_width": (1, 100), "length_power": (0, 10), "max_left_out": (0, 1)}
-CHOICES = {"captioner": ("merge", "inject", "attention"), "fit": ("crop", "pad")}
+CHOICES = {"captioner": ("merge", "inject", "attention")}
 CHOICES |= {"precision": ("float32", "auto")}
 
 
@@ -198,7 +210,7 @@ def input_folder():
 def working_folder(settings):
     """Where artifacts are written. The sample has one to itself, so it never overwrites photos'."""
     if folder := settings.working or os.environ.get("CAPTIONS_WORKING"):
-        return Path(folder).expanduser()
+        return Path(os.path.expanduser(folder))  # as a shell: ~nobody stays as it is
     if on_kaggle():
         return KAGGLE / "working"
     return REPOSITORY / "working" / ("sample" if settings.preset == "sample" else "")

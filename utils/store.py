@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from utils import plain
-from utils.settings import CaptionsError, Settings, checked, find_one, working_folder
+from utils.settings import CaptionsError, Settings, checked, find_one, told, working_folder
 
-VERSION = 2
+VERSION = 3
+FLAT = {str, int, float, bool, type(None)}  # what a header's settings and parents are
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Kind:
 
 
 KINDS = {
-    "features": Kind("features.pkl", "01_features", ("encoder", "fit")),
+    "features": Kind("features.pkl", "01_features", ("encoder",)),
     "frozen": Kind("frozen.pkl", "01_features", (), ("features",)),
     "captions": Kind("captions.pkl", "02_text", ("preset",)),
     "tokenizer": Kind("tokenizer.pkl", "02_text", ("min_count", "max_words"), ("captions",)),
@@ -43,7 +44,7 @@ KINDS = {
         "captioner.pkl",
         "03_train",
         ("seed", "captioner", "units", "embedding", "dropout", "smoothing", "epochs")
-        + ("batch_photos", "learning_rate", "averaging", "patience")
+        + ("batch_photos", "learning_rate", "averaging", "patience", "start_from")
         + ("tuning_epochs", "tuning_rate", "score_epochs", "score_rate", "members"),
         ("features", "captions", "tokenizer"),
     ),
@@ -54,7 +55,7 @@ KINDS = {
 }
 
 # A training that is not done: one for each stage, kind of captioner and seed.
-STAGES = ("checkpoint", "sighted", "tuning", "scoring")
+STAGES = ("checkpoint", "further", "sighted", "tuning", "scoring")
 for stage in STAGES:
     KINDS[stage] = replace(KINDS["captioner"], file=stage + "-{captioner}-{seed}.pkl")
 # What an artifact makes useless when it is saved: grids that it does not name, checkpoints.
@@ -120,13 +121,13 @@ def read_artifact(path, kind):
     """The artifact with its header, if it is one of that kind and of this version."""
     artifact = read_pickle(path)
     header = artifact if isinstance(artifact, dict) else {}
-    plain = all(isinstance(header.get(part), dict) for part in ("settings", "parents"))
-    if str(header.get("kind")) != kind or "data" not in header or not plain:
+    names = {part: header.get(part) for part in ("kind", "version")}
+    parts = [names, header.get("settings"), header.get("parents")]
+    flat = all(isinstance(part, dict) and {*map(type, part.values())} <= FLAT for part in parts)
+    if not flat or header["kind"] != kind or "data" not in header:
         raise CaptionsError(f"{path}: does not hold {kind}: {again(kind)}")
-    if header.get("version") != VERSION:
-        raise CaptionsError(
-            f"{path}: has version {header.get('version')}, this is {VERSION}: {again(kind)}"
-        )
+    if (version := header["version"]) != VERSION:
+        raise CaptionsError(f"{path}: has version {version}, this is {VERSION}: {again(kind)}")
     return header
 
 
@@ -171,10 +172,8 @@ def path_of(kind, settings):
     """Where the artifact lies; one that is nowhere is an error that names its notebook."""
     path = find(kind, settings)
     if path is None:
-        folder = working_folder(settings)
-        raise CaptionsError(
-            f"{folder / file_of(kind, settings)}: not there: run {KINDS[kind].notebook} first"
-        )
+        path = working_folder(settings) / file_of(kind, settings)
+        raise CaptionsError(f"{path}: not there: run {KINDS[kind].notebook} first")
     return path
 
 
@@ -202,6 +201,7 @@ def size(path):
     return f"{length / 1e6:.1f} MB" if length >= 1e6 else f"{length / 1e3:.0f} KB"
 
 
+@told()
 def fingerprint(path):
     """A short hash of a file's bytes."""
     with open(path, "rb") as file:

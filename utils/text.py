@@ -37,11 +37,15 @@ class Tokenizer:
         self.numbers = {word: number for number, word in enumerate(self.words)}
 
     @classmethod
-    def fit(cls, captions, min_count, max_words):
-        """The vocabulary of training captions: words seen often enough, in order of frequency."""
+    def fit(cls, captions, min_count, max_words, earlier=()):
+        """The vocabulary of training captions: words seen often enough, in order of frequency.
+
+        Behind them stand the words of an `earlier` run that are not among them.
+        """
         counts = Counter(word for caption in captions for word in words_of(caption))
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        return cls([word for word in ranked if counts[word] >= min_count], max_words)
+        kept = [word for word in ranked if counts[word] >= min_count]
+        return cls(dict.fromkeys([*kept, *earlier]), max_words)
 
     def __len__(self):
         return len(self.words)

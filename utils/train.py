@@ -18,6 +18,7 @@ from utils import store
 from utils.batches import feed, one_view, plan_epoch
 from utils.captioners import Sighted
 from utils.devices import fits, precision, spread
+from utils.earlier import take_over
 from utils.ensemble import Ensemble
 from utils.features import open_eyes
 from utils.metrics import References, cider_d
@@ -142,9 +143,11 @@ def train_all(build, features, frozen, pairs, checked, settings):
     several members the first one's history is returned. Taught in 03_train.
     """
     members, histories = [], {}
-    for seed in range(settings.seed, settings.seed + settings.members):
-        own = replace(settings, seed=seed)
-        captioner, stages = train_one(build(own), features, frozen, pairs, checked, own)
+    for number in range(settings.members):
+        own = replace(settings, seed=settings.seed + number)
+        captioner = build(own)
+        eyes = take_over(captioner, frozen, number, checked[2], own)
+        captioner, stages = train_one(captioner, features, eyes, pairs, checked, own)
         members.append(captioner)
         histories = histories or stages
     return Ensemble(members) if len(members) > 1 else members[0], histories
@@ -152,31 +155,42 @@ def train_all(build, features, frozen, pairs, checked, settings):
 
 def train_one(captioner, features, frozen, pairs, checked, settings):
     """Train one captioner in its stages, each from the best of those before it."""
-    grid, views, first = None, pairs, "sighted" if settings.tuning_epochs else "checkpoint"
     if settings.tuning_epochs:
-        captioner, views, grid = give_sight(captioner, frozen, pairs, settings)
-    grid = store.load_grid(features, settings) if grid is None else grid
-    stages = [(settings.captioner, first, views, None, settings)]
-    if settings.tuning_epochs:
-        course = {"epochs": settings.tuning_epochs, "learning_rate": settings.tuning_rate}
-        stages.append(("tuned", "tuning", views, None, replace(settings, **course)))
-    if settings.score_epochs:
-        course = {"epochs": settings.score_epochs, "learning_rate": settings.score_rate}
-        lesson = own_captions(captioner, settings, pairs[1])
-        course = replace(settings, smoothing=0.0, **course)
-        stages.append(("on the score", "scoring", pairs, lesson, course))
+        captioner, pairs, grid = give_sight(captioner, frozen, pairs, settings)
+    else:
+        grid = store.load_grid(features, settings)
     validate, histories, best = validator(grid, *checked, settings), {}, -1.0
-    for name, stage, seen, lesson, course in stages:
-        if settings.tuning_epochs:
-            captioner.tune(name == "tuned")
+    for stage, name in stages_of(settings).items():
         before = captioner.get_weights()
-        rest = settings, stage, lesson, course
-        histories[name] = train(captioner, seen, grid, validate, *rest)
+        histories[name] = train_stage(stage, captioner, pairs, grid, validate, settings)
         reached = max(row["CIDEr-D"] for row in histories[name])
         if reached < best:
             captioner.set_weights(before)
         best = max(best, reached)
     return captioner, histories
+
+
+def stages_of(settings):
+    """The stages of a training, in order, with their names for people."""
+    first = "further" if settings.start_from else "checkpoint"
+    stages = {"sighted" if settings.tuning_epochs else first: settings.captioner}
+    stages |= {"tuning": "tuned"} if settings.tuning_epochs else {}
+    return stages | ({"scoring": "on the score"} if settings.score_epochs else {})
+
+
+def train_stage(stage, captioner, pairs, grid, validate, settings):
+    """`train` with what is learned in a stage, for how long and how fast."""
+    course, lesson = settings, None
+    if isinstance(captioner, Sighted):
+        captioner.tune(stage == "tuning")
+    if stage == "tuning":
+        course = {"epochs": settings.tuning_epochs, "learning_rate": settings.tuning_rate}
+        course = replace(settings, **course)
+    if stage == "scoring":
+        course = {"epochs": settings.score_epochs, "learning_rate": settings.score_rate}
+        course = replace(settings, smoothing=0.0, **course)
+        lesson = own_captions(captioner, settings, pairs[1])
+    return train(captioner, pairs, grid, validate, settings, stage, lesson, course)
 
 
 def give_sight(captioner, frozen, pairs, settings):

@@ -16,8 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from utils.pixels import read_pixels
+from utils.settings import told
 from utils.store import write_text
+from world.pixels import open_photo
 
 GALLERY = Path(__file__).with_name("gallery.html")
 BLUE, INK, GREY = "#0072b2", "#22313f", "#8a94a0"
@@ -25,9 +26,12 @@ BLUE, INK, GREY = "#0072b2", "#22313f", "#8a94a0"
 plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
 
 
-def open_square(path, side=224, fit="crop"):
-    """A photo as the CNN sees it: `(side, side, 3)` in 0..255, its middle or all of it."""
-    return read_pixels(path, side, fit)
+@told()
+def small_photo(path, side=224):
+    """A photo as people see it, `(high, wide, 3)` in 0..255, at most `side` pixels each way."""
+    photo = open_photo(path, side)
+    photo.thumbnail((side, side))
+    return np.asarray(photo)
 
 
 def wrap(text, width=34):
@@ -54,7 +58,7 @@ def show_photos(paths, titles=None, columns=4, size=2.1):
     extra = 0.25 * max(len(wrap(title).splitlines()) for title in titles) if any(titles) else 0
     figure, axes = panels(len(paths), columns, size, extra)
     for axis, path, title in zip(axes, paths, titles, strict=True):
-        axis.imshow(open_square(path))
+        axis.imshow(small_photo(path))
         axis.set_xlabel(wrap(title), fontsize=9)
     return figure
 
@@ -153,7 +157,7 @@ def show_captioned(paths, captions, references, notes, columns=3):
     extra = (14 * tallest[0] + 12 * tallest[1]) / 72  # inches for lines of 10 and 8 points
     figure, axes = panels(len(paths), columns, size=2.2, extra=extra)
     for axis, path, title, label in zip(axes, paths, above, below, strict=True):
-        axis.imshow(open_square(path))
+        axis.imshow(small_photo(path))
         axis.set_title(title, loc="center", fontsize=10, color=BLUE, fontweight="bold")
         axis.set_xlabel(label, fontsize=8)
     return figure
@@ -169,13 +173,13 @@ def show_attention(pixels, words, attention, columns=6):
     for axis, word, cells in zip(axes, words, attention, strict=False):
         axis.imshow(pixels)
         light = Image.fromarray((255 * cells / cells.max()).astype(np.uint8).reshape(side, side))
-        light = np.asarray(light.resize(pixels.shape[:2], Image.Resampling.BICUBIC)) / 255
+        light = np.asarray(light.resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)) / 255
         axis.imshow(np.zeros_like(pixels), alpha=0.75 * (1 - light))
         axis.set_title(word, fontsize=10)
     return figure
 
 
-def write_gallery(path, cards, title, note, fit="crop"):
+def write_gallery(path, cards, title, note):
     """One page with all photos; it opens from disk and asks nothing of the network.
 
     `cards` are dicts with path, caption, references, score, sure, and attention `(words, cells)`.
@@ -183,15 +187,15 @@ def write_gallery(path, cards, title, note, fit="crop"):
     """
     side = int(np.clip(160 * (1000 / max(1, len(cards))) ** 0.5, 64, 224))  # so 1,000 make 10 MB
     page = Template(GALLERY.read_text(encoding="utf-8"))
-    cards = json.dumps([gallery_card(side=side, fit=fit, **card) for card in cards])
+    cards = json.dumps([gallery_card(side=side, **card) for card in cards])
     cards = cards.replace("<", "\\u003c")
     write_text(path, page.substitute(title=html.escape(title), note=html.escape(note), cards=cards))
 
 
-def gallery_card(path, attention, side, fit, **texts):
+def gallery_card(path, attention, side, **texts):
     """What the page shows of one photo, pictures as base64; each word's brightest cell is 255."""
     photo, look = io.BytesIO(), np.asarray(attention, np.float32)
-    Image.fromarray(open_square(path, side, fit)).save(photo, "JPEG", quality=75)
+    Image.fromarray(small_photo(path, side)).save(photo, "JPEG", quality=75)
     look = (255 * look / look.max(axis=1, keepdims=True)).astype(np.uint8) if look.size else look
     pictures = {"photo": photo.getvalue(), "looks": look.tobytes()}
     return texts | {name: base64.b64encode(part).decode() for name, part in pictures.items()}

@@ -67,7 +67,7 @@ print(describe(settings, "preset", "encoder", "tuning_epochs"))
 # scores are far higher than on photos: compare them with each other, not with papers.
 
 # %%
-from utils.photos import find_photos
+from world.photos import find_photos
 
 photos = find_photos(settings)
 print(f"{len(photos.names):,} photos: {photos.source}; split: {photos.split_source}")
@@ -91,8 +91,8 @@ pd.DataFrame({split: [len(names)] for split, names in photos.splits.items()}, in
 # The first eight photos of the training part that can be read, each with one of its captions:
 
 # %%
-from utils.pixels import problem
 from utils.visualize import show_photos
+from world.pixels import problem
 
 readable = [name for name in photos.splits["train"][:50] if not problem(photos.paths[name])]
 first = readable[:8]
@@ -128,33 +128,29 @@ side = find_encoder(settings.encoder).side
 print(f"{settings.encoder}, which wants {side} × {side} pixels")
 
 # %% [markdown]
-# **By hand**: open the file, turn it upright if the camera noted that it was held sideways, cut out
-# the middle square, make it that size. Cutting keeps the proportions; squeezing a wide photo would
-# make everybody in it thin. To NumPy the result is an array of three axes.
+# **By hand**: open the file, turn it upright if the camera noted that it was held sideways, and
+# squeeze it into that size. A wide photo makes everybody in it thin, but cutting out its middle
+# would lose a quarter, and what people say of a photo stands anywhere in it. To NumPy the result is
+# an array of three axes.
 
 # %%
 from PIL import Image, ImageOps
 
 upright = ImageOps.exif_transpose(Image.open(photos.paths[example]))
-short = min(upright.size)
-left, top = (upright.width - short) // 2, (upright.height - short) // 2
-square = upright.convert("RGB").crop((left, top, left + short, top + short))
-square = square.resize((side, side), Image.Resampling.BILINEAR)
+square = upright.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
 by_hand = np.asarray(square).astype("float32")
 print(f"shape {by_hand.shape}: height, width, and red, green, blue from 0 to 255")
 
 # %% [markdown]
 # **By name**: `read_pixels` does the same, and more for what people's folders hold: transparent
 # pictures, 16 bits, a photo of 50 megapixels (decoded at an eighth of its size, which is faster and
-# changes pixels a little, so we ask for *nearly* the same). With the setting `fit=pad` nothing is
-# cut off: the picture gets a border instead.
+# changes pixels a little, so we ask for *nearly* the same).
 
 # %%
-from utils.pixels import read_pixels
+from world.pixels import read_pixels
 
 pixels = read_pixels(photos.paths[example], side)
 assert np.abs(by_hand - pixels).mean() < 3 or upright.mode not in ("RGB", "L")  # of 255
-pixels = read_pixels(photos.paths[example], side, settings.fit)
 
 # %% [markdown]
 # ## What a convolution is
@@ -252,7 +248,7 @@ _ = show_maps(pixels, maps, [f"channel {channel}" for channel in busy])
 # photos, with pixels as it wants them and with pixels divided by 255 first:
 
 # %% tags=["nbval-ignore-output"]
-two = np.stack([read_pixels(photos.paths[name], side, settings.fit) for name in first[:2]])
+two = np.stack([read_pixels(photos.paths[name], side) for name in first[:2]])
 alike = {}
 for how, values in {"as it should be": two, "scaled twice": two / 255}.items():
     one, other = encoder(values).numpy().mean(axis=1)

@@ -61,7 +61,7 @@ print(describe(settings, "min_count", "max_words"))
 # Every photo has five captions, by five people who did not see each other's.
 
 # %%
-from utils.photos import find_photos
+from world.photos import find_photos
 
 photos = find_photos(settings)
 example = photos.splits["train"][0]
@@ -93,7 +93,8 @@ print(f"same photo {same:.0%}, different photos {different:.0%}")
 # have to be learnt on its own.
 
 # %%
-plain = [text for text in photos.captions[example] if not set("'-’.:_") & set(text.strip(" ."))]
+short = [text for text in photos.captions[example] if len(text.split()) < settings.max_words]
+plain = [text for text in short if not set("'-’.:_") & set(text.strip(" ."))]
 caption = plain[0] if plain else "A dog runs."
 letters = [letter if letter.isalnum() else " " for letter in caption.lower()]
 words = "".join(letters).split()
@@ -186,13 +187,17 @@ number_of = {word: number for number, word in enumerate(kept, start=4)}
 print({word: number_of[word] for word in kept[:5]}, "...", {kept[-1]: number_of[kept[-1]]})
 
 # %% [markdown]
-# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number.
+# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number. If the
+# setting `start_from` names the folder of an earlier run, on more photos, the words that only that
+# run knew come after them: notebook 3 then goes on from its captioner.
 
 # %%
+from utils.earlier import earlier_run
 from utils.text import Tokenizer
 
-tokenizer = Tokenizer.fit(train_captions, settings.min_count, settings.max_words)
-assert tokenizer.words[4:] == kept
+_, earlier = earlier_run(settings)
+tokenizer = Tokenizer.fit(train_captions, settings.min_count, settings.max_words, earlier)
+assert tokenizer.words[4 : 4 + len(kept)] == kept
 assert all(tokenizer.numbers[word] == number for word, number in number_of.items())
 print(f"{len(tokenizer):,} words: {' '.join(tokenizer.words[:12])} ...")
 

@@ -94,9 +94,9 @@ chosen |= {"surest": by_sureness[:2], "least sure": by_sureness[-2:]}
 # wrote; below it what two of the people said.
 
 # %%
-from utils.photos import find_photos
 from utils.settings import working_folder
 from utils.visualize import show_captioned
+from world.photos import find_photos
 
 photos = find_photos(settings)
 paths = [photos.paths[name] for name in names]
@@ -225,10 +225,10 @@ if attends:
 # as its own largest share, so a vague look and a sharp one are both lit.
 
 # %%
-from utils.visualize import open_square, show_attention
+from utils.visualize import show_attention, small_photo
 
 if attends:
-    _ = show_attention(open_square(paths[best], fit=settings.fit), words, attention)
+    _ = show_attention(small_photo(paths[best]), words, attention)
 else:
     print("This captioner looks at the mean of all cells: there is nothing to draw.")
 
@@ -244,8 +244,8 @@ else:
 # cartoon.
 
 # %%
-from utils.photos import PICTURES
 from world.paint import paint
+from world.photos import PICTURES
 from world.scenes import imagine
 
 mine = sorted((home / "data" / "my_photos").glob("*"))
@@ -282,7 +282,7 @@ from utils.caption import alt_text
 from utils.visualize import show_photos
 
 own = captioner(mine)
-assert all(0 < row["probability"] <= 1 and row["caption"] for row in own)
+assert all(0 < row["probability"] <= 1 for row in own)
 _ = show_photos(mine, [alt_text(row) for row in own])
 
 # %% [markdown]
@@ -329,7 +329,7 @@ looks = [rows[:length] for rows, length in zip(predictions["attention"], lengths
 columns = zip(paths, predicted, references, scores, sure, looks, strict=True)
 keys = ("path", "caption", "references", "score", "sure", "attention")
 cards = [dict(zip(keys, row, strict=True)) for row in columns]
-write_gallery(page, cards, "What the captioner wrote", predictions["protocol"], settings.fit)
+write_gallery(page, cards, "What the captioner wrote", predictions["protocol"])
 print(f"{page.name}: {len(cards):,} photos")
 
 # %% [markdown]
