@@ -12,7 +12,7 @@ DATA ?=
 ARGS ?=
 
 .SILENT:
-.PHONY: run test lab test-all test-kaggle bench notebooks tiny format clean environment
+.PHONY: run test lab test-all test-kaggle bench drill notebooks tiny format clean environment
 
 run: environment
 	.venv/bin/python -m utils run $(if $(DATA),--input "$(DATA)") $(ARGS)
@@ -53,6 +53,10 @@ test_in = echo "== $(1) (skipped without a Python $(2))"; \
 # What is claimed of speed and memory, as ratios of one run; ARGS="search train" names rooms.
 bench: environment
 	.venv/bin/python -m tests.bench $(ARGS)
+
+# Faults of the disk and kills at random moments; what is lost is an error.
+drill: environment
+	.venv/bin/python -m tests.drill $(ARGS)
 
 # The committed notebooks: cells from their scripts, outputs from a run on the sample world.
 notebooks: environment

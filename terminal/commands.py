@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from utils.photos import PICTURES
 from utils.settings import CaptionsError, checked
 from utils.store import recorded_settings
+from world.photos import PICTURES
 
 CARTOONS = (
     "Trained on the drawn sample, this captioner knows only its cartoons. To train one on photos: "

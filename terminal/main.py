@@ -5,11 +5,12 @@ does a wrong file of `score`.
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
-from utils.settings import PRESETS, REPOSITORY, CaptionsError
+from utils.settings import PRESETS, REPOSITORY, CaptionsError, told
 
 
 def main(arguments=None):
@@ -19,11 +20,16 @@ def main(arguments=None):
     options = vars(parser().parse_args(arguments))
     room, _, function = options.pop("do").rpartition(".")
     try:  # only now: --help should not wait for Jupyter
-        status = getattr(import_module(room), function)(**options)
+        with told():
+            status = getattr(import_module(room), function)(**options)
+            sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except (CaptionsError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return getattr(error, "status", 1)
+    except BrokenPipeError:  # as with `| head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -42,8 +48,9 @@ def parser():
     )
     command.set_defaults(do="terminal.run.run")
     add = command.add_argument
-    add("--only", action="append", metavar="03", help="one notebook; may be repeated")
-    add("--from", dest="start", metavar="03", help="this notebook and those after it")
+    part = command.add_mutually_exclusive_group().add_argument
+    part("--only", action="append", metavar="03", help="one notebook; may be repeated")
+    part("--from", dest="start", metavar="03", help="this notebook and those after it")
     add("--preset", metavar="NAME", help=f"the settings to start from: {' or '.join(PRESETS)}")
     add("--set", action="append", dest="changes", metavar="KEY=VALUE", help="a setting; repeatable")
     add("--input", dest="photos", metavar="FOLDER", help="your photos and captions")

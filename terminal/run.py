@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from subprocess import DEVNULL
 
 import nbformat
@@ -44,15 +46,16 @@ def run(only=None, start=None, preset=None, changes=None, photos=None, working=N
     settings = load_settings()
     folder = set_folders(settings)
     sample = settings.preset == "sample"
-    if sample and notebooks == choose():
-        remove_sample(folder)
-    source = "the drawn sample world" if sample else f"photos in {input_folder()}"
-    print(f"{source}; artifacts go to {folder}", flush=True)
-    rows = [
-        run_notebook(path, folder, f"{number} of {len(notebooks)}")
-        for number, path in enumerate(notebooks, 1)
-    ]
-    summarise(rows, folder)
+    with alone(folder):
+        if sample and notebooks == choose():
+            remove_sample(folder)
+        source = "the drawn sample world" if sample else f"photos in {input_folder()}"
+        print(f"{source}; artifacts go to {folder}", flush=True)
+        rows = [
+            run_notebook(path, folder, f"{number} of {len(notebooks)}")
+            for number, path in enumerate(notebooks, 1)
+        ]
+        summarise(rows, folder)
 
 
 def choose(only=None, start=None):
@@ -93,9 +96,13 @@ def set_variables(preset, changes, photos, working):
 
 def set_folders(settings):
     """Check the folders and pin them, for kernels start elsewhere; returns the one to write."""
-    folder = working_folder(settings).expanduser().resolve()
+    folder = working_folder(settings).resolve()
     # On the sample only what it draws is read: no artifacts of other people under data/.
-    source = folder / "world" if settings.preset == "sample" else input_folder().expanduser()
+    source = (
+        folder / "world"
+        if settings.preset == "sample"
+        else Path(os.path.expanduser(input_folder()))
+    )
     os.environ["CAPTIONS_INPUT"] = str(source.resolve())
     os.environ["CAPTIONS_WORKING"] = str(folder)
     if settings.preset != "sample" and not find_captions_file():
@@ -107,6 +114,29 @@ def set_folders(settings):
     except OSError as error:
         raise CaptionsError(f"{folder}: cannot be written ({error.strerror})") from None
     return folder
+
+
+@contextmanager
+def alone(folder):
+    """Keep a second run out of the folder; the system lets go of the lock when a run is killed."""
+    with open(folder / ".running", "a") as file:
+        try:
+            lock(file)
+        except OSError:
+            mend = "wait for it, or name another folder with --working"
+            raise CaptionsError(f"{folder}: another run is at work here: {mend}") from None
+        yield
+
+
+def lock(file):
+    """Lock an open file, or fail at once if another process has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        return msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def remove_sample(folder):

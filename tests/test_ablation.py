@@ -10,7 +10,7 @@ from tests.ablation import study, table
 from tests.ablation.runs import RUNS
 from tests.ablation.transformer import Transformer
 from utils.captioners import CAPTIONERS
-from utils.photos import find_photos
+from world.photos import find_photos
 
 SMALL = {
     "frozen": {"epochs": 2},
@@ -46,7 +46,7 @@ def test_every_lever_runs_and_nothing_is_trained_twice(laboratory, monkeypatch):
         assert len(row["photos"]) == 12 and row["interval"][0] <= row["interval"][1]
         scores = row["scores"]["beam 3"]
         assert scores["CIDEr-D"] == pytest.approx(np.mean(row["photos"]) / 1000, abs=1e-3)
-    monkeypatch.setattr(study, "train", None)
+    monkeypatch.setattr(study, "train_stage", None)
     again = {name: laboratory.run(name, 1) for name in SMALL}
     assert again == rows
 

@@ -10,7 +10,7 @@ from terminal.commands import collect
 from tests.test_caption import SETTINGS, run  # noqa: F401 (a fixture)
 from utils.__main__ import main
 from utils.caption import Captioner, alt_text
-from utils.photos import PICTURES
+from world.photos import PICTURES
 
 
 @pytest.fixture

@@ -107,6 +107,18 @@ def test_a_lie_about_the_length_is_noticed(server, tmp_path):
     assert not (tmp_path / "text").exists()
 
 
+def test_where_there_is_no_room_to_unpack_the_archive_stays(server, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extract", full)
+        with pytest.raises(CaptionsError, match=r"text.zip: could not be unpacked \(.*No space"):
+            fetch(server, tmp_path)
+    assert (tmp_path / "text.zip").is_file()
+    assert fetch(server, tmp_path) == WHOLE
+
+
 def test_a_missing_file_is_one_line(server, tmp_path):
     server.files.clear()
     with pytest.raises(CaptionsError, match=r"text.zip: .*404"):

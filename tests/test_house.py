@@ -10,10 +10,11 @@ from utils.settings import REPOSITORY
 
 # From the ground up; rooms of one floor in one line. A room may import from lower lines only.
 FLOORS = [
-    "settings plain scenes stickers pixels tiny",
+    "settings plain stickers pixels tiny",
+    "scenes",
     "voices figures store download readers",
     "paint photos text",
-    "metrics devices",
+    "metrics devices earlier",
     "captioners batches",
     "features search visualize meteor",
     "reward ensemble evaluate ranking",

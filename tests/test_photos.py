@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from utils import settings
-from utils.photos import find_photos, split_by_hash
 from utils.settings import CaptionsError, load_settings
 from world import download
+from world.photos import find_photos, split_by_hash
 
 NAMES = [f"{number:03d}_photo, of a dog.jpg" for number in range(6)]
 ALL = {"max_left_out": 1}

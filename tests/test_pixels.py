@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.pixels import problem, read_pixels
+from world.pixels import open_photo, problem, read_pixels
 
 SIDE = 64
 RAMP = np.tile(np.linspace(0, 255, SIDE).astype(np.uint8), (SIDE, 1))
@@ -21,16 +21,15 @@ def difference(path, expected):
     return np.abs(pixels.astype(int) - expected).mean()
 
 
-def test_the_middle_square_is_kept_and_not_squeezed(tmp_path):
+def test_all_of_the_picture_is_squeezed_into_the_square():
     wide = np.zeros((40, 100, 3), np.uint8)
-    wide[:, 30:70] = 255  # the middle square is white, all around it is black
-    assert (read_pixels(wide, 20)[:, 1:-1] == 255).all()  # at the edge it mixes with its neighbour
+    wide[:, 30:70] = 255  # its middle is white: four tenths of it stay white
+    pixels = read_pixels(wide, 20)
+    assert (pixels[:, 7:13] == 255).all() and not pixels[:, :5].any() and not pixels[:, 15:].any()
 
 
-def test_padding_keeps_all_of_the_picture(tmp_path):
-    wide = np.full((40, 100, 3), 255, np.uint8)
-    pixels = read_pixels(wide, 20, "pad")
-    assert (pixels[6:14] == 255).all() and (pixels[:6] == 127).all() and (pixels[14:] == 127).all()
+def test_for_people_a_photo_keeps_its_proportions():
+    assert open_photo(np.zeros((40, 100, 3), np.uint8), 20).size == (100, 40)
 
 
 def test_paths_images_and_arrays_are_the_same(tmp_path):
@@ -93,11 +92,9 @@ def test_a_large_jpeg_decoded_at_an_eighth_is_nearly_the_same(tmp_path):
     assert 0 < difference(tmp_path / "large.jpg", whole) < 3
 
 
-@pytest.mark.parametrize(
-    ("shape", "fit"), [((1, 1), "crop"), ((1, 900), "pad"), ((900, 1), "crop")]
-)
-def test_the_smallest_pictures_are_pictures(shape, fit):
-    assert read_pixels(np.zeros((*shape, 3), np.uint8), SIDE, fit).shape == (SIDE, SIDE, 3)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1)])
+def test_the_smallest_pictures_are_pictures(shape):
+    assert read_pixels(np.zeros((*shape, 3), np.uint8), SIDE).shape == (SIDE, SIDE, 3)
 
 
 def png(width, height):

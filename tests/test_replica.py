@@ -14,8 +14,8 @@ from nbformat.v4 import new_code_cell
 
 from terminal import kaggle, run
 from utils import settings, store
-from utils.photos import find_photos
 from utils.settings import REPOSITORY, CaptionsError, load_settings
+from world.photos import find_photos
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
 PHOTOS = REPOSITORY.parent / "shared" / "flickr8k"

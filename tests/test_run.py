@@ -171,6 +171,20 @@ def test_a_kernel_that_dies_is_told_apart_from_an_error(repository, capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(repository, capsys):
+    sleep = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(600)"
+    write_notebook(repository, "01_features", sleep)
+    write_notebook(repository, "02_text", "1 + 1")
+    process = command(repository, "--only", "1")
+    next(line for line in process.stdout if "kernel" in line)
+    assert main(["run", "--only", "2"]) == 1
+    assert "sample: another run is at work here: wait for it" in capsys.readouterr().err
+    process.kill()
+    process.communicate()
+    assert main(["run", "--only", "2"]) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
 def test_an_interrupt_ends_the_kernel_with_the_run(repository):
     sleep = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(600)"
     write_notebook(repository, "01_features", sleep)
@@ -256,7 +270,10 @@ def test_a_bad_option_is_one_line(repository, monkeypatch, capsys, options, word
     assert not out
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--what"], ["run", "--only"]])
+BOTH = ["run", "--only", "3", "--from", "2"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--what"], ["run", "--only"], BOTH])
 def test_a_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)

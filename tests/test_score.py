@@ -1,6 +1,8 @@
 """`python -m utils score`: the same scores from every format, one line for a wrong file."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from terminal import score as program
 from utils.__main__ import main
 from utils.metrics import score
+from utils.settings import REPOSITORY
 
 CANDIDATES = {"1": "a dog runs in the snow", "7": 'two girls, one with "a" red kite', "ü": "a man"}
 REFERENCES = {
@@ -133,3 +136,21 @@ def test_a_wrong_file_is_one_line_and_exit_2(command, references, candidates, wo
 def test_a_csv_must_name_its_columns(command, content):
     status, _, err = command(REFERENCES, content, suffixes=(".json", ".csv"))
     assert status == 2 and "must name two columns" in err and err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe of another kind")
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path):
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps({"1": ["a dog"]}))
+    files = ["--references", str(tmp_path / "a.json"), "--candidates", str(tmp_path / "b.json")]
+    read, write = os.pipe()
+    os.close(read)  # nobody will read
+    done = subprocess.run(
+        [sys.executable, "-m", "utils", "score", *files],
+        cwd=REPOSITORY,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -157,7 +157,7 @@ def test_describe_has_a_line_for_each_name():
     assert [line.split() for line in lines] == [["units", str(loaded.units)], ["epochs", "5"]]
 
 
-@pytest.mark.parametrize("change", ["captioner=atention", "fit=stretch", "precision=half"])
+@pytest.mark.parametrize("change", ["captioner=atention", "precision=half"])
 def test_a_choice_that_is_none_is_refused_before_any_work(monkeypatch, change):
     monkeypatch.setenv("CAPTIONS_SET", change)
     with pytest.raises(CaptionsError, match=f"'{change}': there is only "):
@@ -166,9 +166,8 @@ def test_a_choice_that_is_none_is_refused_before_any_work(monkeypatch, change):
 
 def test_the_choices_are_those_that_the_rooms_offer():
     from utils.captioners import CAPTIONERS
-    from utils.pixels import FITS
 
-    rooms = {"captioner": tuple(CAPTIONERS), "fit": tuple(FITS), "precision": ("float32", "auto")}
+    rooms = {"captioner": tuple(CAPTIONERS), "precision": ("float32", "auto")}
     assert rooms == settings.CHOICES
 
 

@@ -1,12 +1,16 @@
 """Artifacts: round trips, refusals that name the notebook, nothing half-written, no code run."""
 
+import hashlib
 import io
 import os
 import pickle
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from utils import plain, store
 from utils.settings import CaptionsError, Settings
@@ -112,8 +116,8 @@ def test_an_artifact_of_another_kind_or_version_is_refused(chain, monkeypatch):
     chain["features"].write_bytes(chain["captions"].read_bytes())
     with pytest.raises(CaptionsError, match="does not hold features"):
         store.load("features", SETTINGS)
-    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
-    with pytest.raises(CaptionsError, match="has version 2, this is 3: run 02_text again"):
+    monkeypatch.setattr(store, "VERSION", 4321)
+    with pytest.raises(CaptionsError, match=r"has version \d, this is 4321: run 02_text again"):
         store.load("captions", SETTINGS)
 
 
@@ -315,3 +319,59 @@ def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch):
     monkeypatch.setenv("CAPTIONS_WORKING", os.path.join(os.devnull, "x"))
     with pytest.raises(CaptionsError, match="could not be written"):
         store.save("features", PLAIN, SETTINGS)
+
+
+BOMBS = {
+    "a place in memory far beyond": (b"\x80\x04Nr\x00\x00\x00\x10.", "refused: it skips to place"),
+    "tuples without end": (b"\x80\x04})" + b"\x85" * 100_000 + b"Ns.", "refused: it is nested too"),
+    "a buffer that is promised": (b"\x80\x05\x96" + (10**11).to_bytes(8, "little"), "damaged"),
+    "a long text that is promised": (b"\x80\x04\x8d" + (10**11).to_bytes(8, "little"), "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_pickle_that_would_break_its_reader_is_one_line(name, folders):
+    content, message = BOMBS[name]
+    path = folders / "working" / "features.pkl"
+    path.parent.mkdir()
+    path.write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(CaptionsError, match=message):
+        store.load("features", SETTINGS)
+
+
+def test_a_header_that_holds_more_than_names_is_refused():
+    laughs = ["ha"]
+    for _ in range(40):
+        laughs = [laughs, laughs]  # as text it would fill all memory there is
+    for part in ("kind", "version", "settings", "parents"):
+        artifact = {"kind": "captions", "version": store.VERSION, "settings": {}, "parents": {}}
+        artifact |= {"data": {}, part: {"preset": laughs} if part[-1] == "s" else laughs}
+        path = store.working_folder(SETTINGS) / "captions.pkl"
+        path.parent.mkdir(exist_ok=True)
+        file = io.BytesIO()
+        plain.PlainPickler(file, protocol=5).dump(artifact)
+        path.write_bytes(file.getvalue() + hashlib.sha256(file.getvalue()).digest())
+        with pytest.raises(CaptionsError, match="does not hold captions: run 02_text again"):
+            store.load("captions", SETTINGS)
+
+
+def test_equal_data_give_the_same_bytes_whatever_object_a_text_is():
+    one, other = "epo" + "ch"[:2], "".join(["epo", "ch"])
+    assert one is not other
+    assert plain.dumps([{one: 1}, {other: 2}]) == plain.dumps([{one: 1}, {one: 2}])
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_any_plain_data_comes_back_equal(data):
+    assert plain.loads(plain.dumps(data)) == data
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_data_or_an_error_and_never_a_crash(content):
+    with suppress(Exception):
+        plain.loads(b"\x80\x05" + content + hashlib.sha256(b"\x80\x05" + content).digest())

@@ -39,9 +39,9 @@ def draw(figure):
     return figure
 
 
-def test_photos_are_shown_as_the_cnn_sees_them(paths):
-    for path in paths:
-        assert visualize.open_square(path).shape == (224, 224, 3)
+def test_photos_are_shown_small_in_their_own_proportions(paths, tmp_path):
+    Image.new("RGB", (500, 300)).save(tmp_path / "wide.jpg")
+    assert visualize.small_photo(tmp_path / "wide.jpg").shape == (134, 224, 3)
     figure = draw(visualize.show_photos(paths, ["a dog", LONG, "", "cats"], columns=3))
     assert sum(bool(axis.images) for axis in figure.axes) == 4
     assert figure.axes[0].get_xlabel() == "a dog"
@@ -66,7 +66,7 @@ def test_captioned_photos_do_not_overlap(paths):
 def test_attention_has_a_picture_for_every_word(paths):
     attention = np.random.RandomState(0).dirichlet(np.ones(49), size=3)
     figure = draw(
-        visualize.show_attention(visualize.open_square(paths[0]), ["a", "dog", "runs"], attention)
+        visualize.show_attention(visualize.small_photo(paths[0]), ["a", "dog", "runs"], attention)
     )
     assert [axis.get_title(loc="left") for axis in figure.axes[:3]] == ["a", "dog", "runs"]
 
@@ -87,8 +87,8 @@ def test_the_vocabularys_cut_is_where_words_get_too_rare():
 def test_other_figures_are_drawn(paths):
     draw(visualize.plot_lengths(np.array([3, 4, 4, 30]), 20))
     draw(visualize.plot_scores({"one human": {"CIDEr-D": 0.8}, "captioner": {"CIDEr-D": 0.5}}))
-    draw(visualize.show_cells(visualize.open_square(paths[0]), 7))
-    draw(visualize.show_maps(visualize.open_square(paths[0]), np.ones((2, 7, 7)), ["a", "b"]))
+    draw(visualize.show_cells(visualize.small_photo(paths[0]), 7))
+    draw(visualize.show_maps(visualize.small_photo(paths[0]), np.ones((2, 7, 7)), ["a", "b"]))
 
 
 def test_bars_stand_in_their_order_with_values_and_intervals():
@@ -122,14 +122,16 @@ def test_the_gallery_is_one_page_that_asks_nothing_of_the_network_and_escapes(tm
     assert [{key: one[key] for key in card} for one in written] == [card] * 4
     for one, path in zip(written, paths, strict=True):
         photo = np.asarray(Image.open(io.BytesIO(base64.b64decode(one["photo"]))), float)
-        assert np.abs(photo - visualize.open_square(path, len(photo))).max() < 4
+        assert np.abs(photo - visualize.small_photo(path, max(photo.shape))).max() < 4
         looks = np.frombuffer(base64.b64decode(one["looks"]), np.uint8).reshape(3, 49)
         assert (looks.max(axis=1) >= 254).all()
         np.testing.assert_array_equal(looks.argmax(axis=1), attention.argmax(axis=1))
 
 
-def test_a_gallery_of_many_photos_has_smaller_ones(tmp_path, paths):
-    card = {"caption": "a dog", "references": [], "score": 1.0, "sure": 0.5, "path": paths[0]}
+def test_a_gallery_of_many_photos_has_smaller_ones(tmp_path):
+    Image.new("RGB", (300, 200)).save(tmp_path / "wide.png")
+    path = tmp_path / "wide.png"
+    card = {"caption": "a dog", "references": [], "score": 1.0, "sure": 0.5, "path": path}
     sides = {}
     for count in (1, 1000, 3000):
         cards = [card | {"attention": np.zeros((2, 0))}] * count

@@ -16,10 +16,10 @@ from utils.batches import training_pairs
 from utils.captioners import build_captioner
 from utils.devices import choose_devices
 from utils.features import build_encoder, extract_all, extract_frozen
-from utils.photos import find_photos
 from utils.settings import load_settings
 from utils.text import Tokenizer
 from utils.train import train_one
+from world.photos import find_photos
 
 SETTINGS = load_settings(
     "sample", units=32, embedding=16, epochs=2, tuning_epochs=2, min_count=1, batch_photos=8

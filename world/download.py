@@ -80,8 +80,11 @@ def unpack(path, folder, ending, count):
             for file in tqdm(files, desc=f"unpacking {path.name}", unit=" files"):
                 archive.extract(file, draft)
         draft.rename(folder)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+    except OSError as error:  # of the disk: the archive stays, for another try
+        raise CaptionsError(f"{path}: could not be unpacked ({error}): run this again") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        path.unlink()
         raise CaptionsError(f"{path}: damaged ({error}), removed: run this again") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        path.unlink()
+    path.unlink()

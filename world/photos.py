@@ -14,7 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from utils.settings import CaptionsError, find_captions_file, find_input, on_kaggle, working_folder
+from utils.settings import (
+    CaptionsError,
+    find_captions_file,
+    find_input,
+    on_kaggle,
+    told,
+    working_folder,
+)
 from world import download
 from world.readers import read_captions, read_text
 from world.scenes import write_sample
@@ -41,6 +48,7 @@ class Photos:
         return [name for split in self.splits.values() for name in split]
 
 
+@told()
 def find_photos(settings):
     """The photos of this run: the sample world, drawn when it is not there yet, or what is found.
 

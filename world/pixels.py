@@ -10,9 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# How a picture becomes a square: its middle, or all of it with a grey border.
-FITS = {"crop": ImageOps.fit, "pad": lambda *shape: ImageOps.pad(*shape, color=(127, 127, 127))}
-
 
 class Mirrored(NamedTuple):
     """A photo whose left is to be its right."""
@@ -20,15 +17,23 @@ class Mirrored(NamedTuple):
     photo: object
 
 
-def read_pixels(photo, side, fit="crop"):
+def read_pixels(photo, side):
     """Pixels `(side, side, 3)` in 0..255 of a path, an open Pillow image or an array.
 
-    Either fit keeps the proportions: squeezing would make every person look thin or wide. A JPEG
-    much larger than needed is decoded at a half, a quarter or an eighth of its size, which changes
-    a pixel by about 1 of 255. Taught in 01_features.
+    All of a photo is squeezed into the square: what stands at its edges is told of, too. Taught in
+    01_features.
     """
     if isinstance(photo, Mirrored):
-        return read_pixels(photo.photo, side, fit)[:, ::-1]
+        return read_pixels(photo.photo, side)[:, ::-1]
+    return np.asarray(open_photo(photo, side).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def open_photo(photo, side):
+    """A photo in colour, upright, in its own proportions, at least about `side` pixels each way.
+
+    A JPEG much larger than needed is decoded at a half, a quarter or an eighth of its size, which
+    changes a pixel by about 1 of 255.
+    """
     photo = Image.fromarray(photo) if isinstance(photo, np.ndarray) else photo
     with nullcontext(photo) if isinstance(photo, Image.Image) else Image.open(photo) as image:
         image.draft(None, (2 * side, 2 * side))
@@ -38,8 +43,7 @@ def read_pixels(photo, side, fit="crop"):
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        size = (side, side)
-        return np.asarray(FITS[fit](image.convert("RGB"), size, Image.Resampling.BILINEAR))
+        return image.convert("RGB")
 
 
 def problem(photo):

@@ -19,6 +19,8 @@ from itertools import combinations, product
 from pathlib import Path
 from random import Random
 
+from utils.settings import told
+
 PEOPLE = ("man", "woman", "boy", "girl")
 CLOTHES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "black")
 ANIMALS = ("dog", "cat", "horse", "rabbit", "duck", "lamb")
@@ -150,6 +152,7 @@ def sample_is_complete(folder):
     return (Path(folder) / "scenes.json").is_file()
 
 
+@told("could not be written", "see that there is room, and run this again")
 def write_sample(folder, train=900, validation=100, test=200, seed=8, progress=True):
     """Draw the sample world into `folder`, in Flickr8k's layout; a finished folder is left alone.
 

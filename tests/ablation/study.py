@@ -12,18 +12,18 @@ import tensorflow as tf
 from tests.ablation.runs import PROTOCOL, RUNS, SEARCHES
 from utils import store
 from utils.batches import training_pairs
-from utils.captioners import build_captioner, word_frequencies
+from utils.captioners import Sighted, build_captioner, word_frequencies
 from utils.ensemble import Ensemble, from_dict, to_dict
 from utils.evaluate import resampled
 from utils.features import build_encoder, choose_encoder, extract_all, extract_frozen
 from utils.metrics import References, cider_d, score
-from utils.photos import find_photos
-from utils.reward import own_captions
 from utils.search import write_captions
 from utils.settings import load_settings
 from utils.text import Tokenizer
-from utils.train import give_sight, train, validator
+from utils.train import give_sight, train_stage, validator
+from world.photos import find_photos
 
+LATER = {"tuning": "tuning_epochs", "scoring": "score_epochs"}  # stages, by what asks for them
 COSTS = ("minutes", "CPU minutes")  # of a run's last stage; without what was before a restart
 
 
@@ -57,10 +57,9 @@ class Laboratory:
         self.settings = replace(choose_encoder(settings), tuning_epochs=0, score_epochs=0)
         self.photos = find_photos(settings)
 
-    def home(self, settings):
-        """Settings whose working folder has the features of these: made there, where they lack."""
-        name = "" if settings.fit == "crop" else settings.fit
-        home = replace(self.settings, fit=settings.fit, working=str(self.folder / name))
+    def home(self):
+        """Settings whose working folder has the features: made there, where they lack."""
+        home = replace(self.settings, working=str(self.folder))
         if not store.find("features", home):
             encoder = build_encoder(home.encoder)
             features = extract_all(self.photos, encoder, home)
@@ -68,28 +67,28 @@ class Laboratory:
             store.save("frozen", extract_frozen(features, self.photos, encoder, home), home)
         return home
 
-    def features(self, settings):
+    def features(self):
         """Which photos have features, and where."""
-        return store.load("features", self.home(settings))
+        return store.load("features", self.home())
 
-    def frozen(self, settings):
+    def frozen(self):
         """What tuning starts from."""
-        return store.load("frozen", self.home(settings))
+        return store.load("frozen", self.home())
 
     def names(self, split):
         """The photos of a split that have features."""
-        left_out = self.features(self.settings)["left_out"]
+        left_out = self.features()["left_out"]
         return [name for name in self.photos.splits[split] if name not in left_out]
 
     def rows(self, names):
         """Where the photos stand in the grids."""
-        places = {name: row for row, name in enumerate(self.features(self.settings)["names"])}
+        places = {name: row for row, name in enumerate(self.features()["names"])}
         return np.array([places[name] for name in names])
 
     def grid(self, settings):
         """The grid that a captioner of these settings takes."""
-        chosen = self.frozen(settings) if settings.tuning_epochs else self.features(settings)
-        return store.load_grid(chosen, self.home(settings))
+        chosen = self.frozen() if settings.tuning_epochs else self.features()
+        return store.load_grid(chosen, self.home())
 
     def tokenizer(self, settings):
         """The vocabulary of the training captions."""
@@ -109,7 +108,7 @@ class Laboratory:
         """The run's folder, with all that a checkpoint says it was made from."""
         folder = store.working_folder(settings)
         folder.mkdir(parents=True, exist_ok=True)
-        home = store.working_folder(self.home(settings))
+        home = store.working_folder(self.home())
         for path in [*home.glob("f*-*.npy"), home / "features.pkl", home / "frozen.pkl"]:
             (folder / path.name).unlink(missing_ok=True)
             (folder / path.name).symlink_to(path)
@@ -142,33 +141,24 @@ class Laboratory:
         positions = dict(zip(names, self.rows(names), strict=True))
         pairs = training_pairs(names, self.photos.captions, positions, tokenizer)
         references = [self.photos.captions[name] for name in checked]
-        judged = self.rows(checked), references, tokenizer
         if before := run.get("after"):
-            captioner, earlier, _ = self.trained(before, settings.seed)
-            if settings.tuning_epochs == earlier.tuning_epochs:
-                return self.practise(captioner, pairs, judged, settings)
-            captioner, pairs, grid = give_sight(captioner, self.frozen(settings), pairs, settings)
-            captioner.tune()
-            course = {"epochs": settings.tuning_epochs, "learning_rate": settings.tuning_rate}
-            rest = settings, "tuning", None, replace(settings, **course)
-            return captioner, train(
-                captioner, pairs, grid, validator(grid, *judged, settings), *rest
-            )
-        shares = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
-        channels, grid = self.features(settings)["grid_shape"][2], self.grid(settings)
-        captioner = learning = build_captioner(channels, len(tokenizer), settings, shares)
-        if run.get("mirrored", True):
-            learning, pairs, grid = give_sight(captioner, self.frozen(settings), pairs, settings)
-        judge = validator(grid, *judged, settings)
-        return captioner, train(learning, pairs, grid, judge, settings, "checkpoint")
-
-    def practise(self, captioner, pairs, judged, settings):
-        """Train on CIDEr-D itself."""
-        grid, lesson = self.grid(settings), own_captions(captioner, settings, pairs[1])
-        course = {"epochs": settings.score_epochs, "learning_rate": settings.score_rate}
-        rest = settings, "scoring", lesson, replace(settings, smoothing=0.0, **course)
-        judge = validator(grid, *judged, settings)
-        return captioner, train(captioner, pairs, grid, judge, *rest)
+            captioner = self.trained(before, settings.seed)[0]
+        else:
+            shares = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
+            channels = self.features()["grid_shape"][2]
+            captioner = build_captioner(channels, len(tokenizer), settings, shares)
+        learner, eyes, mirrored = captioner, self.frozen(), run.get("mirrored", True)
+        if isinstance(captioner, Sighted):
+            captioner, eyes = captioner.captioner, eyes | {"eyes": captioner.eyes.get_weights()}
+        if mirrored or settings.tuning_epochs:
+            learner, views, grid = give_sight(captioner, eyes, pairs, settings)
+            pairs = views if mirrored else pairs
+        else:
+            grid = self.grid(settings)
+        judge = validator(grid, self.rows(checked), references, tokenizer, settings)
+        stage = next((each for each in LATER if LATER[each] in run), "checkpoint")
+        epochs = train_stage(stage, learner, pairs, grid, judge, settings)
+        return learner if settings.tuning_epochs else captioner, epochs
 
     def run(self, name, seed):
         """What a run scored, in all the ways of searching."""

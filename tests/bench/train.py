@@ -19,10 +19,10 @@ from utils.batches import feed, plan_epoch, training_pairs
 from utils.captioners import build_captioner, word_frequencies
 from utils.devices import precision
 from utils.features import build_encoder, extract
-from utils.photos import find_photos
 from utils.settings import load_settings
 from utils.text import Tokenizer
 from utils.train import make_optimizer, make_step, train, train_epoch, validator
+from world.photos import find_photos
 
 VOCABULARY, CHANNELS, PHOTOS = 2924, 1280, 64  # as many words and channels as real photos have
 

@@ -1,0 +1,216 @@
+"""What is drilled in one process: each step of the notebooks and commands that touches files.
+
+A step takes a folder that holds `input`, photos as Flickr8k lays them out, and what the steps
+before it made in `working`. It leaves files: what it prints or returns is no part of the answer.
+"""
+
+import json
+import threading
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from terminal import kaggle, score
+from utils import store
+from utils.batches import training_pairs
+from utils.caption import Captioner
+from utils.captioners import build_captioner
+from utils.earlier import earlier_run
+from utils.ensemble import to_dict
+from utils.features import build_encoder, extract_all, extract_frozen
+from utils.settings import CaptionsError, Settings
+from utils.text import Tokenizer
+from utils.train import train, validator
+from utils.visualize import write_gallery
+from world.download import download
+from world.photos import find_photos
+from world.scenes import write_sample
+
+
+def settings_of(folder):
+    """A small run on photos."""
+    small = Settings("flickr8k", working=str(folder / "working"), captioner="merge", epochs=2)
+    return replace(small, units=8, embedding=8, min_count=1, batch_photos=4, max_words=8)
+
+
+@cache
+def encoder():
+    """The sample's CNN, built once."""
+    return build_encoder("tiny")
+
+
+def world(folder):
+    """Draw the sample."""
+    write_sample(folder / "working" / "world", 4, 2, 2, progress=False)
+
+
+def features(folder):
+    """01_features."""
+    settings = settings_of(folder)
+    photos = find_photos(settings)
+    made = extract_all(photos, encoder(), settings)
+    store.save("features", made, settings)
+    store.save("frozen", extract_frozen(made, photos, encoder(), settings), settings)
+
+
+def text(folder):
+    """02_text."""
+    settings = settings_of(folder)
+    photos = find_photos(settings)
+    said = [caption for name in photos.splits["train"] for caption in photos.captions[name]]
+    tokenizer = Tokenizer.fit(said, 1, settings.max_words, earlier_run(settings)[1])
+    found = {"captions": photos.captions, "splits": photos.splits}
+    store.save("captions", found | {"split_source": "", "marked": {}}, settings)
+    store.save("tokenizer", tokenizer.to_dict(), settings)
+
+
+def training(folder):
+    """03_train."""
+    settings = settings_of(folder)
+    features, captions = store.load("features", settings), store.load("captions", settings)
+    tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
+    grid = store.load_grid(features, settings)
+    rows = {name: row for row, name in enumerate(features["names"])}
+    said, splits = captions["captions"], captions["splits"]
+    pairs = training_pairs(splits["train"], said, rows, tokenizer)
+    checked = [rows[name] for name in splits["validation"]]
+    references = [said[name] for name in splits["validation"]]
+    validate = validator(grid, checked, references, tokenizer, settings)
+    captioner = build_captioner(grid.shape[2], len(tokenizer), settings)
+    history = train(captioner, pairs, grid, validate, settings, "checkpoint")
+    store.save("captioner", to_dict(captioner), settings)
+    store.save("history", {"merge": history}, settings)
+
+
+def evaluation(folder):
+    """04_evaluate: what it reads and writes; what it computes touches no file."""
+    settings = settings_of(folder)
+    store.load("captioner", settings)
+    store.load_grid(store.load("features", settings), settings)
+    names = store.load("captions", settings)["splits"]["test"]
+    found = {"names": names, "captions": ["a dog runs"] * len(names)}
+    path = store.save("predictions", found, settings)
+    store.write_text(path.with_name("scores.json"), json.dumps({"CIDEr-D": 0.5}))
+
+
+def gallery(folder):
+    """05_visualize."""
+    settings = settings_of(folder)
+    predictions, photos = store.load("predictions", settings), find_photos(settings)
+    cards = [
+        {"path": photos.paths[name], "caption": caption, "references": photos.captions[name]}
+        | {"attention": np.zeros((2, 0)), "score": 1.0, "sure": 0.5}
+        for name, caption in zip(predictions["names"], predictions["captions"], strict=True)
+    ]
+    write_gallery(folder / "working" / "gallery.html", cards, "What it wrote", "")
+
+
+def finding(folder):
+    """`find` and `caption`: what is looked at is remembered."""
+    settings = settings_of(folder)
+    captioner = Captioner.__new__(Captioner)
+    captioner.tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
+    captioner.settings, captioner.encoder = store.settled(settings), encoder()
+    store.load("captioner", settings)
+    paths = [str(folder / "input" / "Images" / f"scene_0000{number}.jpg") for number in range(3)]
+    failures = {}
+    captioner.remember(paths, failures)
+    if failures:  # the command says so, and exits with 1
+        raise CaptionsError(f"{next(iter(failures))}: failed: leave it out")
+
+
+def data(folder):
+    """`data`: two archives from a server, unpacked."""
+    served = folder / "served"
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=served)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            content = {"text": (".txt", 2), "photos": (".jpg", 3)}
+            download(folder / "data", content, f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+
+
+def scoring(folder):
+    """`score`, without the seconds that METEOR's own program takes."""
+    with patch.object(score, "best_meteor", lambda *_: ("METEOR", 0.0, None)):
+        for form in ("json", "csv"):
+            score.score(folder / f"references.{form}", folder / f"candidates.{form}")
+
+
+def packing(folder):
+    """`kaggle pack`."""
+    with patch.object(kaggle, "BUILD", folder / "build"):
+        kaggle.pack("somebody")
+
+
+STEPS = {
+    "world": world,
+    "01_features": features,
+    "02_text": text,
+    "03_train": training,
+    "04_evaluate": evaluation,
+    "05_visualize": gallery,
+    "find": finding,
+    "data": data,
+    "score": scoring,
+    "kaggle pack": packing,
+}
+# The steps that must have run before.
+BEFORE = dict.fromkeys(STEPS, ()) | {"03_train": ("01_features", "02_text")}
+BEFORE |= {"04_evaluate": (*BEFORE["03_train"], "03_train")}
+BEFORE |= {"find": BEFORE["04_evaluate"], "05_visualize": (*BEFORE["04_evaluate"], "04_evaluate")}
+
+
+def lay_out(folder, *scenes):
+    """What a drill starts from: photos, files of captions, archives to fetch."""
+    write_sample(folder / "drawn", *scenes, progress=False)
+    (folder / "drawn").rename(folder / "input")
+    (folder / "input" / "scenes.json").unlink()
+    for form in ("json", "csv"):
+        for kind, captions in {
+            "references": ["a dog runs", "a dog"],
+            "candidates": ["dogs"],
+        }.items():
+            path = folder / f"{kind}.{form}"
+            rows = "".join(f"7,{caption}\n" for caption in captions)
+            found = json.dumps({"7": captions}) if form == "json" else f"id,caption\n{rows}"
+            path.write_text(found)
+    (folder / "served").mkdir()
+    for name, files in {"text": ("a.txt", "b.txt"), "photos": ("1.jpg", "2.jpg", "3.jpg")}.items():
+        with zipfile.ZipFile(folder / "served" / f"{name}.zip", "w") as archive:
+            for file in files:
+                archive.writestr(zipfile.ZipInfo(file), bytes(3000))
+
+
+def perform(step, folder):
+    """Do a step in a folder, in silence."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        STEPS[step](Path(folder))
+
+
+def snapshot(folder):
+    """The bytes of all files that a step may leave; halves are no result.
+
+    Of the grids that `find` remembers only the names: their last bits depend on how many photos
+    were looked at together.
+    """
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {
+        name_of(path, folder): "" if "seen" in path.parts else path.read_bytes()
+        for path in files
+        if not path.name.endswith((".partial", ".part"))
+    }
+
+
+def name_of(path, folder):
+    """A file's name in a snapshot."""
+    return path.name if "seen" in path.parts else path.relative_to(folder).as_posix()

@@ -1,0 +1,60 @@
+"""The drill's short form: each kind of fault in some step, and a kill; nothing is lost."""
+
+from contextlib import suppress
+
+import pytest
+
+from tests.drill.faults import FAULTS, broken
+from tests.drill.kills import drill_kills
+from tests.drill.steps import STEPS
+from tests.drill.trials import SLOW, Drill, drill_faults
+
+
+def test_no_fault_of_a_disk_loses_anything(tmp_path, monkeypatch):
+    quick = {name: step for name, step in STEPS.items() if name not in (*SLOW, "kaggle pack")}
+    monkeypatch.setattr("tests.drill.trials.STEPS", quick)
+    rows = list(drill_faults(tmp_path / "drill", 40, seed=3))
+    assert len(rows) == 40 and {fault for _, fault, _, _ in rows} == set(FAULTS)
+    assert not [row for row in rows if row[3].startswith("lost")]
+
+
+def test_what_is_lost_is_noticed(tmp_path, monkeypatch):
+    """The drill itself: a step that keeps half a file, and one that fails without a word."""
+
+    def careless(folder):
+        with open(folder / "found.txt", "w") as file:
+            file.write("one")
+            file.write("two")
+
+    monkeypatch.setitem(STEPS, "world", careless)
+    drill = Drill(tmp_path)
+    assert drill.trial("world", "disk full", 1, 0.5).startswith("lost: a traceback: OSError")
+    assert drill.trial("world", "a clock set back", 0, 0.5) == "unhurt"
+
+    def silent(folder):
+        with suppress(OSError):
+            careless(folder)
+
+    monkeypatch.setitem(STEPS, "world", silent)
+    assert drill.trial("world", "disk full", 1, 0.5) == "lost: other bytes in found.txt"
+
+
+def test_the_disk_fails_once_and_where_it_should(tmp_path):
+    with broken(tmp_path, "disk full", 1), pytest.raises(OSError, match="No space"):
+        for number in range(3):
+            (tmp_path / f"{number}.txt").write_text("a")
+    assert (tmp_path / "0.txt").read_text() == "a" and not (tmp_path / "2.txt").exists()
+    (tmp_path / "a.pkl").write_bytes(b"abc")
+    with broken(tmp_path, "a bit flipped", 0):
+        assert (tmp_path / "a.pkl").read_bytes() != b"abc"
+
+
+@pytest.mark.slow
+def test_no_kill_loses_anything(tmp_path):
+    rows = list(drill_kills(tmp_path / "drill", 5, seed=2))
+    assert len(rows) == 5 and all("the same" in row[3] for row in rows)
+
+
+def test_a_killed_command_is_done_again(tmp_path):
+    rows = list(drill_kills(tmp_path / "drill", 2, seed=1, names=["data", "score"]))
+    assert [row[3].endswith("the same") for row in rows] == [True, True]
