@@ -10,7 +10,12 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
+
+# The same examples each time, on a machine as busy as it may be.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")
 
 BROKEN = pytest.StashKey[str]()  # the notebook cell that raised an error, if one did
 

@@ -80,7 +80,7 @@ CAPTION = some.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(some.lists(some.tuples(CAPTION, some.lists(CAPTION, min_size=1, max_size=5)), min_size=1))
 def test_scores_of_any_words_are_the_toolkits(photos):
     candidates, references = (list(part) for part in zip(*photos, strict=True))

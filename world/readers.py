@@ -13,6 +13,8 @@ from utils.settings import CaptionsError
 
 # What people call the two columns that are needed.
 COLUMNS = (("image", "image_name", "filename", "file_name"), ("caption", "comment"))
+# How reading what has another form than expected can fail.
+WRONG = (csv.Error, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 SPLIT_NAMES = {"val": "validation", "restval": "train"}  # Karpathy's, where they are not ours
 
 
@@ -20,16 +22,16 @@ def read_captions(*files):
     """`{name: captions}` of all the files, and `{split: names}` where they say a split."""
     captions, splits = {}, {}
     for file in files:
-        text = read_text(file)
+        read = read_json if file.suffix == ".json" else read_lines
         try:
-            rows = list((read_json if file.suffix == ".json" else read_lines)(file, text))
-        except (csv.Error, LookupError, TypeError, ValueError) as error:
-            raise CaptionsError(f"{file}: cannot be read ({error!r}): mend or replace it") from None
-        for name, caption, split in rows:
-            texts = captions.setdefault(name.strip(), [])
-            texts += [caption] if (caption := " ".join(caption.split())) else []
-            if split:
-                splits.setdefault(SPLIT_NAMES.get(split, split), {})[name.strip()] = None
+            for name, caption, split in read(file, read_text(file)):
+                texts = captions.setdefault(name.strip(), [])
+                texts += [caption] if (caption := " ".join(caption.split())) else []
+                if split:
+                    splits.setdefault(SPLIT_NAMES.get(split, split), {})[name.strip()] = None
+        except WRONG as error:
+            what = str(error) or type(error).__name__
+            raise CaptionsError(f"{file}: cannot be read ({what}): mend or replace it") from None
     return captions, {split: list(names) for split, names in splits.items()}
 
 

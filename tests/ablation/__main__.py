@@ -38,10 +38,11 @@ def main():
     study.limit(options.threads)
     laboratory = study.Laboratory(Path(options.working).resolve())
     for name in options.runs or RUNS:
-        if (name, options.seed) in read_results():
+        if (name, options.seed, laboratory.pixels) in read_results():
             continue
         print(f"== {name}, seed {options.seed}", file=sys.stderr)
-        row = {"run": name, "seed": options.seed} | laboratory.run(name, options.seed)
+        row = {"run": name, "seed": options.seed, "pixels": laboratory.pixels}
+        row |= laboratory.run(name, options.seed)
         with open(RESULTS, "a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({key: value for key, value in row.items() if key != "photos"}))

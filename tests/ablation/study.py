@@ -15,7 +15,13 @@ from utils.batches import training_pairs
 from utils.captioners import Sighted, build_captioner, word_frequencies
 from utils.ensemble import Ensemble, from_dict, to_dict
 from utils.evaluate import resampled
-from utils.features import build_encoder, choose_encoder, extract_all, extract_frozen
+from utils.features import (
+    build_encoder,
+    choose_encoder,
+    extract_all,
+    extract_frozen,
+    find_encoder,
+)
 from utils.metrics import References, cider_d, score
 from utils.search import write_captions
 from utils.settings import load_settings
@@ -56,6 +62,7 @@ class Laboratory:
         # The later stages belong to the runs that name them.
         self.settings = replace(choose_encoder(settings), tuning_epochs=0, score_epochs=0)
         self.photos = find_photos(settings)
+        self.pixels = f"all, {find_encoder(self.settings.encoder).side}"
 
     def home(self):
         """Settings whose working folder has the features: made there, where they lack."""

@@ -8,16 +8,17 @@ import numpy as np
 from tests.ablation.runs import PROTOCOL, RUNS, SHORT
 from utils.evaluate import compare
 
+FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
 RESULTS = Path(__file__).with_name("results.jsonl")
 PAGE = Path(__file__).parents[2] / "RESULTS.md"
-HEAD = "| run | what is different | CIDEr-D | against | difference | BLEU-4 | ROUGE-L | "
+HEAD = "| run | pixels | what is different | CIDEr-D | against | difference | BLEU-4 | ROUGE-L | "
 HEAD += "greedy | beam 5 | minutes |"
 
 
 def read_results():
-    """The lines of the file of results, by run and seed."""
+    """The lines of the file of results, by run, seed, and what the CNN saw of the photos."""
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-    return {(row["run"], row["seed"]): row for row in map(json.loads, lines)}
+    return {(row["run"], row["seed"], row["pixels"]): row for row in map(json.loads, lines)}
 
 
 def reference_of(name):
@@ -42,14 +43,18 @@ def line(row, results):
     """A run as a line of the table."""
     scores, name = row["scores"], row["run"]
     best, (low, high) = scores[PROTOCOL], row["interval"]
-    reference = reference_of(name)
-    other = results.get((reference, row["seed"])) if reference != name else None
+    reference, pixels = reference_of(name), row["pixels"]
+    if reference == name and pixels != FIRST:
+        reference, pixels = name, FIRST
+    other = results.get((reference, row["seed"], pixels))
+    other = other if other is not row else None
     changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
     cells = [
         f"{name}" + (f" (seed {row['seed']})" if row["seed"] > 1 else ""),
+        row["pixels"],
         changes or "the preset's first stage",
         f"**{best['CIDEr-D']:.3f}** ({low:.3f} to {high:.3f})",
-        reference if other else "",
+        (reference if reference != name else pixels) if other else "",
         difference(row, other) if other else "",
         f"{best['BLEU-4']:.3f}",
         f"{best['ROUGE-L']:.3f}",
@@ -64,7 +69,8 @@ def table():
     """All runs that have a result, in the order of their list."""
     results = read_results()
     rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
-    rule = "|".join(["", "---", "---", *["---:"] * 8, ""])
+    rows.sort(key=lambda row: row["pixels"], reverse=True)  # what was tried first
+    rule = "|".join(["", "---", "---", "---", *["---:"] * 8, ""])
     return "\n".join([HEAD, rule, *(line(row, results) for row in rows)])
 
 

@@ -89,7 +89,7 @@ def look(captioner, paths):
 
 def gallery(folder, paths):
     """The page of a thousand photos: its size, and how long a browser takes until it answers."""
-    looks = np.random.RandomState(0).dirichlet(np.ones(49), size=12)
+    looks = np.random.RandomState(0).dirichlet(np.ones(81), size=12)
     card = {"caption": "a dog runs through deep white snow with a red ball today", "score": 1.0}
     card |= {"references": [card["caption"]] * 5, "sure": 0.5, "attention": looks}
     cards = [card | {"path": paths[number % len(paths)]} for number in range(1000)]

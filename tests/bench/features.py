@@ -56,8 +56,9 @@ def throughput(paths):
     from utils.features import BATCH, build_encoder, compiled, extract
 
     encoder = build_encoder("mobilenet_v2")
-    network = keras.applications.MobileNetV2(include_top=False, input_shape=(224, 224, 3))
-    ready = np.random.RandomState(0).randint(0, 256, (BATCH, 224, 224, 3)).astype(np.uint8)
+    shape = encoder.input_shape[1:]
+    network = keras.applications.MobileNetV2(include_top=False, input_shape=shape)
+    ready = np.random.RandomState(0).randint(0, 256, (BATCH, *shape)).astype(np.uint8)
 
     def bare():
         for _ in range(len(paths) // BATCH):
@@ -69,7 +70,7 @@ def throughput(paths):
 
     def classic(some=paths[: COUNT // 10]):
         for path in some:
-            image = keras.utils.load_img(path, target_size=(224, 224))
+            image = keras.utils.load_img(path, target_size=shape[:2])
             pixels = keras.utils.img_to_array(image)[None]
             network.predict(keras.applications.mobilenet_v2.preprocess_input(pixels), verbose=0)
 

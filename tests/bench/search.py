@@ -1,6 +1,6 @@
 """Beam and greedy search against the classic loop: `predict` per photo and per word, greedily.
 
-The captioner has the size of the `flickr8k` preset (512 units, 3,000 words, 49 cells of 1,280
+The captioner has the size of the `flickr8k` preset (512 units, 3,000 words, 81 cells of 1,280
 channels) and random weights, so captions don't end: the classic loop stops after 11 words, as many
 as people use, and search after 16, which is where the longest of a batch of 64 ends.
 """
@@ -16,7 +16,7 @@ from utils.search import sample_captions, write_captions
 from utils.settings import PRESETS, Settings
 from utils.text import END, PAD, START
 
-VOCABULARY, CELLS, CHANNELS, CLASSIC = 3000, 49, 1280, 3
+VOCABULARY, CELLS, CHANNELS, CLASSIC = 3000, 81, 1280, 3
 USUAL, LONGEST = 11, 16
 SETTINGS = replace(Settings(), **PRESETS["flickr8k"] | {"max_words": LONGEST})
 

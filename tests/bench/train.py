@@ -83,7 +83,7 @@ def ours(captioner, pairs, grid, settings):
 def random_pairs():
     """Features and captions of random words, of Flickr8k's sizes and lengths."""
     chance = np.random.RandomState(0)
-    grid = chance.rand(PHOTOS, 49, CHANNELS).astype(np.float16)
+    grid = chance.rand(PHOTOS, 81, CHANNELS).astype(np.float16)
     words = chance.randint(4, VOCABULARY, (PHOTOS, 5, 27)).astype(np.int32)
     lengths = np.clip(chance.normal(12.8, 3.8, (PHOTOS, 5, 1)), 4, 27).astype(int)
     return grid, (np.arange(PHOTOS), np.where(np.arange(27) < lengths, words, 0))
