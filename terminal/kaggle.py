@@ -18,8 +18,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from terminal.live import Lines
 from terminal.run import choose
+from utils.files import write_text
 from utils.settings import REPOSITORY, CaptionsError, load_settings, working_folder
-from utils.store import fingerprint, write_text
+from utils.store import fingerprint
 
 BUILD, METADATA = REPOSITORY / "build" / "kaggle", "kernel-metadata.json"
 WITHOUT_GPU = {"enable_gpu": False, "machine_shape": None}  # what 02 and 05 ask for

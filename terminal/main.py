@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from utils.settings import PRESETS, REPOSITORY, CaptionsError, told
+from utils.settings import PRESETS, REPOSITORY, CaptionsError
 
 
 def main(arguments=None):
@@ -20,16 +20,22 @@ def main(arguments=None):
     options = vars(parser().parse_args(arguments))
     room, _, function = options.pop("do").rpartition(".")
     try:  # only now: --help should not wait for Jupyter
-        with told():
-            status = getattr(import_module(room), function)(**options)
-            sys.stdout.flush()
+        status = getattr(import_module(room), function)(**options)
+        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except (CaptionsError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return getattr(error, "status", 1)
     except BrokenPipeError:  # as with `| head`: who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141  # as a program that the system ends for that
+    except OSError as error:  # what no step has foreseen
+        if error.errno is None:
+            raise
+        place = error.filename or "the output"
+        print(f"{place}: {error.strerror}: mend that, and run this again", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130

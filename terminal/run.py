@@ -19,6 +19,8 @@ import nbformat
 from nbclient.exceptions import CellExecutionError
 
 from terminal.live import COLOURS, LiveClient, peak_memory
+from utils.earlier import earlier_run
+from utils.files import write_text
 from utils.settings import (
     REPOSITORY,
     CaptionsError,
@@ -27,7 +29,7 @@ from utils.settings import (
     load_settings,
     working_folder,
 )
-from utils.store import KINDS, OUTLIVED, size, write_text
+from utils.store import KINDS, OUTLIVED, size
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 FILES = [kind.file for kind in KINDS.values() if "{" not in kind.file]
@@ -45,6 +47,7 @@ def run(only=None, start=None, preset=None, changes=None, photos=None, working=N
     set_variables(preset, changes or [], photos, working)
     settings = load_settings()
     folder = set_folders(settings)
+    earlier_run(settings)
     sample = settings.preset == "sample"
     with alone(folder):
         if sample and notebooks == choose():
@@ -122,9 +125,11 @@ def alone(folder):
     with open(folder / ".running", "a") as file:
         try:
             lock(file)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             mend = "wait for it, or name another folder with --working"
             raise CaptionsError(f"{folder}: another run is at work here: {mend}") from None
+        except OSError:  # a file system that knows no locks
+            pass
         yield
 
 

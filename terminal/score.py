@@ -50,7 +50,8 @@ def read(file):
                 raise ValueError(f"the caption of {name} is empty")
             captions.setdefault(str(name), []).append(caption)
     except OSError as error:
-        raise FileError(f"{file}: cannot be read ({error.strerror})") from None
+        mend = "see that it is there, and allowed"
+        raise FileError(f"{file}: cannot be read ({error.strerror}): {mend}") from None
     except json.JSONDecodeError as error:
         raise FileError(f"{file}: is not JSON ({error})") from None
     except (KeyError, TypeError, AttributeError):

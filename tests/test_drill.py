@@ -39,6 +39,16 @@ def test_what_is_lost_is_noticed(tmp_path, monkeypatch):
     assert drill.trial("world", "disk full", 1, 0.5) == "lost: other bytes in found.txt"
 
 
+def test_what_is_made_of_a_damaged_file_is_noticed(tmp_path, monkeypatch):
+    def credulous(folder):
+        (folder / "made.txt").write_bytes((folder / "given.pkl").read_bytes())
+
+    monkeypatch.setitem(STEPS, "world", credulous)
+    drill = Drill(tmp_path)
+    (drill.base(()) / "given.pkl").write_bytes(b"abcdefgh")
+    assert drill.trial("world", "a bit flipped", 0, 0.5) == "lost: other bytes in made.txt"
+
+
 def test_the_disk_fails_once_and_where_it_should(tmp_path):
     with broken(tmp_path, "disk full", 1), pytest.raises(OSError, match="No space"):
         for number in range(3):
@@ -52,9 +62,11 @@ def test_the_disk_fails_once_and_where_it_should(tmp_path):
 @pytest.mark.slow
 def test_no_kill_loses_anything(tmp_path):
     rows = list(drill_kills(tmp_path / "drill", 5, seed=2))
-    assert len(rows) == 5 and all("the same" in row[3] for row in rows)
+    outcomes = {row[3] for row in rows}
+    assert len(rows) == 5 and "the same" in outcomes <= {"the same", "too late: the same"}
 
 
 def test_a_killed_command_is_done_again(tmp_path):
-    rows = list(drill_kills(tmp_path / "drill", 2, seed=1, names=["data", "score"]))
-    assert [row[3].endswith("the same") for row in rows] == [True, True]
+    rows = list(drill_kills(tmp_path / "drill", 4, seed=1, names=["data", "score"]))
+    outcomes = {row[3] for row in rows}
+    assert len(rows) == 4 and "the same" in outcomes <= {"the same", "too late: the same"}

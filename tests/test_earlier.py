@@ -99,9 +99,23 @@ def test_the_folder_may_be_called_by_its_name_under_the_inputs(run, later, tmp_p
     inputs = tmp_path / "input"
     shutil.copytree(run[0].working, inputs / "notebooks" / "somebody" / "large-set")
     monkeypatch.setenv("CAPTIONS_INPUT", str(inputs))
+    elsewhere = {"working": str(tmp_path / "kaggle" / "working")}
+    for kind in ("features", "captions", "tokenizer"):  # of the run that goes on, attached too
+        (inputs / kind).mkdir()
+        shutil.copy(tmp_path / store.KINDS[kind].file, inputs / kind)
     for name in ("large-set", "somebody/large-set"):
-        artifact, words = earlier_run(replace(later[0], start_from=name))
+        settings = replace(later[0], start_from=name)
+        for kind in ("captions", "tokenizer"):
+            store.save(kind, {} if kind == "captions" else later[1].to_dict(), settings)
+            shutil.copy(tmp_path / store.KINDS[kind].file, inputs / kind)
+        settings = replace(settings, **elsewhere)
+        artifact, words = earlier_run(settings)
         assert artifact["data"]["members"] and words == run[5].words[4:]
+        assert Tokenizer.from_dict(store.load("tokenizer", settings)).words == later[1].words
+        assert store.load("features", settings)["names"] == run[2]["names"]
+    shutil.copytree(run[0].working, inputs / "again" / "large-set")
+    with pytest.raises(CaptionsError, match="not only one, in folders of that name"):
+        earlier_run(replace(settings, start_from="large-set"))
 
 
 def test_tuned_eyes_are_taken_over_or_refused(run, later, tmp_path):
@@ -116,7 +130,7 @@ def test_tuned_eyes_are_taken_over_or_refused(run, later, tmp_path):
     assert eyes["grid"] == frozen["grid"]
     assert all(map(np.array_equal, eyes["eyes"], sighted.eyes.get_weights()))
     with pytest.raises(CaptionsError, match="has a tuned CNN: set tuning_epochs to 1 or more"):
-        take_over(captioner, None, 0, tokenizer, settings)
+        earlier_run(replace(settings, tuning_epochs=0))
 
 
 def test_what_does_not_fit_is_refused(run, later, tmp_path):
@@ -127,14 +141,18 @@ def test_what_does_not_fit_is_refused(run, later, tmp_path):
             take_over(captioner, None, 0, tokenizer, replace(settings, **changes))
 
     wide = replace(settings, units=33)
-    refused("set captioner, units, embedding", fresh(wide, tokenizer, run))
-    merge = replace(settings, captioner="merge")
-    refused("set captioner, units, embedding", fresh(merge, tokenizer, run))
-    refused("encoder=tiny: set encoder to that", encoder="vgg16")
+    refused("another attention/picture/kernel: name another run", fresh(wide, tokenizer, run))
+    refused("has units=32 (now 33): set units to that", units=33)
+    refused("has encoder=tiny (now vgg16): set encoder to that", encoder="vgg16")
     few = Tokenizer(tokenizer.words[4:-3], settings.max_words)
     refused("3 words more: run 02_text again", tokenizer=few)
-    refused("holds no captioner.pkl: name the folder", start_from=str(tmp_path))
-    refused("holds no captioner.pkl: name the folder", start_from="nowhere")
+    refused("has no captioner.pkl, or not only one", start_from=str(tmp_path / "nowhere"))
+    for name in ("nowhere", ".", "../.."):
+        refused("has no captioner.pkl, or not only one", start_from=name)
+    own = run[0].working
+    refused("has the files that this run writes anew", start_from=own, working=own)
+    with pytest.raises(CaptionsError, match="has captioner=attention .now merge.: set captioner"):
+        earlier_run(replace(settings, captioner="merge"))
     folder = tmp_path / "mixed"
     shutil.copytree(run[0].working, folder)
     store.save("tokenizer", tokenizer.to_dict(), replace(run[0], working=str(folder)))

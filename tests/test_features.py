@@ -166,6 +166,18 @@ def test_broken_photos_are_left_out_by_name_and_too_many_stop_the_run(photos, ti
     np.testing.assert_array_equal(store.load_grid(made, SETTINGS), whole[[0, 2, 3, 4, 5]])
 
 
+def test_broken_photos_in_many_chunks_are_left_out(tiny, tmp_path, monkeypatch):
+    names = [f"{number:03}.png" for number in range(5 * features.BATCH)]
+    paths = {name: tmp_path / name for name in names}
+    for number, name in enumerate(names):
+        Image.new("RGB", (300, 300), (number, 0, 9)).save(paths[name])
+        if number % 3 == 0:
+            paths[name].write_bytes(paths[name].read_bytes()[:100])
+    some = SimpleNamespace(names=names, paths=paths)
+    made = extract_all(some, tiny, replace(SETTINGS, max_left_out=1.0))
+    assert sorted(made["left_out"]) == names[::3]
+
+
 def test_what_a_disk_could_not_read_is_no_broken_photo(photos, tiny, monkeypatch, tmp_path):
     whole = content(extract_all(photos, tiny, SETTINGS), tmp_path)
     shutil.rmtree(tmp_path / "working")

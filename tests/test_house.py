@@ -12,7 +12,8 @@ from utils.settings import REPOSITORY
 FLOORS = [
     "settings plain stickers pixels tiny",
     "scenes",
-    "voices figures store download readers",
+    "voices figures files download readers",
+    "store",
     "paint photos text",
     "metrics devices earlier",
     "captioners batches",

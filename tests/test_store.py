@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utils import plain, store
+from utils.files import write_atomically
 from utils.settings import CaptionsError, Settings
 
 SETTINGS = Settings()
@@ -157,7 +158,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_half(folders):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(CaptionsError, match="No space left on device"):
-        store.write_atomically(path, fail)
+        write_atomically(path, fail)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["features.pkl"]
 
@@ -324,6 +325,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch):
 BOMBS = {
     "a place in memory far beyond": (b"\x80\x04Nr\x00\x00\x00\x10.", "refused: it skips to place"),
     "tuples without end": (b"\x80\x04})" + b"\x85" * 100_000 + b"Ns.", "refused: it is nested too"),
+    "depth that is hidden": (b"\x80\x04})" + b"(0\x85" * 100_000 + b"Ns.", "refused: it says POP"),
     "a buffer that is promised": (b"\x80\x05\x96" + (10**11).to_bytes(8, "little"), "damaged"),
     "a long text that is promised": (b"\x80\x04\x8d" + (10**11).to_bytes(8, "little"), "damaged"),
 }

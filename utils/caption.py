@@ -11,6 +11,7 @@ import numpy as np
 from utils import store
 from utils.ensemble import from_dict
 from utils.features import build_encoder, cut_encoder, extract
+from utils.files import write_atomically
 from utils.ranking import likelihoods
 from utils.search import sample_captions, write_captions
 from utils.settings import CaptionsError, working_folder
@@ -92,7 +93,7 @@ class Captioner:
         rows = (row for grid in self.look(new, failures) for row in grid)
         for path, row in zip(new, rows, strict=True):
             if path not in (failures or ()):
-                store.write_atomically(files[path], lambda file, row=row: np.save(file, row))
+                write_atomically(files[path], lambda file, row=row: np.save(file, row))
         return {path: file for path, file in files.items() if file.is_file()}
 
     def look(self, photos, failures):

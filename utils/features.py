@@ -63,7 +63,7 @@ def from_the_world(weights="imagenet"):
 
 ENCODERS = {
     "tiny": Encoder(from_the_world, lambda pixels: pixels, 224, "sum"),
-    # Trained on 224 pixels, it sees more in 288: measured on captions, see RESULTS.md.
+    # Trained on 224 pixels; at 288, with all of the photo, captions score higher: RESULTS.md.
     "mobilenet_v2": from_keras(
         "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add", 288
     ),
@@ -230,7 +230,8 @@ def extract_all(photos, encoder, settings):
     def chunks(done):
         failed = {}
         for rows in extract(mine[done:], encoder, encoder.name, BATCH, failed):
-            for path, why in failed.items():  # a disk's fault is no picture's: it may be mended
+            while failed:  # a disk's fault is no picture's: it may be mended
+                path, why = failed.popitem()  # others are added meanwhile
                 if not problem(path) or not os.access(path, os.R_OK):
                     raise CaptionsError(f"{path}: could not be read ({why}): run this again")
             yield rows

@@ -56,12 +56,14 @@ def look_over(content):
             memory.append(depths[-1])
         elif code.name.endswith("GET"):
             depths.append(memory[argument])
+        elif code.name in ("POP", "POP_MARK", "DUP"):
+            raise pickle.UnpicklingError(f"it says {code.name}, which plain data never need")
         else:
             taken = [kind.name for kind in code.stack_before]
             start = marks.pop() if "mark" in taken else len(depths)
             start -= taken.index("mark") if "mark" in taken else len(taken)
             depth = max(depths[start:], default=0) + ("TUPLE" in code.name)
-            if depth > DEEPEST:
+            if depth > DEEPEST or start < 0:
                 raise pickle.UnpicklingError("it is nested too deeply")
             depths[start:] = [depth] * len(code.stack_after)
 

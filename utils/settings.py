@@ -172,9 +172,13 @@ def find_captions_file():
     return next(filter(None, map(find_one, CAPTION_FILES)), None)
 
 
-def find_one(name):
-    """The file of that name under the inputs, or None; several that differ are an error."""
+def find_one(name, apart=()):
+    """The file of that name under the inputs, or None; several that differ are an error.
+
+    The folders `apart` hold others, those of the run that this one goes on from.
+    """
     found = [path for path in find_input(name) if path.suffix != ".csv" or has_captions(path)]
+    found = [path for path in found if path.parent not in apart]
     first, *others = found or [None]
     if unlike := [other for other in others if not filecmp.cmp(first, other, shallow=False)]:
         raise CaptionsError(f"{first}: another, different one is {unlike[0]}: keep one of them")
@@ -193,6 +197,15 @@ def find_input(name):
     found = [path for path in input_folder().rglob(name) if path.is_file()]
     found = [path for path in found if not path.name.startswith("._")]  # a Mac's own notes
     return sorted(found, key=lambda path: (len(path.parts), path))
+
+
+def earlier_folders(settings):
+    """The folders that `start_from` names: one in full, or all that the inputs have of the name."""
+    path = Path(os.path.expanduser(settings.start_from))
+    if not path.parts or path.is_absolute():
+        return [path] if path.parts else []
+    folders = [file.parent for file in find_input("captioner.pkl")]
+    return [each for each in folders if each.parts[-len(path.parts) :] == path.parts]
 
 
 def on_kaggle():

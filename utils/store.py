@@ -10,7 +10,6 @@ import hashlib
 import os
 import pickle
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from math import prod
@@ -19,7 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from utils import plain
-from utils.settings import CaptionsError, Settings, checked, find_one, told, working_folder
+from utils.files import AGAIN, write_atomically
+from utils.settings import (
+    CaptionsError,
+    Settings,
+    checked,
+    earlier_folders,
+    find_one,
+    told,
+    working_folder,
+)
 
 VERSION = 3
 FLAT = {str, int, float, bool, type(None)}  # what a header's settings and parents are
@@ -39,12 +47,14 @@ KINDS = {
     "features": Kind("features.pkl", "01_features", ("encoder",)),
     "frozen": Kind("frozen.pkl", "01_features", (), ("features",)),
     "captions": Kind("captions.pkl", "02_text", ("preset",)),
-    "tokenizer": Kind("tokenizer.pkl", "02_text", ("min_count", "max_words"), ("captions",)),
+    "tokenizer": Kind(
+        "tokenizer.pkl", "02_text", ("min_count", "max_words", "start_from"), ("captions",)
+    ),
     "captioner": Kind(
         "captioner.pkl",
         "03_train",
         ("seed", "captioner", "units", "embedding", "dropout", "smoothing", "epochs")
-        + ("batch_photos", "learning_rate", "averaging", "patience", "start_from")
+        + ("batch_photos", "learning_rate", "averaging", "patience")
         + ("tuning_epochs", "tuning_rate", "score_epochs", "score_rate", "members"),
         ("features", "captions", "tokenizer"),
     ),
@@ -180,7 +190,7 @@ def path_of(kind, settings):
 def find(kind, settings):
     """The artifact's path: in the working folder, else anywhere under the inputs, else None."""
     path = working_folder(settings) / file_of(kind, settings)
-    return path if path.is_file() else find_one(path.name)
+    return path if path.is_file() else find_one(path.name, earlier_folders(settings))
 
 
 def file_of(kind, settings):
@@ -243,7 +253,7 @@ def save_grid(features, chunks, batch, settings):
             os.fsync(file.fileno())
         os.replace(half, path)
     except OSError as error:
-        raise CaptionsError(f"{path}: could not be written ({error.strerror})") from None
+        raise CaptionsError(f"{path}: could not be written ({error.strerror}): {AGAIN}") from None
 
 
 def load_grid(features, settings):
@@ -259,30 +269,6 @@ def load_grid(features, settings):
     if not isinstance(grid, np.ndarray) or grid.shape != shape or grid.dtype != np.float16:
         raise CaptionsError(f"{path}: is not a grid of {shape}: {again('features')}")
     return grid
-
-
-def write_atomically(path, write):
-    """Call `write(file)` on a temporary file beside `path`, flush it to disk, then rename it."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:  # Ctrl-C too leaves no half behind
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CaptionsError(f"{path}: could not be written ({error.strerror})") from None
-        raise
-
-
-def write_text(path, text):
-    """A text file, written like an artifact: whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def read_pickle(path):

@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
+from utils.files import write_text
 from utils.settings import told
-from utils.store import write_text
 from world.pixels import open_photo
 
 GALLERY = Path(__file__).with_name("gallery.html")

@@ -1,5 +1,6 @@
-"""What the notebooks look at: a drawn sample, and Flickr8k where it is to be fetched.
+"""What the notebooks look at: photos with captions, wherever they lie, and a drawn sample.
 
-Little scenes, their pictures, what five people say of them, and the CNN that knows them. It stands
-beside `utils` because it is data, in the form of code: nothing here knows a captioner.
+Folders and captions files of many forms, pictures of every kind; little scenes, what five people
+say of them, and the CNN that knows them. It stands beside `utils` because it is data, in the form
+of code: nothing here knows a captioner.
 """

@@ -82,7 +82,7 @@ def unpack(path, folder, ending, count):
         draft.rename(folder)
     except OSError as error:  # of the disk: the archive stays, for another try
         raise CaptionsError(f"{path}: could not be unpacked ({error}): run this again") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         path.unlink()
         raise CaptionsError(f"{path}: damaged ({error}), removed: run this again") from None
     finally:

@@ -361,7 +361,8 @@ assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 # - `members`: **write together**. Captioners that began with other random numbers err in other
 #   places. Several choose each word by the mean of the probabilities that they give it.
 # - `start_from`: **begin with what another run learnt**, on a larger data set. Words that both
-#   know keep their meaning. Notebook 2 must have run with the same setting.
+#   know keep their meaning. Notebook 2 must have run with the same setting. Mind what that run has
+#   seen: Flickr30k was made to extend Flickr8k, so it may hold the photos that you test on.
 
 # %%
 from utils.train import train_all

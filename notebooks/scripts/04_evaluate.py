@@ -398,13 +398,15 @@ if settings == Settings():
 # %%
 import json
 
+from utils.files import write_text
+
 length = int((written.words != 0).sum(axis=1).max())
 predictions = {"split": split, "names": names, "captions": predicted, "CIDEr-D": own}
 predictions |= {"log_probability": written.log_probability, "words": written.words[:, :length]}
 predictions["attention"] = written.attention[:, :length].astype("float16")
 predictions |= {"scores": scores, "protocol": rules}
 path = store.save("predictions", predictions, settings)
-store.write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))
+write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))
 print("predictions.pkl for 05_visualize, scores.json for you")
 
 # %% [markdown]

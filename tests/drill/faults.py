@@ -17,7 +17,7 @@ class Disk:
 
     def __init__(self, folder, fault=None, number=0, luck=0.5):
         self.folder, self.fault, self.number, self.luck = str(folder), fault, number, luck
-        self.events = dict.fromkeys(FAULTS, 0)
+        self.events, self.hurt = dict.fromkeys(FAULTS, 0), None
         self.open, self.replace, self.fsync = io.open, os.replace, os.fsync
 
     def due(self, fault):
@@ -34,6 +34,7 @@ class Disk:
         reading = "r" in mode and "+" not in mode and os.path.isfile(file)
         if reading and self.due("a file vanishes"):
             os.remove(file)
+            self.hurt = file
         if reading and str(file).endswith(ARTIFACTS) and self.due("a bit flipped"):
             self.flip(file)
         if reading and self.due("a clock set back"):
@@ -57,6 +58,7 @@ class Disk:
 
     def flip(self, file):
         """Turn one bit of a file round."""
+        self.hurt = file
         with self.open(file, "r+b") as whole:
             place = int(self.luck * os.path.getsize(file))
             whole.seek(place)
