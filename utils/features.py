@@ -63,7 +63,7 @@ def from_the_world(weights="imagenet"):
 
 ENCODERS = {
     "tiny": Encoder(from_the_world, lambda pixels: pixels, 224, "sum"),
-    # Trained on 224 pixels; at 288, with all of the photo, captions score higher: RESULTS.md.
+    # Trained on 224 pixels, it takes other sizes, too: RESULTS.md compares two.
     "mobilenet_v2": from_keras(
         "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add", 288
     ),

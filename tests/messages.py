@@ -1,0 +1,56 @@
+"""Which errors of the packages the tests provoke: all of them, or a whole run of the tests fails.
+
+An error that no test has seen may name the wrong file, or fail itself on its way to the user.
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+from utils import settings
+
+PACKAGES = [settings.REPOSITORY / name for name in ("utils", "world", "terminal")]
+NAMES = ("CaptionsError", "FileError")
+
+
+def places():
+    """(file, first line, last line) of every place that makes such an error."""
+    for path in sorted(path for package in PACKAGES for path in package.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in NAMES:
+                yield str(path), node.lineno, node.end_lineno
+
+
+class Recorder:
+    """A plugin of pytest that notes where errors are made."""
+
+    def __init__(self):
+        self.seen = set()
+        seen = self.seen
+
+        def note(error, *arguments):
+            Exception.__init__(error, *arguments)
+            frame = sys._getframe(1)
+            seen.add((frame.f_code.co_filename, frame.f_lineno))
+
+        settings.CaptionsError.__init__ = note
+
+    def missing(self):
+        """The places where no test has been."""
+        return [
+            f"{Path(file).relative_to(settings.REPOSITORY)}:{first}"
+            for file, first, last in places()
+            if not any(file == at and first <= line <= last for at, line in self.seen)
+        ]
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        """After a run of all tests: fail if an error was never provoked."""
+        whole = session.config.args_source.name == "TESTPATHS" and not session.config.option.keyword
+        if whole and exitstatus == 0 and self.missing():
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter, config):
+        """Name what no test has provoked."""
+        if config.args_source.name == "TESTPATHS" and (missing := self.missing()):
+            terminalreporter.section("errors that no test provokes")
+            terminalreporter.write_line("\n".join(missing))
