@@ -65,6 +65,14 @@ def test_an_ensemble_survives_the_store():
     np.testing.assert_allclose(again(inputs), together(inputs), atol=1e-5)
 
 
+def test_weights_of_another_width_are_refused_by_name():
+    data = to_dict(members(1)[0])
+    with pytest.raises(
+        CaptionsError, match=r"captioner.pkl: .*/picture/kernel does not fit: run 03"
+    ):
+        from_dict(data, replace(SETTINGS, captioner="attention", units=SETTINGS.units + 1))
+
+
 def test_an_artifact_without_captioners_is_refused():
     with pytest.raises(CaptionsError, match="captioner.pkl: holds no captioner: run 03_train"):
         from_dict({"weights": {}}, SETTINGS)

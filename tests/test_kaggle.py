@@ -15,7 +15,7 @@ from terminal import kaggle, run
 from tests.kaggle_stub import Stub
 from utils import store
 from utils.__main__ import main
-from utils.settings import REPOSITORY, load_settings
+from utils.settings import REPOSITORY, CaptionsError, load_settings
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
 KERNELS = [f"ann/captions-{name.replace('_', '-')}" for name in NAMES]
@@ -249,6 +249,13 @@ def test_a_fault_is_one_line_and_resume_goes_on_from_there(stub, place, capsys, 
     stub.states, stub.answers = {}, {}
     assert main(["kaggle", "push", "--user", "ann", "--resume"]) == 0
     assert stub.pushes()[len(before) :] == KERNELS[start:]
+
+
+def test_a_source_that_kaggle_leaves_out_is_a_refusal(tmp_path, monkeypatch):
+    said = "Kernel version 1 successfully pushed.\nThe following are not valid sources: [a/b]"
+    monkeypatch.setattr(kaggle, "client", lambda *_: said)
+    with pytest.raises(CaptionsError, match="not pushed: .*not valid sources"):
+        kaggle.send(tmp_path)
 
 
 def test_a_failed_run_shows_its_log(stub, place, capsys):

@@ -258,16 +258,20 @@ def test_only_keeps_the_order_and_from_goes_to_the_end(repository):
         (["--preset", "flickr8k"], "data"),
         (["--preset", "sample", "--input", "."], "--input"),
         (["--working", "file"], "file"),
+        (["--working", "."], "holds the notebooks themselves: name another --working"),
+        (["--working", "mine"], "features.pkl: is not the sample's: name another folder"),
     ],
 )
 def test_a_bad_option_is_one_line(repository, monkeypatch, capsys, options, word):
     monkeypatch.chdir(repository)
     (repository / "file").write_text("not a folder")
+    (repository / "mine").mkdir()
+    (repository / "mine" / "features.pkl").write_text("of photos")
     monkeypatch.setattr(run, "run_notebook", lambda *_: pytest.fail("a notebook was started"))
     assert main(["run", *options]) == 1
     out, err = capsys.readouterr()
     assert word in err and err.count("\n") == 1 and "Traceback" not in err
-    assert not out
+    assert not out and (repository / "mine" / "features.pkl").read_text() == "of photos"
 
 
 BOTH = ["run", "--only", "3", "--from", "2"]

@@ -20,7 +20,7 @@ SMALL = "encoder=tiny,captioner=merge,epochs=2,units=8,embedding=8,min_count=1,b
 SMALL += ",tuning_epochs=1,precision=float32,max_left_out=1"
 NOTEBOOKS = ("01", "02", "03", "04", "05")
 UTILS = [sys.executable, "-m", "utils"]
-DATA = "import sys; from pathlib import Path; from tests.drill.steps import data; data(Path({!r}))"
+DATA = "import sys; from pathlib import Path; from tests.drill.served import data; data(Path({!r}))"
 PACK = "from pathlib import Path; from tests.drill.steps import packing; packing(Path({!r}))"
 
 

@@ -5,12 +5,9 @@ before it made in `working`. It leaves files: what it prints or returns is no pa
 """
 
 import json
-import threading
-import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from functools import cache, partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
@@ -18,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from terminal import kaggle, score
+from tests.drill.served import data, offer
 from utils import store
 from utils.batches import training_pairs
 from utils.caption import Captioner
@@ -30,7 +28,6 @@ from utils.settings import CaptionsError, Settings
 from utils.text import Tokenizer
 from utils.train import train, validator
 from utils.visualize import write_gallery
-from world.download import download
 from world.photos import find_photos
 from world.scenes import write_sample
 
@@ -127,19 +124,6 @@ def finding(folder):
         raise CaptionsError(f"{next(iter(failures))}: failed: leave it out")
 
 
-def data(folder):
-    """`data`: two archives from a server, unpacked."""
-    served = folder / "served"
-    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=served)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            content = {"text": (".txt", 2), "photos": (".jpg", 3)}
-            download(folder / "data", content, f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-
-
 def scoring(folder):
     """`score`, without the seconds that METEOR's own program takes."""
     with patch.object(score, "best_meteor", lambda *_: ("METEOR", 0.0, None)):
@@ -185,11 +169,7 @@ def lay_out(folder, *scenes):
             rows = "".join(f"7,{caption}\n" for caption in captions)
             found = json.dumps({"7": captions}) if form == "json" else f"id,caption\n{rows}"
             path.write_text(found)
-    (folder / "served").mkdir()
-    for name, files in {"text": ("a.txt", "b.txt"), "photos": ("1.jpg", "2.jpg", "3.jpg")}.items():
-        with zipfile.ZipFile(folder / "served" / f"{name}.zip", "w") as archive:
-            for file in files:
-                archive.writestr(zipfile.ZipInfo(file), bytes(3000))
+    offer(folder)
 
 
 def perform(step, folder):
