@@ -28,7 +28,7 @@ def told_once(data, known):
         return {told_once(key, known): told_once(value, known) for key, value in data.items()}
     if isinstance(data, list):
         return [told_once(value, known) for value in data]
-    return known.setdefault(data, data) if isinstance(data, str) else data
+    return known.setdefault(data, data) if type(data) is str else data
 
 
 def loads(content):
