@@ -1,9 +1,11 @@
-"""Which errors of the packages the tests provoke: all of them, or a whole run of the tests fails.
+"""Which errors of the packages the tests provoke; with EVERY_ERROR=1 a run must provoke them all.
 
-An error that no test has seen may name the wrong file, or fail itself on its way to the user.
+An error that no test has seen may name the wrong file, or fail itself on its way to the user. Where
+tests are skipped, for want of photos or a browser, some may be missing: so it is for CI to ask.
 """
 
 import ast
+import os
 import sys
 from pathlib import Path
 
@@ -44,9 +46,8 @@ class Recorder:
         ]
 
     def pytest_sessionfinish(self, session, exitstatus):
-        """After a run of all tests: fail if an error was never provoked."""
-        whole = session.config.args_source.name == "TESTPATHS" and not session.config.option.keyword
-        if whole and exitstatus == 0 and self.missing():
+        """Where it is asked for: fail if an error was never provoked."""
+        if os.environ.get("EVERY_ERROR") and exitstatus == 0 and self.missing():
             session.exitstatus = 1
 
     def pytest_terminal_summary(self, terminalreporter, config):
