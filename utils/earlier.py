@@ -45,10 +45,9 @@ def take_over(captioner, frozen, number, tokenizer, settings):
     These are `frozen`, or where that run tuned the CNN, its last blocks in their place. A word
     that both know keeps its row in the table of words, a new one begins as it was built.
     """
-    artifact, words = earlier_run(settings)
-    if not artifact:
+    if not settings.start_from:
         return frozen
-    earlier_run(store.settled(settings, "features"))  # by now the encoder is known
+    artifact, words = earlier_run(store.settled(settings, "features"))  # by now auto is decided
     if missing := [word for word in words if word not in tokenizer.numbers]:
         raise refusal(settings, f"{len(missing)} words more", "run 02_text again")
     members = artifact["data"]["members"]

@@ -129,9 +129,9 @@ print(f"{settings.encoder}, which wants {side} × {side} pixels")
 
 # %% [markdown]
 # **By hand**: open the file, turn it upright if the camera noted that it was held sideways, and
-# squeeze it into that size. A wide photo makes everybody in it thin, but cutting out its middle
-# would lose a quarter, and what people say of a photo stands anywhere in it. To NumPy the result is
-# an array of three axes.
+# squeeze it into that size. That makes everybody in a wide photo thin; but to cut out its middle
+# square is to lose a quarter, where it is 4 to 3, and what people tell of stands anywhere in it. To
+# NumPy the result is an array of three axes.
 
 # %%
 from PIL import Image, ImageOps

@@ -42,7 +42,7 @@ class Disk:
                 os.utime(path, (10**9, 10**9))
         found = self.open(file, mode, *rest, **options)
         if not reading:
-            write, number = found.write, found.fileno()
+            write = found.write
 
             def careful(content):
                 if self.due("disk full"):
@@ -53,7 +53,7 @@ class Disk:
                     raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
                 return write(content)
 
-            found.write, self.written = careful, number
+            found.write = careful
         return found
 
     def flip(self, file):

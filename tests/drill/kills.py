@@ -20,7 +20,7 @@ SMALL = "encoder=tiny,captioner=merge,epochs=2,units=8,embedding=8,min_count=1,b
 SMALL += ",tuning_epochs=1,precision=float32,max_left_out=1"
 NOTEBOOKS = ("01", "02", "03", "04", "05")
 UTILS = [sys.executable, "-m", "utils"]
-DATA = "import sys; from pathlib import Path; from tests.drill.served import data; data(Path({!r}))"
+DATA = "from pathlib import Path; from tests.drill.served import data; data(Path({!r}))"
 PACK = "from pathlib import Path; from tests.drill.steps import packing; packing(Path({!r}))"
 
 
@@ -32,8 +32,8 @@ def commands(folder):
     found = {name: [*run, "--set", SMALL, "--only", name] for name in NOTEBOOKS}
     found["caption"] = [*UTILS, "caption", photos, *own]
     found["find"] = [*UTILS, "find", "a dog", photos, *own]
-    files = [part for kind in ("references", "candidates") for part in (f"--{kind}", kind)]
-    found["score"] = [*UTILS, "score", *(f"{folder}/{f}.json" if f[0] != "-" else f for f in files)]
+    found["score"] = [*UTILS, "score", "--references", f"{folder}/references.json"]
+    found["score"] += ["--candidates", f"{folder}/candidates.json"]
     found["data"] = [sys.executable, "-c", DATA.format(str(folder))]
     found["kaggle pack"] = [sys.executable, "-c", PACK.format(str(folder))]
     return found
@@ -92,11 +92,11 @@ def drill_kills(folder, count, seed, names=None):
     for name, command in commands(place).items():
         if names and name not in names:
             continue
-        states[name] = folder / f"before-{name.replace(' ', '-')}"
-        shutil.copytree(place, states[name])
+        before = folder / f"before-{name.replace(' ', '-')}"
+        shutil.copytree(place, before)
         took, said = finish(command)
         assert not said, f"{name}: {said}"
-        states[name] = states[name], took, results(place)
+        states[name] = before, took, results(place)
     for number in range(count):
         name = list(states)[number % len(states)]
         before, took, expected = states[name]

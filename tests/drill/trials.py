@@ -14,6 +14,7 @@ from utils.settings import REPOSITORY, CaptionsError
 
 INPUTS_HURT = ("a bit flipped", "a file vanishes")  # no second attempt can make up for these
 OURS = tuple(str(REPOSITORY / package) for package in ("utils", "world", "terminal"))
+BAD = ("unclear", "a traceback")  # how an answer begins that helps nobody
 SLOW = ("03_train",)  # steps of seconds: fewer of their faults are tried
 TOLD = re.compile(r"[^\n]*[/.][^\n]*: [^\n]+: [^\n]+")  # a file, what is with it, the mend
 
@@ -84,16 +85,16 @@ class Drill:
         return ""
 
     def trial(self, step, fault, number, luck):
-        """What became of one fault: "unhurt", "told", "told, mended", or how work was lost."""
+        """What became of one fault: "unhurt", "told", or how work was lost."""
         expected, place, base = self.undisturbed(step), self.fresh(step), self.base(BEFORE[step])
         said = self.attempt(step, place, fault, number, luck)
-        if said.startswith(("unclear", "a traceback")):
+        if said.startswith(BAD):
             return f"lost: {said}"
         names = set() if said else differing(snapshot(place), expected) - {self.hurt}
         if names and (not self.hurt or (base / self.hurt).exists()):  # else its reader will tell
             return f"lost: other bytes in {', '.join(names)}"
         again = self.attempt(step, place)
-        if again and (fault not in INPUTS_HURT or again.startswith(("unclear", "a traceback"))):
+        if again and (fault not in INPUTS_HURT or again.startswith(BAD)):
             return f"lost: again {again}"
         if fault in INPUTS_HURT:  # as the lines advise: bring what lacks, and do it again
             shutil.copytree(base, place, dirs_exist_ok=True)
@@ -109,8 +110,8 @@ def differing(found, expected):
     return {name for name in found.keys() | expected if found.get(name) != expected.get(name)}
 
 
-def drill_faults(folder, count, seed, progress=iter):
+def drill_faults(folder, count, seed):
     """Try so many faults; yields `(step, fault, number, outcome)`."""
     drill, chance = Drill(folder), random.Random(seed)
-    for step, fault, number in progress(drill.choose(count, seed)):
+    for step, fault, number in drill.choose(count, seed):
         yield step, fault, number, drill.trial(step, fault, number, chance.random())
