@@ -34,9 +34,10 @@ def pytest_configure(config):
     if hasattr(config.option, "nbval") and not config.option.nbval_kernel_name:
         # The kernel of the Python that runs the tests, not whatever is registered as `python3`.
         config.option.nbval_current_env = True
-    from tests.messages import Recorder
+    if os.environ.get("EVERY_ERROR"):
+        from tests.messages import Recorder
 
-    config.pluginmanager.register(Recorder())
+        config.pluginmanager.register(Recorder())
 
 
 @pytest.fixture(autouse=True)

@@ -263,7 +263,7 @@ def nbval(tmp_path):
         for name, cells in notebooks.items():
             made = [new_code_cell(source, execution_count=1, outputs=out) for source, *out in cells]
             nbformat.write(new_notebook(cells=made), tmp_path / "notebooks" / f"{name}.ipynb")
-        shell = {"CAPTIONS_SET": "epochs=9", "CAPTIONS_PRESET": "flickr8k"}
+        shell = {"EVERY_ERROR": "", "CAPTIONS_SET": "epochs=9", "CAPTIONS_PRESET": "flickr8k"}
         shell |= {f"CAPTIONS_{name}": str(tmp_path / "mine") for name in ("INPUT", "WORKING")}
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "--nbval", "-rA", "--color=no", *arguments],
