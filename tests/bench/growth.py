@@ -1,0 +1,98 @@
+"""How the cost of features, text and an epoch grows with the photos, and the memory: drawn scenes.
+
+Each size is a process of its own, which does what notebooks 1 to 3 do. What starting and compiling
+take is the same for all, so a photo's cost is that of those that a larger size has more.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+
+from utils.settings import REPOSITORY
+from world.scenes import write_sample
+
+SIZES = 1000, 4000, 16000
+
+PROGRAM = """
+import json, re, threading, time
+from pathlib import Path
+import numpy as np
+from utils import store
+from utils.batches import training_pairs
+from utils.captioners import build_captioner
+from utils.features import build_encoder, extract_all
+from utils.settings import Settings
+from utils.text import Tokenizer
+from utils.train import train, validator
+from world.photos import find_photos
+
+peak = 0
+def watch():
+    global peak
+    while True:
+        status = Path("/proc/self/status").read_text()
+        peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]))
+        time.sleep(0.02)
+threading.Thread(target=watch, daemon=True).start()
+
+spent = [time.process_time()]
+settings = Settings(preset="flickr8k", epochs=1)
+photos = find_photos(settings)
+features = extract_all(photos, build_encoder(settings.encoder), settings)
+spent.append(time.process_time())
+
+learnt, checked = (
+    [name for name in photos.splits[split] if name not in features["left_out"]]
+    for split in ("train", "validation")
+)
+texts = [text for name in learnt for text in photos.captions[name]]
+tokenizer = Tokenizer.fit(texts, settings.min_count, settings.max_words)
+positions = {name: row for row, name in enumerate(features["names"])}
+pairs = training_pairs(learnt, photos.captions, positions, tokenizer)
+spent.append(time.process_time())
+
+grid = store.load_grid(features, settings)
+rows = np.array([positions[name] for name in checked])
+references = [photos.captions[name] for name in checked]
+captioner = build_captioner(grid.shape[2], len(tokenizer), settings)
+judge = validator(grid, rows, references, tokenizer, settings)
+train(captioner, pairs, grid, judge, settings)
+spent.append(time.process_time())
+print(json.dumps({"CPU seconds": np.diff(spent).tolist(), "kB": peak}))
+"""
+
+
+def measure():
+    """Yields a photo's cost, among many against among few; and the memory."""
+    found = [measure_size(size) for size in SIZES]
+    for place, stage in enumerate(("01, features", "02, text", "03, an epoch")):
+        taken = [result["CPU seconds"][place] for result in found]
+        few, many = (
+            (later - earlier) / (more - less) * 1000
+            for (less, earlier), (more, later) in pairwise(zip(SIZES, taken, strict=True))
+        )
+        what = f"{stage}: ms of CPU a photo, {few:.1f} and, among {SIZES[-1]:,}, {many:.1f}"
+        yield what, f"{many / few:.2f}", "0.90 to 1.10"
+    sizes = " ".join(f"{result['kB'] / 1024:.0f}" for result in found)
+    what = f"anonymous memory, {SIZES[-1]:,} photos against {SIZES[0]:,} ({sizes} MB)"
+    yield what, f"{found[-1]['kB'] / found[0]['kB']:.2f}", "0.90 to 1.10"
+
+
+def measure_size(size):
+    """What a process says of so many scenes, drawn for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        tenth = size // 10
+        write_sample(folder, size - 2 * tenth, tenth, tenth, progress=False)
+        made = {"CAPTIONS_INPUT": folder, "CAPTIONS_WORKING": f"{folder}/artifacts"}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            cwd=REPOSITORY,
+            env=os.environ | made,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    return json.loads(done.stdout.splitlines()[-1])
