@@ -221,3 +221,36 @@ def plot_beam(steps, winner, vocabulary):
         axis.text(column, row, vocabulary[numbers[-1]], ha="center", va="center", bbox=label)
     axis.set_axis_off()
     return figure
+
+
+def plot_flow(boxes):
+    """What goes through a captioner: `boxes` are name -> (column, row, shape, *boxes before it).
+
+    Taught in 03_train.
+    """
+    columns, rows = (1 + max(place[axis] for place in boxes.values()) for axis in (0, 1))
+    figure, axis = plt.subplots(figsize=(1.6 * columns, 0.95 * rows))
+    frame, drawn = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE}, {}
+    for name, (column, row, shape, *before) in boxes.items():
+        label = f"{name}\n{' × '.join(f'{size:,}' for size in shape)}"
+        style = {"ha": "center", "va": "center", "fontsize": 9, "bbox": frame}
+        text = drawn[name] = axis.text(column, -row, label, **style)
+        for other in before:
+            ends = {"patchA": drawn[other].get_bbox_patch(), "patchB": text.get_bbox_patch()}
+            arrow = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0} | ends
+            axis.annotate("", text.get_position(), drawn[other].get_position(), arrowprops=arrow)
+    axis.set(xlim=(-0.6, columns - 0.4), ylim=(0.5 - rows, 0.5))
+    axis.set_axis_off()
+    return figure
+
+
+def plot_against(across, up, names, marked):
+    """A dot for each photo by two scores; `marked` are label -> row of those that stand out."""
+    figure, axis = plt.subplots(figsize=(5, 3.2))
+    axis.scatter(across, up, s=12, color=GREY, alpha=0.6, linewidths=0)
+    for label, row in marked.items():
+        axis.scatter(across[row], up[row], s=40, color=BLUE)
+        side = "right" if across[row] > np.mean(axis.get_xlim()) else "left"
+        axis.text(across[row], up[row], f"  {label}  ", ha=side, va="bottom", color=BLUE)
+    axis.set(xlabel=names[0], ylabel=names[1])
+    return figure

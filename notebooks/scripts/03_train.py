@@ -295,14 +295,6 @@ validate = validator(grid, rows, references, tokenizer, settings)
 histories = {"merge": train(merge, pairs, grid, validate, classic_settings, "checkpoint")}
 
 # %% [markdown]
-# Has it learnt something?
-
-# %% tags=["nbval-ignore-output"]
-losses = [row["loss"] for row in histories["merge"]]
-assert losses[-1] <= losses[0]
-print(f"from {losses[0]:.2f} to {losses[-1]:.2f} a word, in {len(losses)} epochs")
-
-# %% [markdown]
 # ## Look again at every word
 #
 # The classic sees the picture as *one* vector: the mean of all cells. A person who is about to say
@@ -345,9 +337,34 @@ looked, attention = Attention.attend(tf.constant(query[None, None]), tf.constant
 assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 
 # %% [markdown]
-# The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. The
-# first never waits for a look, so whole sentences still run in one pass. `train_all` trains the
-# settings' `captioner`: `attention`, unless you chose another. Four settings add to that:
+# The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. It
+# begins with the picture's mean in mind. The first LSTM never waits for a look, so whole sentences
+# still run in one pass:
+
+# %%
+from utils.visualize import plot_flow
+
+time, wide, narrow = sentence.shape[1] - 1, settings.units, settings.embedding
+boxes = {
+    "words": (0, 0, [time]),
+    "embedding": (1, 0, [time, narrow], "words"),
+    "grid": (0, 1.5, grid.shape[1:]),
+    "mean": (1, 1, [wide], "grid"),
+    "cells": (1, 2, [grid.shape[1], wide], "grid"),
+    "read: LSTM": (2, 0, [time, wide], "embedding", "mean"),
+    "look: attention": (2.6, 2, [time, wide], "read: LSTM", "cells"),
+    "write: LSTM": (3.6, 0, [time, wide], "read: LSTM", "look: attention"),
+    "sum, narrow": (4.6, 1, [time, narrow], "write: LSTM", "look: attention"),
+    "logits": (5.6, 1, [time, len(tokenizer)], "sum, narrow"),
+}
+_ = plot_flow(boxes)
+
+# %% [markdown]
+# What goes through it for one photo and one caption, with the shapes of this run. Above, the words;
+# below, the picture. Compare it with the classic, where the two meet at the sum only.
+#
+# `train_all` trains the settings' `captioner`: `attention`, unless you chose another. Four settings
+# add to that:
 #
 # - `tuning_epochs`: **tune the CNN**. So far it answers what it was asked when it was trained:
 #   which of a thousand things is this? A caption asks more: how many, doing what, where? So now its
@@ -387,6 +404,8 @@ _ = plot_histories(histories)
 # The same in numbers: the score of the epoch that was kept, and which it was.
 
 # %% tags=["nbval-ignore-output"]
+losses = [row["loss"] for row in histories["merge"]]
+assert losses[-1] <= losses[0]
 best = {name: max(epochs, key=lambda row: row["CIDEr-D"]) for name, epochs in histories.items()}
 table = pd.DataFrame(best).T[["CIDEr-D", "epoch"]].astype({"epoch": int})
 table.round(2)

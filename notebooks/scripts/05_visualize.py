@@ -141,6 +141,28 @@ _ = show(chosen["worst"])
 _ = show(np.concatenate([chosen["surest"], chosen["least sure"]]))
 
 # %% [markdown]
+# CIDEr-D chose these. Would another score have chosen others? Each dot is a photo's caption, by
+# BLEU-2 (words and pairs: a single caption often shares no run of four words with anybody) and by
+# CIDEr-D. **By hand**: rank all by both, and mark the two whose ranks are furthest apart.
+
+# %%
+from utils.metrics import bleu
+from utils.visualize import plot_against
+
+bleu_2 = bleu(predicted, references)[1][:, 1]
+apart = pd.Series(bleu_2).rank() - pd.Series(scores).rank()
+marked = {"ahead by BLEU-2": int(apart.idxmax()), "ahead by CIDEr-D": int(apart.idxmin())}
+_ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
+
+# %% [markdown]
+# Dots along one line would mean that it does not matter whom you ask. Here are the marked two, the
+# one that BLEU-2 puts higher first. It counts ordinary words as much as telling ones; CIDEr-D
+# forgives a caption that misses those, if it has the words that few other photos have.
+
+# %%
+_ = show(list(marked.values()))
+
+# %% [markdown]
 # ## What it says and what it misses
 #
 # Words that at least three of the five people used for a photo can hardly be left out. **By hand**:
