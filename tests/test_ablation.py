@@ -9,6 +9,7 @@ import pytest
 from tests.ablation import study, table
 from tests.ablation.runs import RUNS
 from tests.ablation.transformer import Transformer
+from tests.page import PAGE
 from utils.captioners import CAPTIONERS
 from world.photos import find_photos
 
@@ -57,7 +58,7 @@ def test_the_difference_of_two_runs_is_of_the_same_photos():
 
 
 def test_the_page_holds_the_table_of_the_results():
-    page = table.PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     assert f"<!-- table -->\n{table.table()}\n<!-- end of table -->" in page
 
 

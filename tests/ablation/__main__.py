@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from tests.ablation.table import RESULTS, put_into_page, read_results
+from tests.ablation.table import RESULTS, read_results, table
+from tests.page import put_into_page
 
 
 def main():
@@ -24,7 +25,7 @@ def main():
     parser.add_argument("--table", action="store_true", help="only write RESULTS.md's table anew")
     options = parser.parse_args()
     if options.table:
-        return put_into_page()
+        return put_into_page("table", table())
     os.environ |= {"CAPTIONS_INPUT": options.input, "CAPTIONS_PRESET": "flickr8k"}
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -46,7 +47,7 @@ def main():
         with open(RESULTS, "a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({key: value for key, value in row.items() if key != "photos"}))
-    return put_into_page()
+    return put_into_page("table", table())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Train one configuration in a folder of its own, search it in several ways, score it."""
 
-import os
-import platform
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tests.ablation.runs import PROTOCOL, RUNS, SEARCHES
+from tests.page import machine
 from utils import store
 from utils.batches import training_pairs
 from utils.captioners import Sighted, build_captioner, word_frequencies
@@ -37,15 +35,6 @@ def limit(threads):
     """Use so many cores, so that several runs can share a machine; 0 is all of them."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
-def machine():
-    """What this was measured on."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
-    return f"{os.cpu_count()} cores {model}, TensorFlow {tf.__version__}"
 
 
 def clocks():

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from tests.ablation.runs import PROTOCOL, RUNS, SHORT
+from tests.page import in_columns
 from utils.evaluate import compare
 
 FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
 RESULTS = Path(__file__).with_name("results.jsonl")
-PAGE = Path(__file__).parents[2] / "RESULTS.md"
-HEAD = "| run | pixels | what is different | CIDEr-D | against | difference | BLEU-4 | ROUGE-L | "
-HEAD += "greedy | beam 5 | minutes |"
+HEAD = ["run", "pixels", "what is different", "CIDEr-D", "against", "difference", "BLEU-4"]
+HEAD += ["ROUGE-L", "greedy", "beam 5", "minutes"]
 
 
 def read_results():
@@ -40,7 +40,7 @@ def difference(row, other, repeats=2000):
 
 
 def line(row, results):
-    """A run as a line of the table."""
+    """A run as a line of the table, cell by cell."""
     scores, name = row["scores"], row["run"]
     best, (low, high) = scores[PROTOCOL], row["interval"]
     reference, pixels = reference_of(name), row["pixels"]
@@ -49,7 +49,7 @@ def line(row, results):
     other = results.get((reference, row["seed"], pixels))
     other = other if other is not row else None
     changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
-    cells = [
+    return [
         f"{name}" + (f" (seed {row['seed']})" if row["seed"] > 1 else ""),
         row["pixels"],
         changes or "the preset's first stage",
@@ -62,7 +62,6 @@ def line(row, results):
         f"{scores['beam 5']['CIDEr-D']:.3f}",
         f"{row['minutes']:.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def table():
@@ -70,14 +69,4 @@ def table():
     results = read_results()
     rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
     rows.sort(key=lambda row: row["pixels"], reverse=True)  # what was tried first
-    rule = "|".join(["", "---", "---", "---", *["---:"] * 8, ""])
-    return "\n".join([HEAD, rule, *(line(row, results) for row in rows)])
-
-
-def put_into_page():
-    """Write the table between its two marks on the results page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition("<!-- table -->")
-    _, _, after = rest.partition("<!-- end of table -->")
-    parts = [before, "<!-- table -->\n", table(), "\n<!-- end of table -->", after]
-    PAGE.write_text("".join(parts), encoding="utf-8")
+    return in_columns(HEAD, [line(row, results) for row in rows], numbers=8)

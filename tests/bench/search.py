@@ -6,6 +6,7 @@ as people use, and search after 16, which is where the longest of a batch of 64 
 """
 
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -23,8 +24,7 @@ SETTINGS = replace(Settings(), **PRESETS["flickr8k"] | {"max_words": LONGEST})
 
 def measure():
     """The rows of the table; 1,000 photos, and the classic way on the first few of them."""
-    captioner = build_captioner(CHANNELS, VOCABULARY, SETTINGS)
-    captioner.bias.assign(np.where(np.arange(VOCABULARY) == END, -99, 0).astype(np.float32))
+    captioner = endless(VOCABULARY)
     grid = np.random.default_rng(1).standard_normal((1000, CELLS, CHANNELS), np.float32)
 
     def write(width, photos=1000):
@@ -40,10 +40,36 @@ def measure():
     yield "classic loop, seconds a caption", f"{slow:.3f}", "-"
     yield "greedy, 1,000 photos: times faster a caption", f"{slow / greedy:.0f}", "150"
     yield "beam 3, 1,000 photos: times faster a caption", f"{slow / beam:.0f}", "60"
+    yield from growth(grid)
     samples = {"samples": 5, "batch": 64, "progress": False}
     sample_captions(captioner, grid[:64], SETTINGS, **samples)
     (taken,) = seconds(lambda: sample_captions(captioner, grid[:64], SETTINGS, **samples))
     yield "320 sampled captions, seconds", f"{taken:.2f}", "-"
+
+
+def endless(vocabulary):
+    """A captioner that never ends a caption by itself."""
+    captioner = build_captioner(CHANNELS, vocabulary, SETTINGS)
+    captioner.bias.assign(np.where(np.arange(vocabulary) == END, -99, 0).astype(np.float32))
+    return captioner
+
+
+def growth(grid):
+    """What wider beams and larger vocabularies cost: seconds of 128 captions, against beam 1."""
+    ways = {}
+    for vocabulary in (VOCABULARY, 4 * VOCABULARY):
+        captioner = endless(vocabulary)
+        for width in (1, 3, 5, 10):
+            ways[vocabulary, width] = partial(
+                write_captions, captioner, grid[:128], SETTINGS, width, progress=False
+            )
+    for way in ways.values():
+        way()  # traced and warm
+    taken = dict(zip(ways, seconds(*ways.values(), repeats=3), strict=True))
+    for (vocabulary, width), time in taken.items():
+        if (vocabulary, width) != (VOCABULARY, 1):
+            what = f"beam {width} of {vocabulary:,} words / greedy of {VOCABULARY:,}"
+            yield what, f"{time / taken[VOCABULARY, 1]:.1f}", "-"
 
 
 def whole_sentences(captioner):

@@ -134,6 +134,17 @@ def times_to_pass():
     return spent[int(np.argmax(scores))], first
 
 
+def growth(settings, grid, pairs):
+    """What more captions of each photo cost: a photo is looked at once, however many there are."""
+    rows, words = pairs
+    model = build_captioner(CHANNELS, VOCABULARY, replace(settings, captioner="attention"))
+    ways = [ours(model, (rows, words[:, :many]), grid, settings)[0] for many in (1, 5)]
+    for way in ways:
+        way()  # compile
+    one, five = seconds(*ways)
+    yield "an epoch with five captions of each photo / with one", f"{five / one:.1f}", "5 or less"
+
+
 def measure():
     """Yields what was compared, the figure and what was asked."""
     settings = replace(load_settings("flickr8k"), captioner="merge", units=256, batch_photos=16)
@@ -150,6 +161,7 @@ def measure():
     bare()
     taken = seconds(epoch, bare, repeats=7)
     yield "the loop / the bare step on ready batches", f"{taken[0] / taken[1]:.2f}", "1.10 or less"
+    yield from growth(settings, grid, pairs)
     if precision(settings) != "float32":
         half = build_captioner(CHANNELS, VOCABULARY, replace(settings, captioner="attention"))
         full = replace(settings, captioner="attention", precision="float32")
