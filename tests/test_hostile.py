@@ -6,6 +6,8 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
+import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from terminal.score import read as read_score
+from utils.features import build_encoder
+from utils.plain import sound_weights
 from utils.settings import CaptionsError
 from utils.text import Tokenizer, words_of
 from world.download import unpack
@@ -159,3 +163,74 @@ def test_any_text_is_words_and_comes_back_as_far_as_it_is_known(captions, longes
 @pytest.mark.parametrize("word", ["a" * 200_000, "1" * 200_000, "a-" * 100_000, "n't" * 70_000])
 def test_a_word_without_end_takes_no_time_without_end(word):
     assert words_of(word)
+
+
+def weights_file(path, **changes):
+    """Two layers' weights as Keras wrote them for its CNNs, with changes."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["one", "two"]
+        for name in ("one", "two"):
+            file.create_group(name).attrs["weight_names"] = [f"{name}/kernel"]
+            file[name].create_dataset(f"{name}/kernel", data=np.ones((2, 2), np.float32))
+        for name, change in changes.items():
+            del file["two/two/kernel"]
+            file["two/two/kernel"] = change if name == "link" else change(file)
+    return path
+
+
+def load_weights(path):
+    """What a CNN does with an attached file."""
+    layers = [keras.layers.Dense(2, use_bias=False) for _ in range(2)]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    with suppress(Exception):  # `build_encoder` makes a line of whatever Keras raises
+        model.load_weights(sound_weights(path))
+    return [layer.kernel.numpy().tolist() for layer in layers]
+
+
+def test_sound_weights_are_read(tmp_path):
+    path = weights_file(tmp_path / "weights.h5")
+    assert sound_weights(path) == str(path)
+    assert load_weights(path) == [[[1, 1], [1, 1]]] * 2
+
+
+@SHARED
+@given(data=st.data())
+def test_any_file_of_weights_is_sound_or_refused(tmp_path, data):
+    path = tmp_path / "weights.h5"
+    whole = weights_file(tmp_path / "whole.h5").read_bytes()
+    path.write_bytes(data.draw(spoilt(whole)))
+    one_line(sound_weights, path)
+    assert load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"link": h5py.ExternalLink("other.h5", "/secret")}, "reaches elsewhere"),
+        ({"link": h5py.SoftLink("/one/one/kernel")}, "reaches elsewhere"),
+        (
+            {"bomb": lambda file: file.create_dataset("x", (10**5, 10**5), "f4", chunks=(9, 9))},
+            "promises more than it holds",
+        ),
+        (
+            {
+                "outside": lambda file: file.create_dataset(
+                    "x", (2, 2), "f4", external=[("secret.bin", 0, 16)]
+                )
+            },
+            "reaches elsewhere",
+        ),
+    ],
+)
+def test_weights_that_reach_out_or_promise_too_much_are_refused(tmp_path, changes, why):
+    path = weights_file(tmp_path / "weights.h5", **changes)
+    with pytest.raises(CaptionsError, match=why):
+        sound_weights(path)
+
+
+def test_an_encoder_refuses_such_weights(tmp_path, monkeypatch):
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    (tmp_path / name).write_bytes(b"no weights")
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    with pytest.raises(CaptionsError, match=f"{name}: no sound file of weights"):
+        build_encoder("mobilenet_v2")

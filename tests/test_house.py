@@ -10,9 +10,9 @@ from utils.settings import REPOSITORY
 
 # From the ground up; rooms of one floor in one line. A room may import from lower lines only.
 FLOORS = [
-    "settings plain stickers pixels tiny",
+    "settings stickers pixels tiny",
     "scenes",
-    "voices figures files download readers",
+    "voices figures files plain download readers",
     "store",
     "paint photos text",
     "metrics devices earlier",

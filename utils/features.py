@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from utils import store
 from utils.devices import slice_of
+from utils.plain import sound_weights
 from utils.settings import CaptionsError, find_input, find_one, told
 from world import tiny
 from world.photos import check_left_out
@@ -47,7 +48,7 @@ def from_keras(family, name, file, cut, side=224):
 
     def build(weights="imagenet"):
         attached = find_input(file) if weights else []
-        weights, shape = str(attached[0]) if attached else weights, (side, side, 3)
+        weights, shape = sound_weights(attached[0]) if attached else weights, (side, side, 3)
         with warnings.catch_warnings():  # Keras would rather have MobileNetV2 at a size of its own
             warnings.simplefilter("ignore", UserWarning)
             return getattr(module, name)(include_top=False, weights=weights, input_shape=shape)
@@ -124,7 +125,10 @@ def build_encoder(name, pretrained=True, exact=False):
             shape = (grid.shape[1] * grid.shape[2], grid.shape[3])
             cells = keras.layers.Reshape(shape, dtype="float32")(grid)
             return keras.Model(pixels, cells, name=name)
+    except CaptionsError:
+        raise
     except Exception as error:  # no network, no cache: Keras raises whatever the download raised
+        error = " ".join(str(error).split())
         raise CaptionsError(
             f"encoder '{name}': its weights could not be loaded ({error}): allow the network once, "
             "or set KERAS_HOME to a folder that has them, or put or attach their .h5 file as input"

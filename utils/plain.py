@@ -1,7 +1,7 @@
-"""Pickles of plain data, read without running anybody's code.
+"""Files of plain data that others may have made, read without running anybody's code.
 
 Numbers, text, lists, dicts and arrays of these pass; every other name that a pickle may call is
-refused. A checksum stands behind the last byte, where `pickle.load` does not look.
+refused. A checksum stands behind the last byte of a pickle, where `pickle.load` does not look.
 """
 
 import hashlib
@@ -9,8 +9,11 @@ import io
 import pickle
 import pickletools
 import re
+from pathlib import Path
 
 import numpy as np
+
+from utils.settings import CaptionsError
 
 DEEPEST = 9  # tuples in tuples; plain data has two
 
@@ -118,3 +121,27 @@ PLAIN = {
     ("numpy._core.multiarray", "scalar"): plain_scalar,
     ("numpy._core.numeric", "_frombuffer"): plain_array,
 }
+
+
+def sound_weights(path):
+    """The path of an HDF5 file of weights, if it holds by itself what it promises.
+
+    Older releases of Keras read on, into memory and out of other files.
+    """
+    import h5py
+
+    links, why = [], None
+    try:
+        with h5py.File(path) as file:
+            file.visititems_links(lambda name, link: links.append((name, link)))
+            own = [file[name] for name, link in links if isinstance(link, h5py.HardLink)]
+            arrays = [part for part in own if isinstance(part, h5py.Dataset)]
+            if len(own) < len(links) or any(part.external or part.is_virtual for part in arrays):
+                why = "it reaches elsewhere"
+            elif sum(part.nbytes for part in arrays) > 10 * Path(path).stat().st_size:
+                why = "it promises more than it holds"
+    except Exception as error:  # damaged files fail in many ways
+        why = " ".join(str(error).split())
+    if why:
+        raise CaptionsError(f"{path}: no sound file of weights ({why}): take another")
+    return str(path)
