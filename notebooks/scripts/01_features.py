@@ -357,26 +357,108 @@ print("its grid", store.size(path.parent / features["grid"]))
 #   useful itself.
 # - As the CNN is frozen, every photo was looked at once; from now on we read numbers.
 #
-# **Try it**
+# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
+# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
+# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
+# photos its numbers differ.
 #
-# 1. Which pictures does the CNN find alike for another example? Change `here`.
+# 1. *Look*: Which pictures does the CNN find alike for another example? Change `here` to 5. Before
+#    you run it: will they share the place, the weather, or who is there?
+#
 # <details><summary>An answer</summary>
 #
-# With `here = 5` the row starts with photo 5. Look at what repeats: often the place, as it fills
-# most of the picture.
+# ```python
+# here = 5
+# nearest = np.argsort(-(unit @ unit[here]))[:4]
+# said = [photos.captions[features["names"][row]][0] for row in nearest]
+# assert here in nearest  # nothing is more like it than itself
+# _ = show_photos([paths[row] for row in nearest], said)
+# ```
+#
+# Look at what repeats, then try other numbers. Over all drawn scenes the nearest photo has mostly
+# the same sky, often the same number and place, and in little more than half of all cases the same
+# subject: what fills much of the picture weighs most.
 # </details>
 #
-# 2. How large would the grid be for 8,000 photos and VGG16, which has 49 cells of 512 channels?
+# 2. *Change*: What makes the example another picture to the CNN? Mirror it, turn it upside down,
+#    take its colours away. Before you run it: which of these does it mind least?
+#
 # <details><summary>An answer</summary>
 #
-# 8,000 × 49 × 512 numbers of 2 bytes are 401 MB. With 32 bits they would be 803 MB.
+# ```python
+# views = {"mirrored": pixels[:, ::-1], "upside down": pixels[::-1]}
+# views["grey"] = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+# views["another photo"] = read_pixels(paths[1], side)
+# batch = np.stack([pixels, *views.values()]).astype("float32")
+# vectors = encoder(batch).numpy().mean(axis=1)
+# vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+# alike = dict(zip(views, vectors[1:] @ vectors[0], strict=True))
+# print(pd.Series(alike).round(3).to_string())
+# assert alike["mirrored"] == max(alike.values())
+# ```
+#
+# The mirror matters least. CNNs are usually trained with mirrored photos as well, `tiny` too; and
+# the mean over the cells has forgotten where each of them was. Another photo is the yardstick for
+# what is far.
 # </details>
 #
-# 3. On photos, take another CNN: `load_settings(encoder="vgg16")`.
+# 3. *Build*: Does the vector know of snow, without having read a word? Build a guesser: a weighted
+#    sum of the traits that says whether anybody used the word *snow*, fitted on the training
+#    photos, tried on those for validation. Before you run it: will *two* be easier or harder?
+#
 # <details><summary>An answer</summary>
 #
-# All later notebooks notice: they refuse features of another encoder and name this notebook. In a
-# terminal: `python -m utils run --input your_folder --set encoder=vgg16`.
+# ```python
+# from utils.text import words_of
+#
+# traits = np.hstack([features["pooled"], np.ones((len(paths), 1))])  # the 1 is for a constant
+# fit, check = (np.isin(features["names"], photos.splits[s]) for s in ("train", "validation"))
+# right = {}
+# for word in ("two", "snow"):
+#     texts = [" ".join(photos.captions[name]) for name in features["names"]]
+#     said = np.array([word in words_of(text) for text in texts])
+#     weights = np.linalg.lstsq(traits[fit], said[fit].astype("float32"), rcond=None)[0]
+#     right[word] = np.mean((traits[check] @ weights > 0.5) == said[check])
+#     always_no = np.mean(~said[check])
+#     print(f"{word}: {right[word]:.0%} right; always 'no' would be right for {always_no:.0%}")
+# assert right["snow"] > always_no
+# ```
+#
+# This is called a *linear probe*. Snow is in many cells, so their mean tells of it. Two of
+# something is hard to see in a mean: it does not say how often a trait was met, only how much of it
+# there is.
+# </details>
+#
+# 4. *Beyond*: Another encoder is one entry in a table. Give it one of your own, which has learnt
+#    nothing: the mean colour of each of 7 × 7 cells. Before you run it: which photos will this one
+#    find alike for your example?
+#
+# <details><summary>An answer</summary>
+#
+# ```python
+# import keras
+#
+# from utils.features import Encoder, extract
+#
+#
+# def only_colours(weights=None):
+#     picture = keras.Input((side, side, 3))
+#     return keras.Model(picture, keras.layers.AveragePooling2D(side // 7)(picture))
+#
+#
+# ENCODERS["colours"] = Encoder(only_colours, lambda pixels: pixels / 255, side, cut="")
+# seen = np.concatenate([*extract(paths, build_encoder("colours"), "colours")])
+# apart = np.abs(seen - seen[here]).mean(axis=(1, 2), dtype="float32")
+# assert seen.shape == (len(paths), 49, 3) and apart[here] == apart.min()
+# _ = show_photos([paths[row] for row in np.argsort(apart)[:4]])
+# ```
+#
+# Of drawn scenes it knows the place and the weather, and hardly who is there. To take an encoder
+# through all five notebooks, put its entry into `utils/features.py`, build it with weights that
+# have learnt something, and set `encoder`. The later notebooks refuse features of another one, and
+# name this notebook. A large one that is there already, for your photos: `python -m utils run
+# --input your_folder --set encoder=vgg16`. It has 49 cells of 512 channels, so 8,000 photos take
+# 8,000 × 49 × 512 × 2 bytes, 401 MB.
 # </details>
 #
 # *Next*: [2 Turn captions into numbers](02_text.ipynb).

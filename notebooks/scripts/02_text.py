@@ -314,28 +314,97 @@ assert (again.encode(photos.captions[example]) == rows).all()
 # - The vocabulary came from the training captions alone; rare words share one number.
 # - A row of numbers and the same row shifted by one are all the exercises of a caption.
 #
-# **Try it**
+# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
+# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
+# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
+# photos its numbers differ.
 #
-# 1. What would the vocabulary be with `min_count` 1, and with 10? What is lost?
+# 1. *Look*: How many words would the vocabulary hold with `min_count` 1, and with 10? Before you
+#    run it: look at the left figure above, and guess.
+#
 # <details><summary>An answer</summary>
 #
-# `for n in (1, 10): print(len(Tokenizer.fit(train_captions, n, 20)))`. Then print
-# `[w for w, c in counts.items() if c < 10]`: rare words are often the ones that tell most.
+# ```python
+# for least in (1, 10, settings.min_count):
+#     size = len(Tokenizer.fit(train_captions, least, settings.max_words))
+#     lost = sorted(word for word, times in counts.items() if times < least)
+#     print(f"min_count {least}: {size:,} words; lost: {', '.join(lost[:9]) or 'none'}")
+#     assert size == 4 + len(counts) - len(lost)  # four stand for padding, start, end, unknown
+# ```
+#
+# In drawn scenes hardly any word is rare. In what people write of photos about half of all
+# different words are, and these are often the ones that tell most.
 # </details>
 #
-# 2. Which two words stand side by side most often?
+# 2. *Change*: The table `pairs` knows which word follows which. Let it guess each next word of the
+#    validation captions: always the one that followed most often. Before you run it: will it be
+#    right more often than one time in three?
+#
 # <details><summary>An answer</summary>
 #
-# `Counter(pair for text in train_captions for pair in zip(words_of(text), words_of(text)[1:]))`
-# and its `.most_common(5)`. An LSTM has such pairs by heart after minutes.
+# ```python
+# follower = {}
+# for (first, second), _ in pairs.most_common():
+#     follower.setdefault(first, second)
+# texts = [words_of(text) for name in validation for text in photos.captions[name]]
+# steps = [step for text in texts for step in zip(text, text[1:], strict=False)]
+# by_pair = np.mean([follower.get(first) == second for first, second in steps])
+# by_count = np.mean([second == top for _, second in steps])
+# print(f"by the word before: {by_pair:.0%} right; always {top!r}: {by_count:.0%}")
+# assert by_pair > by_count
+# ```
+#
+# One word of the past is worth a lot, without any picture: the next network has to beat that, and a
+# low cost alone does not show that it looks.
 # </details>
 #
-# 3. Suppose the captions were in another language. Which lines of this notebook must change?
+# 3. *Build*: Build a writer that has never seen a picture: draw each word from those that followed
+#    the last one in the training captions. Before you run it: how far will a sentence make sense?
+#
 # <details><summary>An answer</summary>
 #
-# None that counts words, if they are parted by blanks: letters of most alphabets count as letters.
-# With few photos lower `min_count`, or no word is frequent enough. Japanese or Thai needs another
-# `words_of`.
+# ```python
+# import random
+#
+# follow, chance, invented = {}, random.Random(1), []
+# for text in train_words:
+#     for first, second in zip(["<start>", *text], [*text, "<end>"], strict=True):
+#         follow.setdefault(first, []).append(second)
+# while len(invented) < 100:
+#     text = ["<start>"]
+#     while text[-1] != "<end>":
+#         text.append(chance.choice(follow[text[-1]]))
+#     invented.append(text[1:-1])
+# print(*[" ".join(text) for text in invented[:6]], sep="\n")
+# new = np.mean([text not in train_words for text in invented])
+# print(f"{new:.0%} of them were said by nobody")
+# assert all(b in follow[a] for text in invented for a, b in zip(text, text[1:], strict=False))
+# ```
+#
+# Somebody has said each two neighbours, hardly anybody the whole: after a few words it has
+# forgotten what the sentence was about. A memory is what the LSTM of the next notebook brings.
+# </details>
+#
+# 4. *Beyond*: Suppose the captions were in another language: German, Russian, Korean, Japanese or
+#    Hindi. Before you run it: in which of these does `words_of` find the words?
+#
+# <details><summary>An answer</summary>
+#
+# ```python
+# said = {"German": "Ein Mädchen läuft über die Brücke.", "Russian": "Девочка бежит по мосту."}
+# said |= {"Korean": "달리는 개.", "Japanese": "女の子が橋を渡る。", "Hindi": "कुत्ता दौड़ता है।"}
+# for language, text in said.items():
+#     print(f"{language:9} {text}  {words_of(text)}")
+# assert len(words_of(said["German"])) == 6 and len(words_of(said["Japanese"])) == 1
+# print("with blanks:", words_of(" ".join(said["Japanese"])))
+# ```
+#
+# Where blanks part the words and letters are letters, nothing has to change. Japanese and Chinese
+# have no blanks: the cheapest mend is to put one between all letters in the captions' file, so that
+# each letter is a word, and to raise `max_words`. Hindi and Thai write vowels as signs around a
+# letter, which `words_of` takes for punctuation: they need another pattern in `utils/text.py`. With
+# few captions lower `min_count`, or hardly a word is frequent enough. Multi30k has German captions
+# for the photos of Flickr30k.
 # </details>
 #
 # *Next*: [3 Teach a network to write](03_train.ipynb).

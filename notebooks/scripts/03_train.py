@@ -440,32 +440,104 @@ assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=
 # - The classic captioner adds what an LSTM has read to what a CNN has seen, and learns to write.
 # - With attention the network looks again for every word; the curves compare the two.
 #
-# **Try it**
+# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
+# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
+# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
+# photos its numbers differ.
 #
-# 1. What does the model lose without the picture? Train `merge` on a grid of zeros.
+# 1. *Look*: Three cells, one query: `[0.0, 3.0]` looked at the second cell most. Before you run it:
+#    which shares does `[0.0, 0.0]` give, and which `[0.0, 30.0]`?
+#
 # <details><summary>An answer</summary>
 #
-# `blank = np.zeros_like(grid)`, then `train(build_captioner(grid.shape[2], len(tokenizer),
-# classic_settings, frequencies), pairs, blank, validator(blank, rows, references, tokenizer,
-# settings), classic_settings)`. The loss still falls, as language alone can be learnt, but every
-# photo gets the same sentence, and its score is what a blind guess gets.
+# ```python
+# for query in ([0.0, 0.0], [0.0, 3.0], [0.0, 30.0]):
+#     shares = tf.nn.softmax(cells @ query / np.sqrt(len(query))).numpy()
+#     print(query, "shares", shares.round(2), "mixed", (shares @ cells).round(2))
+# assert shares.max() > 0.99
+# ```
+#
+# A query of zeros asks for nothing and gets the mean of all cells, which is all that the classic
+# ever sees. A long one gets a single cell. So a network can learn how closely to look, too.
 # </details>
 #
-# 2. Is it the attention, or only the larger network? Give the same captioner one cell to look at.
+# 2. *Change*: What is left without the picture? Train the classic for two epochs on a grid of
+#    zeros. Before you run it: will the loss fall? How many different captions will it write?
+#
 # <details><summary>An answer</summary>
 #
-# `flat = np.asarray(grid).mean(axis=1, keepdims=True)`, then train `build_captioner(grid.shape[2],
-# len(tokenizer), settings, frequencies)` on `flat` with `validator(flat, rows, references,
-# tokenizer, settings)`. What is missing now is only the choice where to look.
+# ```python
+# from utils.search import write_captions
+#
+# short, blank = replace(classic_settings, epochs=2), np.zeros_like(grid)
+# blind = build(short)
+# check = validator(blank, rows, references, tokenizer, short)
+# losses = [epoch["loss"] for epoch in train(blind, pairs, blank, check, short)]
+# wrote = write_captions(blind, blank, short, beam_width=1, rows=rows, progress=False)
+# different = {tokenizer.decode(words) for words in wrote.words}
+# print("losses", np.round(losses, 2), "and all it can say:", different)
+# assert losses[1] < losses[0] and len(different) == 1
+# ```
+#
+# The loss falls, as language alone can be learnt; but what is the same for every photo gives the
+# same sentence for every photo. After all epochs it would be a better sentence, and still one.
 # </details>
 #
-# 3. How alike are the network's summaries of five captions of one photo?
+# 3. *Build*: Is it the attention, or only the larger network? Build a fair test: train the
+#    attention captioner with the mean of all cells as its only cell, and beside it one with all of
+#    them, two epochs each. Before you run it: who has learnt more by then?
+#
 # <details><summary>An answer</summary>
 #
-# `words = pairs[1][0]`, `states = merge.lstm(merge.embed(words))[0].numpy()`, and the state after
-# each caption's last word: `last = states[np.arange(len(words)), (words > 0).sum(axis=1) - 2]`.
-# Divide by `np.linalg.norm(last, axis=1, keepdims=True)` and look at `last @ last.T`. It is a
-# summary of the *words*: the picture enters later.
+# ```python
+# short, reached = replace(settings, epochs=2), {}
+# mean = np.asarray(grid).mean(axis=1, keepdims=True)
+# for name, looks in {"one cell": mean, "all cells": grid}.items():
+#     check = validator(looks, rows, references, tokenizer, short)
+#     reached[name] = train(build(short), pairs, looks, check, short)[-1]
+# print(pd.DataFrame(reached).T.round(2))
+# assert reached["all cells"]["loss"] < reached["one cell"]["loss"]
+# ```
+#
+# Both have as many weights, the same data and as many steps: what the first one lacks is the choice
+# where to look. Two epochs only show who learns faster; on drawn scenes the gap widens with more.
+# </details>
+#
+# 4. *Beyond*: Build another kind of captioner, a forgetful one: it sees the picture and the last
+#    word, and nothing that it has said before. Before you run it: what will its sentences lack?
+#
+# <details><summary>An answer</summary>
+#
+# ```python
+# from utils.captioners import CAPTIONERS, Merge
+# from utils.search import write_captions
+#
+#
+# class Forgetful(Merge):
+#     def __init__(self, *given):
+#         super().__init__(*given)
+#         self.lstm = tf.keras.layers.Dense(settings.units, "tanh")  # it has no memory
+#
+#     def steps(self, words, state, training=False):
+#         logits = self.logits(self.lstm(self.embed(words)) + state["picture"][:, None], training)
+#         return logits, state, logits[..., :0]  # it attends to no cell
+#
+#
+# CAPTIONERS["forgetful"] = Forgetful
+# own = replace(settings, captioner="forgetful", epochs=4)
+# forgetful = build(own)
+# history = train(forgetful, pairs, grid, validate, own)
+# wrote = write_captions(forgetful, grid, own, beam_width=1, rows=rows[:5], progress=False)
+# print(*[tokenizer.decode(words) for words in wrote.words], sep="\n")
+# assert max(epoch["CIDEr-D"] for epoch in history) < best["merge"]["CIDEr-D"]
+# ```
+#
+# It learns quickly, as there is little to learn, and its sentences end early or go round in a
+# circle: after "in the snow" it can't know whether it has said who is there. On drawn scenes it
+# stays far behind the classic even with as many epochs. A kind that is to stay gets its entry in
+# `utils/captioners.py`, and its name in the choices of `utils/settings.py`. Or change what is
+# learnt: any folder with photos and a table of `image,caption` will do, `python -m utils run
+# --input your_folder`. With few photos begin with what another run has learnt (`start_from`).
 # </details>
 #
 # *Next*: [4 Measure what it writes](04_evaluate.ipynb).

@@ -418,37 +418,102 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # - A score means something beside others (a blind guess, a captioner shown the wrong photo, a
 #   human) and with an interval. And what can write can search.
 #
-# **Try it**
+# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
+# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
+# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
+# photos its numbers differ.
 #
-# 1. How much does the beam bring? Score `beam_width` 1, 3 and 8.
+# 1. *Look*: How much does the beam bring? Try `beam_width` 1, 3 and 8. Before you run it: which
+#    captions are likelier, and which score higher?
+#
 # <details><summary>An answer</summary>
 #
-# `wide = write_captions(captioner, grid, settings, beam_width=8, rows=rows)`, then
-# `cider_d([tokenizer.decode(words) for words in wide.words], references)[0]`. Is the difference
-# more than chance? `compare` tells.
+# ```python
+# for width in (1, 3, 8):
+#     wide = write_captions(captioner, grid, settings, width, rows=rows, progress=False)
+#     wrote = [tokenizer.decode(words) for words in wide.words]
+#     low, high, _ = compare(resampled(wrote, references)["CIDEr-D"], draws["greedy"])
+#     likely, score = wide.log_probability.mean(), cider_d(wrote, references)[0]
+#     print(f"{width}: log-probability {likely:.2f}, CIDEr-D {score:.2f},", end=" ")
+#     print(f"over greedy {low:+.2f} to {high:+.2f}")
+#     assert width != settings.beam_width or wrote == predicted
+# ```
+#
+# As a rule a wider beam finds likelier captions. Whether they are better is another question: on
+# photos they mostly are (`RESULTS.md`), on drawn scenes they may well be worse. Where the last two
+# numbers have one sign, it is more than chance.
 # </details>
 #
-# 2. Count the start and end words as many notebooks do: put `startseq` and `endseq` around every
-#    caption and reference. What happens to the blind guess?
+# 2. *Change*: Count the start and end words, as many notebooks do: put `startseq` and `endseq`
+#    around every caption and reference. Before you run it: whose BLEU-1 gains most?
+#
 # <details><summary>An answer</summary>
 #
-# `wrap = "startseq {} endseq".format` and `bleu([wrap(text) for text in texts["constant caption"]],
-# [[wrap(r) for r in group] for group in references])[0]`. BLEU rises for everybody and most for the
-# blind guess: two words are always right.
+# ```python
+# wrap, gains = "startseq {} endseq".format, {}
+# wrapped = [[wrap(text) for text in group] for group in references]
+# for who, wrote in texts.items():
+#     before, after = bleu(wrote, references)[0], bleu([*map(wrap, wrote)], wrapped)[0]
+#     gains[who] = after[0] - before[0]
+#     print(f"{who:18} BLEU-1 {before[0]:.3f} becomes {after[0]:.3f}")
+# assert min(gains.values()) > 0 and gains["constant caption"] > gains["captioner"]
+# ```
+#
+# Everybody gains, as two words are always right, and most do those that have not seen the photo. So
+# a table with such words in it makes every captioner look better, and the useless ones look useful.
 # </details>
 #
-# 3. Find the photo with the largest difference between BLEU-4 and CIDEr-D. Who is right?
+# 3. *Build*: Let the captioner be bold, then let it vote. Draw ten captions for each photo by their
+#    probability, and keep the one that is most like the other nine. Before you run it: can a vote
+#    among bad captions find a good one?
+#
 # <details><summary>An answer</summary>
 #
-# Sort by `bleu(predicted, references)[1][:, 3]` minus a tenth of `own`. Often BLEU likes a
-# fluent caption of ordinary words that misses the point of the photo.
+# ```python
+# from utils.search import sample_captions
+#
+# drawn = sample_captions(captioner, grid, settings, samples=10, rows=rows, progress=False)
+# crowds = [[tokenizer.decode(words) for words in group] for group in drawn.words]
+# flat = [text for crowd in crowds for text in crowd]
+# votes = cider_d(flat, crowds, np.repeat(np.arange(len(crowds)), 10))[1].reshape(-1, 10)
+# elected = [crowd[vote.argmax()] for crowd, vote in zip(crowds, votes, strict=True)]
+# for who, wrote in {"first": flat[::10], "elected": elected, "beam": predicted}.items():
+#     score, used = cider_d(wrote, references)[0], variety(wrote, train_captions)["words used"]
+#     print(f"{who:8} CIDEr-D {score:.2f}, {used} different words")
+# assert cider_d(elected, references)[0] > cider_d(flat[::10], references)[0]
+# ```
+#
+# Errors differ and truths repeat, so the vote is far better than the first draw, without a look at
+# any reference. (Each caption also votes for itself; that adds much the same to all ten.) Boldness
+# uses more words; on this sample caution scores higher.
 # </details>
 #
-# 4. Let the captioner be bold: draw captions by their probability.
+# 4. *Beyond*: Score somebody else's captions, e.g. those of a large vision-language model. Write
+#    what people said and what it said into two files, and hand them to `python -m utils score`. As
+#    a rehearsal take your captioner's, in the words of such a model: "The image shows ...". Before
+#    you run it: what do three words cost?
+#
 # <details><summary>An answer</summary>
 #
-# `from utils.search import sample_captions`, then `sample_captions(captioner, grid, settings,
-# samples=5, temperature=1.0, top_p=0.9, rows=rows[:1]).words[0]`. Compare `variety`, and the score.
+# ```python
+# import subprocess
+#
+# command = [sys.executable, "-m", "utils", "score", "--json"]
+# theirs = [f"The image shows {text}" for text in predicted]
+# for role, content in {"references": references, "candidates": theirs}.items():
+#     file = working_folder(settings).resolve() / f"{role}.json"
+#     write_text(file, json.dumps(dict(zip(names, content, strict=True)), indent=1))
+#     command += [f"--{role}", str(file)]
+# done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True)
+# both = {"captioner": scores["captioner"], "the image shows": json.loads(done.stdout)}
+# print(pd.DataFrame(both).round(3))
+# assert both["the image shows"]["CIDEr-D"] < both["captioner"]["CIDEr-D"]
+# ```
+#
+# The captions are as true as before. A score by words measures the manner, too: ask a large model
+# for "one plain sentence of about ten words", and show it some captions of training photos, before
+# you compare. Its file is `{"photo.jpg": "caption", ...}`, one for each photo of the split, or a
+# table of `image,caption`. METEOR may be another program's there, and then has another name.
 # </details>
 #
 # *Next*: [5 See what it sees](05_visualize.ipynb).

@@ -362,27 +362,92 @@ print(f"{page.name}: {len(cards):,} photos")
 # - Attention shows roughly where the network looked, word by word.
 # - A captioner finds photos by a sentence, and describes photos that nobody has described.
 #
-# **Try it**
+# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
+# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
+# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
+# photos its numbers differ.
 #
-# 1. Which captions is the captioner itself least sure of? Are they worse?
+# 1. *Look*: Where did it look when it wrote its worst caption? Before you run it: guess whether it
+#    looked at the wrong place, or named the right place wrongly.
+#
 # <details><summary>An answer</summary>
 #
-# The last figure of the first section shows two of them. For all: `np.corrcoef(sure, scores)`, or
-# the mean score of the surest and of the least sure half.
+# ```python
+# worst = int(order[-1])
+# words = predicted[worst].split()
+# print(predicted[worst], *references[worst], sep="\n  ")
+# assert scores[worst] == scores.min()
+# if attends:
+#     looked = predictions["attention"][worst, : len(words)].astype("float32")
+#     _ = show_attention(small_photo(paths[worst]), words, looked)
+# ```
+#
+# Take `order[-2]`, `order[-3]` and so on, or open the gallery and sort it by the worst score. A low
+# score is not always a wrong caption: it can be true but short, or tell what nobody mentioned.
 # </details>
 #
-# 2. Draw the attention of the worst caption. Did it look at the wrong place?
+# 2. *Change*: Does it know when it does not know? Score the half of the captions that it is surest
+#    of, and the other half. Before you run it: how large will the difference be?
+#
 # <details><summary>An answer</summary>
 #
-# Set `best = int(order[-1])` in the attention cell and run it and the next. Or open the gallery and
-# sort it by the worst score.
+# ```python
+# half = len(order) // 2
+# surer, others = scores[by_sureness[:half]].mean(), scores[by_sureness[half:]].mean()
+# print(f"CIDEr-D {surer:.2f} where it is sure, {others:.2f} where it is not")
+# print(f"correlation {np.corrcoef(sure, scores)[0, 1]:.2f}")
+# assert surer > others
+# ```
+#
+# It knows, roughly. That is worth something in use: a captioner that leaves its least sure captions
+# to a person makes fewer mistakes. `alt_text` says *Possibly* for that reason.
 # </details>
 #
-# 3. Caption a photo of your own with a captioner that knows photos.
+# 3. *Build*: Measure how high it looks for each word: the mean row of its attention, 1 at the top.
+#    Before you run it: which words will it look up for, and which down?
+#
 # <details><summary>An answer</summary>
 #
-# Train on Flickr8k (`make run DATA=folder`, or on Kaggle), put your pictures into
-# `data/my_photos`, and run this notebook again.
+# ```python
+# heights = {}
+# for text, look in zip(predicted, predictions["attention"] if attends else (), strict=False):
+#     by_row = look.astype("float32").reshape(-1, side, side).sum(axis=2)
+#     for word, height in zip(text.split(), by_row @ np.arange(1, side + 1), strict=False):
+#         heights.setdefault(word, []).append(height)
+# usual = {word: np.mean(found) for word, found in heights.items() if len(found) >= 10}
+# usual = pd.Series(usual, dtype=float).sort_values().round(1)
+# print(pd.concat([usual.head(6), usual.tail(6)]).to_string())
+# assert settings.preset != "sample" or not attends or usual["night"] < usual["sleeping"]
+# ```
+#
+# Nobody told it where the sky is. In drawn scenes it found out that *night* and *rain* are decided
+# in the upper rows, and *sleeping* or *ball* in the lower ones, from sentences alone. Words such as
+# *a* and *of* come from anywhere: their mean lies near the middle.
+# </details>
+#
+# 4. *Beyond*: Give your own photos alt text: a page on which a screen reader has something to say.
+#    Before you look: which of them will it be unsure of?
+#
+# <details><summary>An answer</summary>
+#
+# ```python
+# from html import escape
+#
+# tags = []
+# for path, row in zip(mine, own, strict=True):
+#     alt = escape(alt_text(row))
+#     source = path.resolve().as_uri()
+#     tags.append(f'<p><img src="{source}" alt="{alt}" width="300"><br>{alt}</p>')
+# page_of_mine = working_folder(settings) / "my_photos.html"
+# page_of_mine.write_text("<meta charset='utf-8'>\n" + "\n".join(tags), encoding="utf-8")
+# print(f"open {page_of_mine}", *[alt_text(row) for row in own], sep="\n")
+# assert page_of_mine.read_text(encoding="utf-8").count("alt=") == len(mine)
+# ```
+#
+# For real photos the captioner must have learnt from photos: train it on Flickr8k (`make run
+# DATA=folder`, or on Kaggle), put your pictures into `data/my_photos`, and run this notebook again.
+# Read what it says before you publish it. For a folder of any size: `python -m utils caption FOLDER
+# --alt`; and to search it, `python -m utils find "a dog in the snow" FOLDER`.
 # </details>
 #
 # *Next*: the README tells how to train on photos.
