@@ -157,7 +157,7 @@ def test_describe_has_a_line_for_each_name():
     assert [line.split() for line in lines] == [["units", str(loaded.units)], ["epochs", "5"]]
 
 
-@pytest.mark.parametrize("change", ["captioner=atention", "precision=half"])
+@pytest.mark.parametrize("change", ["captioner=attentive", "precision=half"])
 def test_a_choice_that_is_none_is_refused_before_any_work(monkeypatch, change):
     monkeypatch.setenv("CAPTIONS_SET", change)
     with pytest.raises(CaptionsError, match=f"'{change}': there is only "):

@@ -1,7 +1,7 @@
 """What the project stands on is bounded, used, and listed with its licence."""
 
 import re
-from importlib.metadata import metadata, version
+from importlib.metadata import distribution, metadata, version
 
 import pytest
 
@@ -11,11 +11,16 @@ TEXT = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
 LINES = [line.partition("#")[0].strip() for line in TEXT.splitlines()]
 BOUNDS = dict(re.match(r"([\w-]+)(.*)", line).groups() for line in LINES if line)
 NAMES = {"pillow": "PIL"}
-STAND_BY = {"six": "imported by kaggle", "jupyterlab": "make lab", "ruff": "make format"}
-STAND_BY |= {"kaggle": "a command", "ipykernel": "a kernel", "jupytext": "make notebooks"}
-STAND_BY |= {"nbval": "a plugin of pytest"}
+# What no module here imports: the file that uses it, and the words that do.
+KAGGLE = distribution("kaggle").locate_file("kaggle")
+STAND_BY = {"six": (KAGGLE / "models" / "upload_file.py", "import six")}
+STAND_BY |= {"kaggle": (REPOSITORY / "terminal" / "kaggle.py", '"-m", "kaggle"')}
+STAND_BY |= {"ipykernel": (REPOSITORY / "notebooks/scripts/01_features.py", "(ipykernel)")}
+COMMANDS = {"jupyterlab": "-m jupyterlab", "ruff": "-m ruff", "nbval": "--nbval"}
+STAND_BY |= {name: (REPOSITORY / "Makefile", words) for name, words in COMMANDS.items()}
+STAND_BY |= {"codespell": (REPOSITORY / ".ci" / "run", "-m codespell_lib")}
 # Short for what packages say of themselves.
-KINDS = {"BSD": "BSD", "MIT": "MIT", "Apache": "Apache", "MPL": "MPL-2.0"}
+KINDS = {"BSD": "BSD", "MIT": "MIT", "Apache": "Apache", "MPL": "MPL-2.0", "GPL-2": "GPL-2.0"}
 
 
 def listed():
@@ -33,9 +38,8 @@ def test_every_dependency_has_a_least_and_a_most():
 @pytest.mark.parametrize("name", BOUNDS)
 def test_every_dependency_is_used(name):
     if name in STAND_BY:
-        files = [REPOSITORY / "Makefile", *(REPOSITORY / "terminal").glob("*.py")]
-        files += [REPOSITORY / "requirements.txt", *(REPOSITORY / "tests").glob("*.py")]
-        assert any(name in path.read_text(encoding="utf-8") for path in files)
+        path, words = STAND_BY[name]
+        assert words in path.read_text(encoding="utf-8")
         return
     statement = re.compile(rf"^\s*(import|from) {NAMES.get(name, name)}\b", re.MULTILINE)
     code = [path for path in REPOSITORY.rglob("*.py") if ".venv" not in str(path)]
