@@ -10,7 +10,7 @@ from utils.settings import REPOSITORY
 TEXT = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
 LINES = [line.partition("#")[0].strip() for line in TEXT.splitlines()]
 BOUNDS = dict(re.match(r"([\w-]+)(.*)", line).groups() for line in LINES if line)
-NAMES = {"pillow": "PIL"}
+NAMES = {"pillow": "PIL", "beautifulsoup4": "bs4"}
 STAND_BY = {"six": "imported by kaggle", "jupyterlab": "make lab", "ruff": "make format"}
 STAND_BY |= {"kaggle": "a command", "ipykernel": "a kernel", "jupytext": "make notebooks"}
 STAND_BY |= {"nbval": "a plugin of pytest"}
