@@ -3,6 +3,7 @@
 # make data   download Flickr8k into data/ (1 GB)                python -m utils data
 # make test   all tests, and the notebooks against their outputs
 # make lab    the notebooks in JupyterLab
+# make html   the notebooks as pages for a browser               python -m utils html
 #
 # Each makes .venv first, with any Python 3.11 to 3.13; PYTHON=... names one.
 
@@ -27,6 +28,11 @@ test: environment
 # From the repository, not from notebooks/: jupytext looks for its configuration no higher.
 lab: environment
 	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+# To read and to send on: each page in build/html is whole, and asks nothing of the network.
+.PHONY: html
+html: environment
+	.venv/bin/python -m utils html $(ARGS)
 
 environment:
 	PYTHON="$(PYTHON)" .ci/environment .venv "$(VERSIONS)"

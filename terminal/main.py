@@ -74,6 +74,9 @@ def parser():
     command = commands.add_parser("data", help="download Flickr8k (make data)")
     command.set_defaults(do="world.download.download")
     command.add_argument("folder", nargs="?", default=REPOSITORY / "data", type=Path)
+    command = commands.add_parser("html", help="the notebooks as pages for a browser (make html)")
+    command.set_defaults(do="terminal.site.write_site")
+    command.add_argument("folder", nargs="?", default=REPOSITORY / "build" / "html", type=Path)
     add_own(commands.add_parser("caption", help="write captions for your own photos"))
     add_own(commands.add_parser("find", help="find your own photos by a sentence"), finds=True)
 

@@ -89,8 +89,24 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[feature])
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
+        self.wait()
+
+    def follow(self, selector):
+        """Click on a link, and wait until the page behind it has loaded."""
+        self.events.clear()
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+        self.wait()
+
+    def wait(self):
+        """Wait until a page has loaded."""
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(json.loads(self.socket.recv()))
+
+    def press(self, key, code):
+        """Press a key, and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
+                      windowsVirtualKeyCode=code, text="\r" if key == "Enter" else "")  # fmt: skip
 
     def faults(self):
         """What axe-core finds to be inaccessible on the page: rule and element."""

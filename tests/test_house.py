@@ -21,7 +21,7 @@ FLOORS = [
     "reward ensemble evaluate ranking",
     "train",
     "caption live score",
-    "run commands",
+    "run commands site",
     "kaggle",
     "main",
     "__main__",
@@ -32,6 +32,7 @@ WORLD = {path.stem: path for path in (REPOSITORY / "world").glob("*.py")}
 TERMINAL = {path.stem: path for path in (REPOSITORY / "terminal").glob("*.py")}
 MODULES = {**WORLD, **TERMINAL, **UTILS}
 HEAVY = ("tensorflow", "keras", "matplotlib", "pandas", "nltk", "PIL", "nbclient")
+HEAVY += ("nbconvert", "bs4")
 
 
 def imports(path):

@@ -10,7 +10,7 @@ from utils.settings import REPOSITORY
 TEXT = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
 LINES = [line.partition("#")[0].strip() for line in TEXT.splitlines()]
 BOUNDS = dict(re.match(r"([\w-]+)(.*)", line).groups() for line in LINES if line)
-NAMES = {"pillow": "PIL"}
+NAMES = {"pillow": "PIL", "beautifulsoup4": "bs4"}
 # What no module here imports: the file that uses it, and the words that do.
 KAGGLE = distribution("kaggle").locate_file("kaggle")
 STAND_BY = {"six": (KAGGLE / "models" / "upload_file.py", "import six")}
