@@ -23,9 +23,13 @@ def main(arguments=None):
         status = getattr(import_module(room), function)(**options)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except (CaptionsError, ModuleNotFoundError) as error:
+    except CaptionsError as error:
         print(error, file=sys.stderr)
         return getattr(error, "status", 1)
+    except ModuleNotFoundError as error:
+        mend = "use the Python of .venv, or pip install -r requirements.txt"
+        print(f"{error}: {mend}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # as with `| head`: who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a program that the system ends for that

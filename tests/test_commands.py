@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -87,6 +88,13 @@ def test_found_photos_are_printed_with_their_scores_the_best_first(folder, tmp_p
     _, *lines = capsys.readouterr().out.splitlines()
     found = Captioner(SETTINGS).find("a", collect([str(folder)]))
     assert lines == [f"{score:6.1%}  {path}" for score, path in found]
+
+
+def test_where_packages_lack_it_says_how_to_get_them(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "terminal.commands", None)
+    assert main(["caption", "photos"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("import of terminal.commands") and "requirements.txt" in line
 
 
 def test_none_of_no_captions_can_be_the_best(folder, capsys):

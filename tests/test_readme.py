@@ -69,17 +69,15 @@ PLACES = {
     ),
     "make data": ("test_the_command_line_offers_it", 'main(["data"])'),
     "make drill": ("test_no_kill_loses_anything", "drill_kills(tmp_path"),
-    "make tiny": ("test_pretraining_shows_both_sides_and_learns", "pretrain.pretrain("),
     "python -m utils kaggle push --user YOU": (
         "test_all_five_go_in_order_each_after_those_it_reads_from",
         'main(["kaggle", "push", "--user", "ann"])',
     ),
-    "python -m utils kaggle outputs": (
+    "python -m utils kaggle outputs --user YOU": (
         "test_outputs_come_into_the_working_folder_without_the_package",
         'main(["kaggle", "outputs", "--user", "ann"])',
     ),
 }
-PLACES["python -m jupyterlab"] = PLACES["make lab"]
 
 
 def commands(text):
