@@ -320,8 +320,7 @@ print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) 
 # all); softmax turns that into shares; the shares mix the cells.
 
 # %%
-cells = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
-query = np.array([0.0, 3.0])
+cells, query = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([0.0, 3.0])
 fits = np.array([query @ cell for cell in cells]) / np.sqrt(len(query))
 shares = np.exp(fits) / np.exp(fits).sum()
 mixed = sum(share * cell for share, cell in zip(shares, cells, strict=True))

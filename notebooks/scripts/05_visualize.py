@@ -87,7 +87,7 @@ assert scores[chosen["middle"]].min() >= scores[chosen["worst"]].max()
 lengths = np.array([len(text.split()) for text in predicted])
 sure = np.exp(predictions["log_probability"] / (lengths + 1))
 by_sureness = np.argsort(-sure, kind="stable")
-chosen |= {"surest": by_sureness[:2], "least sure": by_sureness[-2:]}
+chosen |= {"surest": by_sureness[:1], "least sure": by_sureness[-1:]}
 
 # %% [markdown]
 # Now the photos, with what people said of them. Above each photo, in blue, what the captioner
@@ -134,7 +134,7 @@ _ = show(chosen["middle"])
 _ = show(chosen["worst"])
 
 # %% [markdown]
-# Last the rule that asks the captioner itself: the two that it is surest of, then the two that it
+# Last the rule that asks the captioner itself: the one that it is surest of, then the one that it
 # is least sure of. Does it know when it does not know?
 
 # %%
