@@ -11,8 +11,8 @@ from utils.evaluate import compare
 
 FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
 RESULTS = Path(__file__).with_name("results.jsonl")
-HEAD = ["run", "pixels", "what is different", "CIDEr-D", "against", "difference", "BLEU-4"]
-HEAD += ["ROUGE-L", "greedy", "beam 5", "minutes"]
+HEAD = ["run", "pixels", "what is different", "CIDEr-D", "against", "difference"]
+HEAD += [f"than {FIRST}", "BLEU-4", "ROUGE-L", "greedy", "beam 5", "minutes"]
 
 
 def read_results():
@@ -43,19 +43,18 @@ def line(row, results):
     """A run as a line of the table, cell by cell."""
     scores, name = row["scores"], row["run"]
     best, (low, high) = scores[PROTOCOL], row["interval"]
-    reference, pixels = reference_of(name), row["pixels"]
-    if reference == name and pixels != FIRST:
-        reference, pixels = name, FIRST
-    other = results.get((reference, row["seed"], pixels))
-    other = other if other is not row else None
+    reference, seed, pixels = reference_of(name), row["seed"], row["pixels"]
+    other = results.get((reference, seed, pixels)) if reference != name else None
+    first = results.get((name, seed, FIRST)) if pixels != FIRST else None
     changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
     return [
-        f"{name}" + (f" (seed {row['seed']})" if row["seed"] > 1 else ""),
-        row["pixels"],
+        f"{name}" + (f" (seed {seed})" if seed > 1 else ""),
+        pixels,
         changes or "the preset's first stage",
         f"**{best['CIDEr-D']:.3f}** ({low:.3f} to {high:.3f})",
-        (reference if reference != name else pixels) if other else "",
+        reference if other else "",
         difference(row, other) if other else "",
+        difference(row, first) if first else "",
         f"{best['BLEU-4']:.3f}",
         f"{best['ROUGE-L']:.3f}",
         f"{scores['greedy']['CIDEr-D']:.3f}",
@@ -69,4 +68,4 @@ def table():
     results = read_results()
     rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
     rows.sort(key=lambda row: row["pixels"], reverse=True)  # what was tried first
-    return in_columns(HEAD, [line(row, results) for row in rows], numbers=8)
+    return in_columns(HEAD, [line(row, results) for row in rows], numbers=9)
