@@ -13,7 +13,7 @@ from world.photos import PICTURES
 
 CARTOONS = (
     "Trained on the drawn sample, this captioner knows only its cartoons. To train one on photos: "
-    "python -m utils run --input FOLDER (Flickr8k takes over an hour on two cores)"
+    "python -m utils run --input FOLDER (Flickr8k takes about two hours on two cores)"
 )
 
 

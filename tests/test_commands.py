@@ -66,7 +66,7 @@ def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
     first, *lines = outputs[""].out.splitlines()
     assert lines == [f"{row['photo']}: {row['caption']}" for row in expected]
     assert "knows only its cartoons" in first
-    assert "python -m utils run --input" in first and "an hour" in first
+    assert "python -m utils run --input" in first and "two hours" in first
     for form in ("--json", "--csv"):  # a program reads stdout
         assert outputs[form].err.startswith(first)
     assert outputs["--alt"].out.splitlines()[1:] == [

@@ -100,7 +100,7 @@ class Merge(CaptionModel):
 
 
 class Inject(Merge):
-    """As in Show and Tell, the LSTM starts with the picture in mind. Taught in 03_train."""
+    """The LSTM starts with the picture in mind, its hidden state. Taught in 03_train."""
 
     def start(self, features, training=False):
         """The state before the first word; nothing is left to add before the softmax."""

@@ -70,7 +70,7 @@ def constant_caption(captions):
 
 
 def one_human(references):
-    """Each voice in turn against the others, averaged: the ceiling that people set.
+    """Each voice in turn against the others, averaged: the yardstick that people set.
 
     Document frequencies come from all references, as for everybody else in the table.
     """
@@ -100,7 +100,7 @@ def resampled(candidates, references, repeats=1000, seed=1):
 def compare(first, second):
     """Two captioners' draws of a score: `(low, high, p)` of how much the first is better.
 
-    95 of 100 differences lie from low to high; p is how likely draws are to say the opposite.
+    95 of 100 differences lie from low to high; p is twice the share of draws that say the opposite.
     """
     gaps = np.asarray(first) - second
     opposite = min((gaps <= 0).sum(), (gaps >= 0).sum())

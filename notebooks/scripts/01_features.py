@@ -15,7 +15,7 @@
 # is something with four legs". A CNN that learnt to name what is in a picture has such numbers in
 # its last layers. Here we cut off the part that names, and keep what it knew just before:
 #
-# a photo (three numbers a pixel: red, green, blue) → some dozen places × hundreds of *traits* each
+# a photo (three numbers a pixel: red, green, blue) → dozens of places × hundreds of *traits* each
 #
 # **You will**
 # - look at the photos and the captions that five people wrote for each of them;
@@ -71,12 +71,8 @@ from world.photos import find_photos
 
 photos = find_photos(settings)
 print(f"{len(photos.names):,} photos: {photos.source}; split: {photos.split_source}")
-print(
-    len(photos.left_out),
-    "left out",
-    *[f"{n}: {why}" for n, why in photos.left_out.items()],
-    sep="\n",
-)
+left_out = [f"{name}: {why}" for name, why in photos.left_out.items()]
+print(f"{len(left_out)} left out", *left_out, sep="\n")
 
 # %% [markdown]
 # Each photo belongs to one of three parts, called splits. **Train** is what the model learns from,
@@ -129,9 +125,9 @@ print(f"{settings.encoder}, which wants {side} × {side} pixels")
 
 # %% [markdown]
 # **By hand**: open the file, turn it upright if the camera noted that it was held sideways, and
-# squeeze it into that size. That makes everybody in a wide photo thin; but to cut out its middle
-# square is to lose a quarter, where it is 4 to 3, and what people tell of stands anywhere in it. To
-# NumPy the result is an array of three axes.
+# squeeze it into that size. That makes people in a wide photo thin. But the middle square of a
+# photo of 4 to 3 lacks a quarter of it, perhaps what the captions tell of. To NumPy the result is
+# an array of three axes.
 
 # %%
 from PIL import Image, ImageOps
@@ -178,10 +174,7 @@ by_name = tf.nn.conv2d(grey[None, :, :, None], kernel[:, :, None, None], 1, "VAL
 assert np.allclose(by_name[0, :, :, 0], edges)
 
 # %% [markdown]
-# The brighter, the stronger the answer. In a CNN nobody chooses the kernels: they are learnt. What
-# is negative becomes 0 (ReLU), else two layers would do no more than one; then the next layer
-# slides its kernels over all answers of the one before. So edges become corners, corners become
-# wheels and ears, and in the end something answers to dogs.
+# Bright is where left and right differ, whichever of the two is lighter.
 
 # %%
 from utils.visualize import show_maps
@@ -189,6 +182,12 @@ from utils.visualize import show_maps
 _ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
 
 # %% [markdown]
+# In a CNN nobody chooses the kernels: they are learnt. What is negative becomes 0 (ReLU), else two
+# layers would do no more than one; then the next layer slides its kernels over all answers of the
+# one before. So edges become corners, corners become wheels and ears, and in the end something
+# answers to dogs. Some layers step over two pixels at a time: so the picture shrinks, and what is
+# left tells of larger and larger places.
+#
 # ## A CNN without its head
 #
 # Training a CNN takes more photos and days than we have, so we take one that is trained already.
@@ -216,8 +215,8 @@ _, cells, channels = encoder.output_shape
 print(f"{settings.encoder}: {encoder.count_params():,} weights, none of them trained here")
 
 # %% [markdown]
-# Give it one picture. What comes back is a *grid*: the picture is cut into cells, and each cell is
-# described by the same number of traits, called channels.
+# Give it one picture. What comes back is a *grid* of cells: each tells of one place in the picture
+# and what is around it, by the same number of traits, called channels.
 
 # %%
 traits = encoder(pixels[None].astype("float32"))[0].numpy()
@@ -234,8 +233,8 @@ _ = show_cells(pixels, cells_a_side)
 
 # %% [markdown]
 # The white lines show the cells. Nobody told a channel what to stand for; it became whatever
-# helped to tell pictures apart. Below are the five channels that differ most between the cells of
-# this picture. Bright means "here is what I look for".
+# helped to name what is in pictures. Below are the five channels that differ most between the cells
+# of this picture. Each square is a cell, and bright is a strong answer: what is there?
 
 # %%
 busy = np.argsort(traits.var(axis=0))[::-1][:5]
@@ -290,7 +289,8 @@ assert np.abs(grids[0] - traits).mean() < 0.02 * np.abs(traits).mean()
 # %% [markdown]
 # ## One vector a picture
 #
-# The classic captioner wants a single vector a photo. **By hand**: the mean over the cells.
+# To compare photos we want one vector each; the first network of notebook 3 looks at no more, too.
+# **By hand**: the mean over the cells.
 
 # %%
 pooled = np.zeros(channels)
@@ -319,7 +319,7 @@ _ = show_photos([paths[row] for row in nearest], [f"cosine {cosines[row]:.2f}" f
 
 # %% [markdown]
 # The first is the example itself, then come the three photos most like it among all. Where they
-# agree is what the CNN pays attention to, without having read a word.
+# agree is what counts for the CNN, which has not read a word.
 #
 # And what does one channel look for? Below are the four photos that the most changeable channel
 # answers to most. What do they share?

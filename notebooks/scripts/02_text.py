@@ -68,8 +68,8 @@ example = photos.splits["train"][0]
 print(*photos.captions[example], sep="\n")
 
 # %% [markdown]
-# How much do they agree? Of all words that occur in two captions of one photo, this share occurs
-# in both; beside it the same for captions of two different photos.
+# How much do they agree? Take two captions of one photo: what share of their words stands in both?
+# Beside it, the same for captions of two different photos.
 
 # %%
 names = photos.splits["train"][:200]
@@ -103,8 +103,7 @@ print(words)
 # %% [markdown]
 # **By name**: `words_of` does that, and follows the habits of the field's scoring tools where it
 # is less obvious: `don't` becomes `do n't`, and `t-shirt` stays whole. Learning and scoring must
-# mean the same by "a word". One-letter words stay, too: many recipes drop them, and then no
-# caption can ever say "a dog".
+# mean the same by "a word". One-letter words stay, too.
 
 # %%
 from collections import Counter
@@ -115,7 +114,8 @@ assert words_of(caption) == words
 print(words_of("A dog doesn't catch the man's T-shirt!"))
 
 # %% [markdown]
-# What would be lost by a habit of many recipes, `if len(word) > 1`?
+# Many recipes drop them, with `if len(word) > 1`, and then no caption can ever say "a dog". How
+# much is lost?
 
 # %%
 train_captions = [text for name in photos.splits["train"] for text in photos.captions[name]]
@@ -163,7 +163,7 @@ print(f"{counts.total():,} words, {len(counts):,} different ones")
 pd.DataFrame(counts.most_common(10), columns=["word", "times"])
 
 # %% [markdown]
-# Little words lead, in any language. At the other end are words seen a few times only. From so few
+# Little words lead. At the other end are words seen a few times only. From so few
 # examples a network learns little, so words below `min_count` share one place: *unknown*.
 
 # %%
@@ -187,9 +187,8 @@ number_of = {word: number for number, word in enumerate(kept, start=4)}
 print({word: number_of[word] for word in kept[:5]}, "...", {kept[-1]: number_of[kept[-1]]})
 
 # %% [markdown]
-# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number. If the
-# setting `start_from` names the folder of an earlier run, on more photos, the words that only that
-# run knew come after them: notebook 3 then goes on from its captioner.
+# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number. (With
+# `start_from`, see notebook 3, words that only an earlier run knew come after them.)
 
 # %%
 from utils.earlier import earlier_run

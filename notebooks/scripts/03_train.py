@@ -9,9 +9,8 @@
 # %% [markdown]
 # # Teach a network to write
 #
-# *Notebook 3 of 5 · before: [1 Turn pictures into numbers](01_features.ipynb) and
-# [2 Turn captions into numbers](02_text.ipynb) · after:
-# [4 Measure what it writes](04_evaluate.ipynb)*
+# *Notebook 3 of 5 · before: [1 Turn pictures into numbers](01_features.ipynb) and [2 Turn captions
+# into numbers](02_text.ipynb) · after: [4 Measure what it writes](04_evaluate.ipynb)*
 #
 # A captioner is a machine for one question: *given this picture and these words, what is the next
 # word?* Ask it again and again, and it writes a sentence:
@@ -24,7 +23,7 @@
 # - let a second one look at parts of the picture, word by word, and compare the two.
 #
 # **You need** to have trained one Keras model; notebooks 1 and 2 run before. Minutes on two cores:
-# about 1 for the drawn sample; over an hour for 6,000 photos.
+# about 1 for the drawn sample; about two hours for 6,000 photos.
 #
 # ## Setup
 #
@@ -51,8 +50,9 @@ from utils.settings import describe, load_settings
 
 # %% [markdown]
 # The settings of this notebook: how wide the network is (`units`, `embedding`), how strongly it is
-# kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns, over how
-# many steps its weights are averaged, and after how many epochs without a better score it stops.
+# kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns, how much of
+# its weights' average each step keeps (`averaging`), after how many epochs without a better score
+# it stops (`patience`), and three ways to go further, which are explained where they come.
 
 # %% tags=["parameters"]
 settings = load_settings()
@@ -93,8 +93,8 @@ print(f"{len(grid):,} photos of {grid.shape[1]} cells × {grid.shape[2]} channel
 # ## How wrong is a guess?
 #
 # The model answers with a probability for every word. If the right word got probability $p$, the
-# answer costs $-\log p$: nothing for certainty, much for a surprise. The mean over all words is
-# the **cross-entropy**, the one number that training pushes down. Before anything is learnt, all
+# answer costs $-\log p$: nothing for certainty, much for a surprise. The mean over all words is the
+# **cross-entropy**, the one number that training pushes down. For somebody who knows nothing all
 # words are equally likely:
 
 # %%
@@ -119,8 +119,7 @@ print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positio
 # %% [markdown]
 # **By hand**: count the targets, padding left out, and take the mean cost if each word is guessed
 # by its share; a tenth is added to each count, for no word is impossible. **By name**:
-# `word_frequencies`. The output layer starts from these shares, so that no epoch is spent on
-# learning that "a" is frequent.
+# `word_frequencies`.
 
 # %%
 from utils.captioners import word_frequencies
@@ -140,10 +139,8 @@ print(f"guessing by frequency costs {known_frequencies:.2f} a word")
 # these rows and keeps a summary of the sentence so far, its *hidden state*. The picture is turned
 # into a vector of the same width. The two are added, and a last layer gives every word a score, a
 # *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM recipes. (A third kind,
-# `inject`, hands the picture to the LSTM as its first word, as Show and Tell did.)
-#
-# Weights live where they are used: on one device, or copied to each of several GPUs, which then
-# share every batch and add up what they learn from it. `choose_devices` takes what is there.
+# `inject`, starts the LSTM with the picture as its hidden state; Show and Tell gave it the picture
+# as a first word.)
 
 # %%
 from dataclasses import replace
@@ -155,7 +152,7 @@ devices, classic_settings = choose_devices(), replace(settings, captioner="merge
 
 
 def build(settings):
-    """A captioner that has learnt nothing yet, on these devices."""
+    """A captioner that has learnt nothing yet, on one device or copied to each of several GPUs."""
     with devices.scope():
         return build_captioner(grid.shape[2], len(tokenizer), settings, frequencies)
 
@@ -165,9 +162,9 @@ near = 1e-4 if precision(settings) == "float32" else 0.05  # half the bits are l
 print(f"{merge.count_params():,} weights")
 
 # %% [markdown]
-# **By hand**, for our example and its first caption. An LSTM has a *memory* beside its hidden state
-# and four gates, small layers that look at the next word and at the hidden state: how much to let
-# in, how much of the memory to keep, what is new, and how much to show.
+# **By hand**, for our example and its first caption. An LSTM has a *memory* beside its hidden
+# state. Four small layers look at the next word and at the hidden state: three *gates* (how much to
+# let in, to keep, to show), and one for what is new.
 
 # %%
 import tensorflow as tf
@@ -185,7 +182,9 @@ for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
 # **By name**: Keras's LSTM, which also returns the hidden state after every word. Then the rest of
 # the model, layer by layer. The picture's vector is first brought to mean 0 and spread 1, as CNNs
 # differ in how large their numbers are. `narrow` brings the sum to the width of a word's row, since
-# one table serves both ways (*weight tying*): a word's logit is the dot product with its row.
+# one table serves both ways (*weight tying*): a word's logit is the dot product with its row, plus
+# a bias. That starts as the logarithm of the word's share, so no epoch is spent on learning that
+# "a" is frequent.
 
 # %%
 read = tf.cast(merge.lstm(merge.embed(sentence[:, :-1]))[0], tf.float32)
@@ -213,10 +212,11 @@ print(f"logits {logits.shape}: captions, words, vocabulary")
 targets = sentence[0, 1:]
 probabilities = tf.nn.softmax(logits[0]).numpy()
 costs = [-np.log(probabilities[step, word]) for step, word in enumerate(targets) if word]
-print(f"{np.mean(costs):.3f} a word, over {len(costs)} words")
+print(f"{tokenizer.decode(sentence[0])}: {np.mean(costs):.2f} a word, over {len(costs)} words")
 
 # %% [markdown]
-# **By name**: `caption_loss`, for whole batches.
+# It has learnt nothing yet: what it knows of words is their frequency. **By name**: `caption_loss`,
+# for whole batches.
 
 # %%
 from utils.train import caption_loss
@@ -243,7 +243,7 @@ for beginning, known in beginnings(sentence[0]):
     slow.append(-float(answer[sentence[0, known]]))
 assert np.allclose(slow, costs, atol=10 * near)
 print(f"the picture was looked at {len(slow)} times, and the start word read {len(slow)} times;")
-print(f"{len(slow) * sentence.size} positions went through the LSTM, {len(slow)} of them differ")
+print(f"{len(slow) * sentence.size} positions went through the LSTM; {len(slow)} would do")
 
 # %% [markdown]
 # The same costs, to the last beginning. An LSTM reads from left to right, so what it says after
@@ -270,12 +270,12 @@ for name, groups in {"by chance": by_chance, "by length": by_length}.items():
 
 # %% [markdown]
 # `train` is Keras's `fit` with three additions. After each epoch the captioner writes captions for
-# the validation photos on its own, which are scored with **CIDEr-D**
-# ([notebook 4](04_evaluate.ipynb) takes it apart; 0 is useless, higher is better). The epoch that
-# *writes* best is kept, not the one with the lowest loss. What writes is a moving average of the
-# weights, since each single step is a bit off to one side. And after each epoch all of it is
-# written to a file: if the training is killed, running this notebook again goes on from there, on
-# the same machine to the very same end.
+# the validation photos on its own, which are scored with **CIDEr-D** ([notebook
+# 4](04_evaluate.ipynb) takes it apart; 0 is useless, 10 the most there is). The epoch that *writes*
+# best is kept, not the one with the lowest loss. It writes with a moving average of its weights,
+# which jitters less than they do. And after each epoch all of it is written to a file: if the
+# training is killed, running this notebook again goes on from there, on the same machine to the
+# very same end.
 
 # %%
 from utils.train import train, validator
@@ -286,10 +286,10 @@ references = [captions["captions"][name] for name in names]
 validate = validator(grid, rows, references, tokenizer, settings)
 
 # %% [markdown]
-# The optimizer is AdamW: its rate rises for the first tenth of the steps and falls to 0 along a
-# cosine. Against learning by heart, `dropout` hides part of the numbers from the network, and
-# `smoothing` asks a little for all other words too, so that it never becomes too sure. So the cost
-# while training can't reach 0, nor be compared with those above.
+# The optimizer is AdamW: Adam, which also shrinks the weights a little. Its rate rises for the
+# first tenth of the steps, then falls to 0. Against learning by heart, `dropout` hides part of the
+# numbers from the network, and `smoothing` asks a little for all other words too, so that it never
+# becomes too sure. So the cost while training can't reach 0, nor be compared with those above.
 
 # %%
 histories = {"merge": train(merge, pairs, grid, validate, classic_settings, "checkpoint")}
@@ -301,20 +301,6 @@ histories = {"merge": train(merge, pairs, grid, validate, classic_settings, "che
 # what somebody holds looks at the hands. **Attention** lets the network do that: from what it has
 # read it makes a *query*, compares it with every cell, and mixes the cells, the best fitting most.
 #
-# What will training both take on Kaggle, before anything is tuned? An estimate, measured nowhere
-# yet: six operations a weight and word (two forwards, four backwards), and assumed rates: 1 TFLOP a
-# second, 20 ms to start a step, 15 s to write the validation captions of an epoch.
-
-# %%
-captioner = build(settings)
-print(f"{settings.captioner}: {captioner.count_params():,} weights")
-
-words = settings.epochs * int((pairs[1] > 0).sum())
-work = 6 * words * (merge.count_params() + captioner.count_params()) / 1e12
-waiting = 2 * settings.epochs * (len(by_length) * 0.02 + 15)
-print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) / 60:.0f} minutes")
-
-# %% [markdown]
 # **By hand**, three cells and one query, two numbers each. The dot product says how well a cell
 # fits (divided by the root of the width, else wide vectors give sums so large that one cell takes
 # all); softmax turns that into shares; the shares mix the cells.
@@ -336,9 +322,9 @@ looked, attention = Attention.attend(tf.constant(query[None, None]), tf.constant
 assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 
 # %% [markdown]
-# The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. It
-# begins with the picture's mean in mind. The first LSTM never waits for a look, so whole sentences
-# still run in one pass:
+# The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. The
+# first starts from the picture's mean instead of zeros. It never waits for a look, so whole
+# sentences still run in one pass:
 
 # %%
 from utils.visualize import plot_flow
@@ -359,11 +345,27 @@ boxes = {
 _ = plot_flow(boxes)
 
 # %% [markdown]
-# What goes through it for one photo and one caption, with the shapes of this run. Above, the words;
-# below, the picture. Compare it with the classic, where the two meet at the sum only.
+# What goes through it for one photo and one caption (the start word and as many as a row holds),
+# with the shapes of this run. Above, the words; below, the picture. In the classic the two meet at
+# the sum only.
 #
+# What will training both take on Kaggle, before anything is tuned? An estimate, measured nowhere
+# yet: six operations a weight and word (two forwards, four backwards), and assumed rates: 10^12
+# operations (1 TFLOP) a second, 20 ms to start a step, 15 s to write the validation captions of an
+# epoch.
+
+# %%
+captioner = build(settings)
+print(f"{settings.captioner}: {captioner.count_params():,} weights")
+
+words = settings.epochs * int((pairs[1] > 0).sum())
+work = 6 * words * (merge.count_params() + captioner.count_params()) / 1e12
+waiting = 2 * settings.epochs * (len(by_length) * 0.02 + 15)
+print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) / 60:.0f} minutes")
+
+# %% [markdown]
 # `train_all` trains the settings' `captioner`: `attention`, unless you chose another. Four settings
-# add to that:
+# go further; the drawn sample needs none of them, and `flickr8k` the first:
 #
 # - `tuning_epochs`: **tune the CNN**. So far it answers what it was asked when it was trained:
 #   which of a thousand things is this? A caption asks more: how many, doing what, where? So now its
@@ -390,9 +392,9 @@ histories |= stages
 # %% [markdown]
 # ## Compare
 #
-# Left, how the (smoothed) cost falls while training; right, how good the captions for the
-# validation photos are. A ring marks the epoch that is kept. The curves compare two whole
-# captioners: the second one also has more weights.
+# Left, the cost while training (with `smoothing`, so not to be compared with those above); right,
+# how good the captions for the validation photos are. A ring marks the epoch that is kept. The
+# curves compare two whole captioners: the second one also has more weights.
 
 # %%
 from utils.visualize import plot_histories
@@ -423,13 +425,15 @@ store.save("history", histories, settings)
 print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
-# What was saved is the captioner that was trained, to the last digit that matters:
+# What was saved is the captioner that was trained, to the last digit that matters. (It has seen our
+# example while it learnt: what it writes for photos that it has not is for the next notebook.)
 
-# %%
+# %% tags=["nbval-ignore-output"]
 again = from_dict(store.load("captioner", settings), settings)
-seen = store.load_grid(frozen, settings) if frozen else grid
-photo = seen[pairs[0][:1]].astype("float32")
+photo = (store.load_grid(frozen, settings) if frozen else grid)[pairs[0][:1]].astype("float32")
 assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=near)
+now = caption_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], smoothing=0.0).numpy()
+print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
 
 # %% [markdown]
 # ## What you have seen

@@ -13,10 +13,9 @@
 # [5 See what it sees](05_visualize.ipynb)*
 #
 # The captioner gives probabilities; somebody must choose words from them. Then the sentence must
-# be compared with what people said. Both steps hide traps: most captioning notebooks print scores
-# that can't be compared with anything. This one ends with a table of
-#
-# *one blind guess for every photo* · *the captioner* · *one human against the others*.
+# be compared with what people said. Both steps hide traps: many captioning notebooks print scores
+# that can't be compared with anything. This one sets beside the captioner *one blind guess for
+# every photo* and *one human against the others*.
 #
 # **You will**
 # - write a caption word by word, greedily, then with several candidates side by side;
@@ -180,7 +179,8 @@ _ = plot_beam(steps[:5], beams[0][0], tokenizer.words)
 # ## BLEU, by hand
 #
 # BLEU asks: how many of the caption's words, and pairs of words, did some human use too? No word
-# counts more often than in the reference that has it most: "a a a a" gets one hit, not four.
+# counts more often than in the reference that has it most: where none has two, "a a a a" gets one
+# hit.
 
 # %%
 from collections import Counter
@@ -227,8 +227,8 @@ assert np.isclose(corpus[3], corpus_bleu(said, [words_of(text) for text in predi
 # ## CIDEr-D: words that tell
 #
 # For BLEU, "a" is worth as much as "kite". CIDEr-D weighs a word by how *few* photos it was used
-# for: the logarithm of all photos over those whose references hold it. What everybody says of
-# every photo weighs nothing. The weights of the words of one reference:
+# for: the logarithm of all photos over those whose references hold it. What somebody says of every
+# photo weighs nothing. The weights of the words of one reference:
 
 # %%
 runs = [{g for w in group for n in (1, 2, 3, 4) for g in ngrams(w, n)} for group in said]
@@ -263,11 +263,11 @@ assert np.isclose(own[0], 10 * np.mean(alike))
 # %% [markdown]
 # ## What is a number worth?
 #
-# Beside the captioner: one **constant** caption for all photos (knowing the language, not the
-# photo), the captioner shown **another photo**, **greedy** search, and **one human** against the
-# other four. A captioner that can't beat the first two has learnt to speak, not to see. METEOR also
-# counts stems and, where WordNet is found, synonyms; its name says by which program, as another
-# one's numbers don't compare.
+# Beside the captioner: one **constant** caption for all photos, the captioner shown **another
+# photo**, **greedy** search, and **one human** against the other four. A captioner that can't beat
+# the first two has learnt to speak, not to see. Two more scores: ROUGE-L takes the longest sequence
+# of words in common, gaps allowed. METEOR also matches stems and, with the dictionary WordNet,
+# synonyms; its programs differ, so its name says which.
 
 # %%
 from utils.evaluate import constant_caption, full_score, one_human, protocol
@@ -283,7 +283,7 @@ if min(len(group) for group in references) > 1:  # there must be others to compa
 rules = protocol(split, captions["split_source"], references, settings)
 
 # %% [markdown]
-# Under a table of scores belongs what was counted, and how.
+# Beside a table of scores belongs what was counted, and how.
 
 # %% tags=["nbval-ignore-output"]
 looked = scores["captioner"]["CIDEr-D"] >= scores["another photo"]["CIDEr-D"]
@@ -291,13 +291,14 @@ print(rules)
 pd.DataFrame(scores).T.round(3)
 
 # %% [markdown]
-# Look at BLEU-1: the constant caption gets a good part of it without seeing anything. That is why
-# CIDEr-D leads here. And a human is not at 10, as people disagree. That is a yardstick, not a
-# ceiling: a captioner that says what most would say can pass one person.
+# Look at BLEU-1: the constant caption gets a good part of it. That is why CIDEr-D leads here. And a
+# human is not at 10, as people disagree. (One reference fewer also lowers the human's BLEU and
+# ROUGE-L, not the CIDEr-D.) That is a yardstick, not a ceiling: a captioner that says what most
+# would say can pass one person.
 #
 # How sure is it? Other photos would have given another number. The **bootstrap** asks how much: it
-# draws photos from these, with replacement, a thousand times, and scores each draw. The lines below
-# span 95 of 100 draws.
+# draws photos from these, with replacement, a thousand times, and scores each draw. Black lines
+# span 95 of 100 draws; the human, a mean of several, has none.
 
 # %%
 from utils.evaluate import compare, resampled
@@ -309,33 +310,35 @@ for place, who in enumerate(reversed(texts), len(scores) - len(texts)):  # from 
 
 # %% [markdown]
 # Overlapping lines don't yet say that two captioners are alike: both met the same photos, hard ones
-# and easy ones. The **paired test** compares them on the same draws. Is the beam worth it?
+# and easy ones. The **paired test** compares them on the same draws; p is twice the share of draws
+# that say the opposite. Is the beam worth it? A likelier sentence need not be a better one.
 
 # %% tags=["nbval-ignore-output"]
 low, high, p = compare(draws["captioner"], draws["greedy"])
 print(f"beam minus greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p:.3f}")
 
 # %% [markdown]
-# What is it good at? Words of one kind apart: how many of those that it says did anybody say of the
+# ## What is it good at?
+#
+# Words of one kind apart, synonyms as one: how many of those that it says did anybody say of the
 # photo (precision), and how many of those that two people said does it say (recall)? Below, how
-# varied it is, and how it does by the length of its captions.
+# varied it is.
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluate import by_kind, variety
 
 print(pd.DataFrame(by_kind(predicted, references)).T.round(2), "\n")
-print(pd.Series(variety(predicted, train_captions)).round(2).to_string(), "\n")
-lengths = [len(words_of(text)) for text in predicted]
-print(pd.DataFrame({"words": lengths, "CIDEr-D": own}).groupby("words").mean().round(2).T)
+print(pd.Series(variety(predicted, train_captions)).round(2).to_string())
 
 # %% [markdown]
 # ## Captions as search
 #
-# Flickr8k was made to rank photos for a sentence. The captioner can: by how likely it would have
-# written that sentence for each photo. The other way round, for a photo, a short sentence of usual
-# words would always win; so `telling` subtracts how likely the sentence is anyway. One sentence a
-# photo; R@5 is the share whose right one is among the first five. Every photo meets every sentence,
-# so without a GPU at most 200 photos are ranked. **By hand**, the first pair is a sum over words.
+# Flickr8k was made for ranking: photos for a sentence, sentences for a photo. The captioner can: by
+# how likely it would have written that sentence for each photo. The other way round, for a photo, a
+# short sentence of usual words would always win; so `telling` subtracts how likely the sentence is
+# anyway. One sentence a photo; R@5 is the share whose right one is among the first five. Every
+# photo meets every sentence, so without a GPU at most 200 photos are ranked. **By hand**, the first
+# pair is a sum over words.
 
 # %%
 import tensorflow as tf
@@ -441,7 +444,7 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 #
 # As a rule a wider beam finds likelier captions. Whether they are better is another question: on
 # photos they mostly are (`RESULTS.md`), on drawn scenes they may well be worse. Where the last two
-# numbers have one sign, it is more than chance.
+# numbers have one sign, it is hardly chance.
 # </details>
 #
 # 2. *Change*: Count the start and end words, as many notebooks do: put `startseq` and `endseq`

@@ -23,7 +23,7 @@
 # - find photos by a sentence, and caption photos that nobody has described.
 #
 # **You need** the predictions of notebook 4. Minutes: less than 1. TensorFlow is only started for
-# the last section.
+# your own photos.
 #
 # ## Setup
 #
@@ -156,8 +156,8 @@ _ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 
 # %% [markdown]
 # Dots along one line would mean that it does not matter whom you ask. Here are the marked two, the
-# one that BLEU-2 puts higher first. It counts ordinary words as much as telling ones; CIDEr-D
-# forgives a caption that misses those, if it has the words that few other photos have.
+# one that BLEU-2 puts higher first. BLEU-2 counts ordinary words as much as telling ones; CIDEr-D
+# counts mostly the telling ones.
 
 # %%
 _ = show(list(marked.values()))
@@ -192,35 +192,34 @@ pd.concat([often.head(5), often.tail(5)])
 # %% [markdown]
 # Read the upper rows with the photos in mind. Is it a word that has an equal ("a pair of" for
 # "two")? Something hard to count? Something too small for the cells of the grid? Single words are
-# few; their kinds tell more. Words in -ing count as actions, those of no list as the rest.
+# few; their kinds tell more. Words in -ing count as actions; those of no list are left out. (It is
+# stricter than in notebook 4: three people must agree, and synonyms don't count.)
 
 # %%
 from utils.visualize import plot_bars
 
 kinds = {
     "people": "man men woman women boy boys girl girls child children people person baby",
-    "animals": "dog dogs cat cats rabbit rabbits horse horses pony ponies bird birds puppy",
+    "animals": "dog dogs cat cats rabbit rabbits horse horses duck ducks lamb lambs bird birds",
     "colours": "red orange yellow green blue purple pink brown black white grey tan blond",
     "numbers": "two three four several group",
     "places": "snow beach street park mountains forest desert field grass water sand pool",
 }
 kind_of = {word: kind for kind, listed in kinds.items() for word in listed.split()}
-table["kind"] = [
-    kind_of.get(w, "actions" if w.endswith("ing") else "the rest") for w in table.index
-]
+table["kind"] = [kind_of.get(w, "actions" if w.endswith("ing") else None) for w in table.index]
 sums = table.groupby("kind")[["said", "missed"]].sum()
 shares = (sums["said"] / sums.sum(axis=1)).sort_values(ascending=False, kind="stable")
 _ = plot_bars(shares.to_dict(), "share of the words agreed on that the captioner said, too")
 
 # %% [markdown]
 # Each bar is a kind of words, the one it knows best on top. Does the length of a caption matter? A
-# longer one has said more that can be wrong. The dark line is where the mean would lie in 95 of 100
-# other draws of as many photos: two means and 1.96 of its standard error to either side.
+# longer one has said more that can be wrong. The dark line is a 95 % interval, rough where captions
+# are few: the mean, and 1.96 of its standard errors to either side.
 
 # %%
 groups = pd.Series(scores).groupby(lengths // 3 * 3)
 low, high = (groups.mean() + side * groups.sem().fillna(0) for side in (-1.96, 1.96))
-title = {start: f"{start} to {start + 2} words" for start in low.index}
+title = {n: f"{n} to {n + 2} words, {many} captions" for n, many in groups.size().items()}
 spread = {title[start]: (low[start], high[start]) for start in low.index}
 _ = plot_bars(groups.mean().rename(title).to_dict(), "CIDEr-D by length of the caption", spread)
 
@@ -297,7 +296,7 @@ print(f"{same} of {len(again)} captions are those of notebook 4")
 # Nobody has described these. A caption makes a good first draft of an *alt text*, the sentence that
 # a screen reader speaks in place of a picture: `alt_text` makes a sentence of it, which begins with
 # *Possibly* where the captioner was not sure of its words. A person should read it before it is
-# published, as a wrong one is worse than none.
+# published, as a wrong one can be worse than none.
 
 # %%
 from utils.caption import alt_text
@@ -310,9 +309,9 @@ _ = show_photos(mine, [alt_text(row) for row in own])
 # %% [markdown]
 # ## Find a photo by a sentence
 #
-# The captioner also works the other way round: give it a sentence, ask how likely it would have
-# written just that of each photo, and the likeliest photo is the answer. **By hand**, for the first
-# photo: the probability of each word of the wish, given the words before it, and their mean.
+# As in notebook 4: the photo for which the sentence is likeliest is the answer. **By hand**, for
+# the first photo: the probability of each word of the wish, given the words before it, and their
+# mean.
 
 # %% tags=["nbval-ignore-output"]
 wish = "three ducks are running on the beach"

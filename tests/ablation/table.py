@@ -11,8 +11,8 @@ from utils.evaluate import compare
 
 FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
 RESULTS = Path(__file__).with_name("results.jsonl")
-HEAD = ["run", "pixels", "what is different", "CIDEr-D", "against", "difference"]
-HEAD += [f"than {FIRST}", "BLEU-4", "ROUGE-L", "greedy", "beam 5", "minutes"]
+HEAD = ["run", "what is different", "CIDEr-D", "against", "difference", "p"]
+HEAD += ["BLEU-4", "ROUGE-L", "greedy", "beam 5", "minutes"]
 
 
 def read_results():
@@ -29,14 +29,14 @@ def reference_of(name):
 
 
 def difference(row, other, repeats=2000):
-    """How much better a run is than another on the same photos, with the interval of 95 %."""
+    """How much better a run is than another on the same photos, the interval of 95 %, and p."""
     photos = np.array([row["photos"], other["photos"]]) / 1000
     count = photos.shape[1]
     draws = np.random.RandomState(1).multinomial(count, np.full(count, 1 / count), repeats)
     ours, theirs = photos @ draws.T / count
     low, high, p = compare(ours, theirs)
     gap = photos[0].mean() - photos[1].mean()
-    return f"{gap:+.3f} ({low:+.3f} to {high:+.3f}, p {p:.3f})"
+    return f"{gap:+.3f} ({low:+.3f} to {high:+.3f})", f"{p:.3f}"
 
 
 def line(row, results):
@@ -44,17 +44,17 @@ def line(row, results):
     scores, name = row["scores"], row["run"]
     best, (low, high) = scores[PROTOCOL], row["interval"]
     reference, seed, pixels = reference_of(name), row["seed"], row["pixels"]
-    other = results.get((reference, seed, pixels)) if reference != name else None
-    first = results.get((name, seed, FIRST)) if pixels != FIRST else None
+    if reference == name and pixels != FIRST:
+        pixels = FIRST  # a first stage is compared with what the CNN saw before
+    other = results.get((reference, seed, pixels))
+    known = other and other is not row
     changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
     return [
         f"{name}" + (f" (seed {seed})" if seed > 1 else ""),
-        pixels,
         changes or "the preset's first stage",
         f"**{best['CIDEr-D']:.3f}** ({low:.3f} to {high:.3f})",
-        reference if other else "",
-        difference(row, other) if other else "",
-        difference(row, first) if first else "",
+        (reference if pixels == row["pixels"] else f"{reference}, {pixels}") if known else "",
+        *(difference(row, other) if known else ("", "")),
         f"{best['BLEU-4']:.3f}",
         f"{best['ROUGE-L']:.3f}",
         f"{scores['greedy']['CIDEr-D']:.3f}",
@@ -64,8 +64,11 @@ def line(row, results):
 
 
 def table():
-    """All runs that have a result, in the order of their list."""
+    """All runs that have a result, in the order of their list, what the CNN saw apart."""
     results = read_results()
     rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
-    rows.sort(key=lambda row: row["pixels"], reverse=True)  # what was tried first
-    return in_columns(HEAD, [line(row, results) for row in rows], numbers=9)
+    parts = []
+    for pixels in sorted({row["pixels"] for row in rows}, key=len):  # the plainest first
+        lines = [line(row, results) for row in rows if row["pixels"] == pixels]
+        parts.append(f"What the CNN saw: {pixels} pixels a side.\n\n{in_columns(HEAD, lines, 9)}")
+    return "\n\n".join(parts)
