@@ -85,7 +85,7 @@ def save(kind, data, settings):
         "kind": kind,
         "version": VERSION,
         "settings": {name: getattr(settings, name) for name in names},
-        "parents": {each: fingerprint(path_of(each, settings)) for each in KINDS[kind].parents},
+        "parents": {each: parent_fingerprint(each, settings) for each in KINDS[kind].parents},
         "data": data,
     }
     path, content = working_folder(settings) / file_of(kind, settings), plain.dumps(artifact)
@@ -269,6 +269,16 @@ def load_grid(features, settings):
     if not isinstance(grid, np.ndarray) or grid.shape != shape or grid.dtype != np.float16:
         raise CaptionsError(f"{path}: is not a grid of {shape}: {again('features')}")
     return grid
+
+
+@told()
+def parent_fingerprint(kind, settings):
+    """The fingerprint of an artifact that something is made from: one that is damaged has none."""
+    path = path_of(kind, settings)
+    content = path.read_bytes()
+    if not plain.is_whole(content):
+        raise CaptionsError(f"{path}: damaged since it was read: {again(kind)}")
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read_pickle(path):
