@@ -14,6 +14,7 @@ from html import escape
 from itertools import count
 from pathlib import Path
 from string import Template
+from urllib.parse import unquote
 
 import nbformat
 from bs4 import BeautifulSoup
@@ -35,7 +36,10 @@ PAGES = {  # in the order of reading: document -> its page, and what the bar on 
     "NOTICE.md": ("notice.html", "Notice"),
     "LICENSE": ("licence.html", "Licence"),
 }
+# What an output may hold that acts by itself, or looks elsewhere.
+FOREIGN = ["style", "script", "meta", "base", "link", "iframe", "object", "embed", "form"]
 # What a formula that needs no layout is made of; a group is named as the element it becomes.
+TEX = re.compile(r"(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?![\d$])")  # and not $5 and $6
 SIGN = re.compile(
     r"\\?(?P<mi>(?<=\\)(?:exp|log|max|min)(?![a-z])|(?<!\\)[a-zA-Z])"
     r"|(?P<mn>\d+(?:\.\d+)?)|(?P<mo>[-+=/(),])"
@@ -71,8 +75,8 @@ def render(document):
     body = BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
     if not body.h1:
         raise CaptionsError(f"{path}: has no title: begin it with a line like '# What it does'")
-    for style in body("style"):
-        style.decompose()
+    for part in body(FOREIGN):
+        part.decompose()
     for link in body("a", href=True):
         link["href"] = address(link["href"], document)
     for picture in body("img"):
@@ -111,8 +115,11 @@ def embedded(source, folder):
     """A picture as a part of the page. (nbconvert can do that, too, but then unfolds answers.)"""
     if source.startswith("data:"):
         return source
-    content = base64.b64encode((folder / source).read_bytes()).decode()
-    return f"data:{mimetypes.guess_type(source)[0]};base64,{content}"
+    path = (folder / unquote(source)).resolve()
+    kind = mimetypes.guess_type(path.name)[0] or "nothing known"
+    if not path.is_relative_to(REPOSITORY) or not kind.startswith("image/"):
+        raise CaptionsError(f"{path}: no picture of the repository ({kind}): leave it out")
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def describe(body):
@@ -146,9 +153,9 @@ def box_of(label):
 
 def write_formulas(body):
     """Turn $...$ into MathML, which browsers show by themselves; what it can't do stays TeX."""
-    for text in body.find_all(string=re.compile(r"\$[^$]+\$")):
-        if not text.find_parent(["pre", "code"]):
-            found = re.sub(r"\$([^$]+)\$", lambda found: formula(found[1]), escape(text))
+    for text in body.find_all(string=TEX):
+        if not text.find_parent(["pre", "code"]) and not text.find_parent(class_="output"):
+            found = TEX.sub(lambda found: formula(found[1]), escape(text))
             text.replace_with(BeautifulSoup(found, "html.parser"))
 
 

@@ -23,6 +23,7 @@ def put_into_page(mark, table):
     """Replace what stands between `<!-- mark -->` and `<!-- end of mark -->`."""
     text = PAGE.read_text(encoding="utf-8")
     first, last = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+    assert first in text and last in text, f"{PAGE}: lacks its marks"
     before, _, rest = text.partition(first)
     after = rest.partition(last)[2]
     PAGE.write_text(f"{before}{first}{table}\n{last}{after}", encoding="utf-8")

@@ -209,7 +209,7 @@ def test_slices_are_joined_by_who_finds_them_all(photos, tiny, tmp_path):
     expected = content(whole, tmp_path)
     shutil.rmtree(tmp_path / "working")
     for number in (1, 3):
-        with pytest.raises(CaptionsError, match=f"slice {number} of 3 is written, others lack"):
+        with pytest.raises(CaptionsError, match=f"slice {number} of 3 is written: run"):
             extract_all(photos, tiny, replace(SETTINGS, shard=f"{number}/3"))
     (tmp_path / "working").rename(tmp_path / "input")  # as on Kaggle, from earlier kernels
     assert extract_all(photos, tiny, replace(SETTINGS, shard="2/3")) == whole
@@ -295,7 +295,7 @@ def test_two_processes_share_the_photos(photos, tiny, tmp_path, monkeypatch):
     both.append(start(tmp_path / "photos", shard="2/2"))
     errors = [process.communicate()[1] for process in both]
     assert any(process.returncode == 0 for process in both) or all(
-        "is written, others lack" in error for error in errors
+        "is written: run 01_features with the others" in error for error in errors
     ), errors
     made = extract_all(photos, tiny, replace(SETTINGS, shard="2/2"))
     joined = content(made, tmp_path)

@@ -209,8 +209,20 @@ def test_any_file_of_weights_is_sound_or_refused(tmp_path, data):
         ({"link": h5py.ExternalLink("other.h5", "/secret")}, "reaches elsewhere"),
         ({"link": h5py.SoftLink("/one/one/kernel")}, "reaches elsewhere"),
         (
-            {"bomb": lambda file: file.create_dataset("x", (10**5, 10**5), "f4", chunks=(9, 9))},
+            {"bomb": lambda file: file.create_dataset("x", (10**5, 10**5), "f4")},
             "promises more than it holds",
+        ),
+        (
+            {
+                "bomb": lambda file: file.create_dataset(
+                    "x", (2, 2), "f4", chunks=(500, 500), maxshape=(None, None), compression="gzip"
+                )
+            },
+            "more than plain arrays",
+        ),
+        (
+            {"texts": lambda file: file.create_dataset("x", (2,), h5py.vlen_dtype("f4"))},
+            "more than plain arrays",
         ),
         (
             {

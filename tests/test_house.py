@@ -10,9 +10,9 @@ from utils.settings import REPOSITORY
 
 # From the ground up; rooms of one floor in one line. A room may import from lower lines only.
 FLOORS = [
-    "settings stickers pixels tiny",
+    "settings stickers pixels",
     "scenes",
-    "voices figures files plain download readers",
+    "voices figures files plain download readers tiny",
     "store",
     "paint photos text",
     "metrics devices earlier",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils.settings import CaptionsError
+from utils.settings import COLUMNS, CaptionsError, has_captions
 from world.readers import read_captions
 
 
@@ -84,3 +84,13 @@ def test_what_cannot_be_read_is_refused_in_one_line_with_its_name(tmp_path, name
     with pytest.raises(CaptionsError, match=name) as refusal:
         read(tmp_path, text, name)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", COLUMNS[0])
+@pytest.mark.parametrize("caption", COLUMNS[1])
+def test_a_table_that_is_found_is_one_that_can_be_read(tmp_path, name, caption):
+    table = tmp_path / "table.csv"
+    table.write_text(f"{name},{caption}\na.jpg,a dog\n")
+    assert has_captions(table) and read_captions(table)[0] == {"a.jpg": ["a dog"]}
+    table.write_text(f"{name},price\na.jpg,3\n")
+    assert not has_captions(table)

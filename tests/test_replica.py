@@ -211,7 +211,7 @@ def test_the_samples_weights_are_found_where_they_are_attached(inputs, monkeypat
 
     missing = inputs / "world" / "tiny.npz"
     monkeypatch.setattr(tiny, "WEIGHTS", missing)
-    assert f"'{missing}'" in refusal(build_encoder, "tiny")
+    assert f"{missing}: not there: attach tiny.npz" in refusal(build_encoder, "tiny")
     (inputs / "tiny").mkdir()
     shutil.copy(REPOSITORY / "world" / "tiny.npz", inputs / "tiny")
     mount(inputs / "kaggle", "new", inputs / "tiny", "tiny")

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests.test_captioners import CHANNELS, SETTINGS, VOCABULARY, build, some_input
-from utils.captioners import CAPTIONERS, NEVER_WRITTEN
+from utils.captioners import CAPTIONERS
 from utils.search import sample_captions, write_captions
-from utils.text import END, PAD, START
+from utils.text import END, NEVER_WRITTEN, PAD, START
 
 # Weights of an untrained model hardly differ: this makes its opinions strong.
 SHARPNESS = 25.0

@@ -266,11 +266,44 @@ def test_a_document_without_a_title_is_named(small, capsys):
     assert said.startswith(f"{small / 'NOTICE.md'}: has no title: begin it with")
 
 
-@pytest.mark.parametrize("source", ["gone.png", "https://example.org/tracker.png", "#", ""])
-def test_a_picture_that_cannot_be_part_of_the_page_is_refused(small, capsys, source):
+@pytest.mark.parametrize(
+    ("source", "mend"),
+    [
+        ("gone.png", "put the picture there"),
+        ("https://example.org/tracker.png", "put the picture there"),
+        ("#", "leave it out"),
+        ("../outside.png", "leave it out"),
+        ("README.md", "leave it out"),
+    ],
+)
+def test_a_picture_that_cannot_be_part_of_the_page_is_refused(small, capsys, source, mend):
+    (small.parent / "outside.png").write_bytes(b"of others")
     (small / "README.md").write_text(f"# Title\n\n![words]({source})\n")
     said = refused(small, capsys)
-    assert source.rpartition("/")[2] in said and "put the picture there" in said
+    assert source.rpartition("/")[2] in said and mend in said
+
+
+def test_a_picture_may_have_any_name(small):
+    (small / "my bäd picture.png").write_bytes(b"a picture")
+    (small / "README.md").write_text("# Title\n\n![words](my%20bäd%20picture.png)\n")
+    write_site(small / "html")
+    assert parse(small / "html" / "index.html").img["src"] == "data:image/png;base64,YSBwaWN0dXJl"
+
+
+def test_what_acts_by_itself_is_left_out_of_an_output(small):
+    acts = ["meta http-equiv=refresh", "base href=x", "form action=x", "iframe src=x", "script"]
+    add_output(small, "".join(f"<{each}></{each.split()[0]}>" for each in acts) + "<i>stays</i>")
+    write_site(small / "html")
+    main_part = parse(small / "html" / "02_text.html").main
+    assert main_part.i.get_text() == "stays"
+    assert not main_part(["meta", "base", "form", "iframe", "script"])
+
+
+@pytest.mark.parametrize("text", ["It costs $5 here and $6 there.", "US$ 3 and US$ 4", "$$a+b$$"])
+def test_money_is_no_formula(small, text):
+    (small / "README.md").write_text(f"# Title\n\n{text}\n")
+    write_site(small / "html")
+    assert text in parse(small / "html" / "index.html").main.get_text()
 
 
 # --- in a browser --------------------------------------------------------------------------------

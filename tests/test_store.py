@@ -203,7 +203,7 @@ def test_a_grid_comes_back_mapped_and_a_wrong_one_is_refused():
     with pytest.raises(CaptionsError, match="01_features"):
         store.load_grid(features | {"grid_shape": [7, 4, 4]}, SETTINGS)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(CaptionsError, match="cannot be read: run 01_features again"):
+    with pytest.raises(CaptionsError, match="read: delete it, then run 01_features again"):
         store.load_grid(features, SETTINGS)
     store.save_grid(features, chunks_of(ROWS), 3, SETTINGS)
     np.testing.assert_array_equal(store.load_grid(features, SETTINGS), ROWS)
@@ -262,7 +262,7 @@ def test_another_grid_starts_anew_and_says_so(folders, capsys):
     (folders / "working" / "features-b.npy.partial").write_bytes(bytes(300))
     store.save_grid(plan("a"), chunks_of(ROWS, taken := []), 3, SETTINGS)
     assert taken == [0, 3, 6]
-    assert "features-b.npy.partial is of another encoder" in capsys.readouterr().out
+    assert "features-b.npy.partial: of another encoder" in capsys.readouterr().out
 
 
 def test_too_little_room_is_noticed_before_the_first_photo():

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from utils.metrics import cider_d
 from utils.search import write_captions
 from utils.settings import CaptionsError, Settings
 from utils.text import PAD, Tokenizer
-from utils.train import caption_loss, finished, train, validator
+from utils.train import batch_size, caption_loss, finished, train, validator
 
 CAPTIONS = {
     "dog.jpg": ["a brown dog runs", "the dog runs in the snow"],
@@ -128,10 +129,20 @@ def test_a_loss_that_is_no_number_stops_and_says_when(data):
     grid, pairs = np.repeat(grid, 2, axis=0), (np.arange(6), np.tile(words, (2, 1, 1)))
     grid[5] = np.nan
     settings, seen = replace(SETTINGS, batch_photos=2), []
-    message = "the loss of epoch 1 is no number from batch [123] on: lower learning_rate"
+    message = "the loss of epoch 1 is no number from batch [123] on: lower learning_rate, delete"
     with pytest.raises(CaptionsError, match=message):
         train(build(tokenizer), pairs, grid, seen.append, settings)
     assert not seen
+
+
+def test_a_batch_too_small_for_all_devices_names_the_setting(data):
+    grid, tokenizer, pairs = data
+    devices = SimpleNamespace(num_replicas_in_sync=2)
+    fits = SimpleNamespace(vocabulary=len(tokenizer), channels=grid.shape[2])
+    fits.distribute_strategy = devices
+    assert batch_size(fits, pairs, grid, SETTINGS) == 2
+    with pytest.raises(CaptionsError, match="batch_photos=1.*2 devices.*raise it"):
+        batch_size(fits, pairs, grid, replace(SETTINGS, batch_photos=1))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.devices import precision
-from utils.text import PAD, START, UNKNOWN
+from utils.text import PAD, START
 
 RECURRENT = {"return_sequences": True, "return_state": True}
 
@@ -200,7 +200,3 @@ def word_frequencies(words, vocabulary):
     counts = np.bincount(words[:, 1:].ravel(), minlength=vocabulary).astype(np.float64)
     counts[[PAD, START]] = 0
     return (counts + 0.1) / (counts + 0.1).sum()
-
-
-# Words that search never chooses.
-NEVER_WRITTEN = (PAD, START, UNKNOWN)

@@ -10,6 +10,7 @@ import numpy as np
 
 from utils import store
 from utils.settings import CaptionsError, earlier_folders, input_folder, working_folder
+from utils.text import SPECIAL
 
 
 def earlier_run(settings):
@@ -52,7 +53,7 @@ def take_over(captioner, frozen, number, tokenizer, settings):
         raise refusal(settings, f"{len(missing)} words more", "run 02_text again")
     members = artifact["data"]["members"]
     member = members[number % len(members)]
-    places = [*range(4), *(tokenizer.numbers[word] for word in words)]
+    places = [*range(len(SPECIAL)), *(tokenizer.numbers[word] for word in words)]
     for weight in captioner.trainable_weights:
         known, array = member["weights"].get(weight.path), weight.numpy()
         by_word = weight is captioner.embed.embeddings or weight is captioner.bias

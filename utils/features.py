@@ -125,13 +125,12 @@ def build_encoder(name, pretrained=True, exact=False):
             shape = (grid.shape[1] * grid.shape[2], grid.shape[3])
             cells = keras.layers.Reshape(shape, dtype="float32")(grid)
             return keras.Model(pixels, cells, name=name)
-    except CaptionsError:
-        raise
     except Exception as error:  # no network, no cache: Keras raises whatever the download raised
-        error = " ".join(str(error).split())
+        if isinstance(error, CaptionsError):
+            raise
         raise CaptionsError(
-            f"encoder '{name}': its weights could not be loaded ({error}): allow the network once, "
-            "or set KERAS_HOME to a folder that has them, or put or attach their .h5 file as input"
+            f"encoder '{name}': its weights could not be loaded ({' '.join(str(error).split())}): "
+            "allow the network once, or set KERAS_HOME to where they are, or attach their .h5 file"
         ) from None
     finally:
         keras.config.set_dtype_policy(policy)
@@ -244,7 +243,8 @@ def extract_all(photos, encoder, settings):
     try:
         grids = [np.asarray(store.load_grid(plan(each), settings)) for each in slices]
     except CaptionsError as error:
-        raise CaptionsError(f"slice {number} of {count} is written, others lack: {error}") from None
+        more = f"slice {number} of {count} is written: run 01_features with the others, too"
+        raise error if count == 1 else CaptionsError(f"{error}; {more}") from None
     rows = [row for grid in grids for row in grid]  # views of the file, not numbers in memory
     whys = [None if row.any() else problem(path) for row, path in zip(rows, paths, strict=True)]
     broken |= {name: why for name, why in zip(names, whys, strict=True) if why}

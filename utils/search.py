@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils.captioners import NEVER_WRITTEN
-from utils.text import END, PAD, START
+from utils.text import END, NEVER_WRITTEN, PAD, START
 
 IMPOSSIBLE = -1e9
 

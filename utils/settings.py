@@ -20,6 +20,9 @@ KAGGLE = Path("/kaggle")
 CAPTION_FILES = ("captions.txt", "Flickr8k.token.txt", "results.csv", "results_2013*.token")
 CAPTION_FILES += ("captions_train20*.json", "captions_val20*.json", "dataset_*.json", "*.csv")
 
+# What people call the two columns of such a table.
+COLUMNS = (("image", "image_name", "filename", "file_name"), ("caption", "comment"))
+
 
 class CaptionsError(Exception):
     """What a user can cause and mend, in one line: the file, the reason, the mend."""
@@ -189,7 +192,7 @@ def has_captions(path):
     """Whether a table's first line names a column of captions; Flickr30k calls it comment."""
     with open(path, encoding="utf-8-sig", errors="replace") as lines:
         first = lines.readline(1000).lower()
-    return "image" in first and ("caption" in first or "comment" in first)
+    return all(any(name in first for name in names) for names in COLUMNS)
 
 
 def find_input(name):

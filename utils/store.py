@@ -235,8 +235,8 @@ def save_grid(features, chunks, batch, settings):
     if path.is_file() and path.stat().st_size == length:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    for other in set(path.parent.glob("features-*.partial")) - {half}:
-        print(f"{other.name} is of another encoder, setting or list of photos: this starts anew")
+    for other in set(path.parent.glob(f"{path.name.partition('-')[0]}-*.partial")) - {half}:
+        print(f"{other.name}: of another encoder, list of photos or shard: this starts anew")
     have = half.stat().st_size if half.exists() else 0
     done = max(0, (have - header.tell()) // row_length // batch * batch)
     if done:
@@ -264,10 +264,11 @@ def load_grid(features, settings):
     try:
         grid = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header can fail in any way
-        reason = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
-        raise CaptionsError(f"{path}: {reason}: {again('features')}") from None
+        gone = isinstance(error, FileNotFoundError)
+        reason = "not there: " if gone else "cannot be read: delete it, then "
+        raise CaptionsError(f"{path}: {reason}{again('features')}") from None
     if not isinstance(grid, np.ndarray) or grid.shape != shape or grid.dtype != np.float16:
-        raise CaptionsError(f"{path}: is not a grid of {shape}: {again('features')}")
+        raise CaptionsError(f"{path}: no grid of {shape}: delete it, then {again('features')}")
     return grid
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+NEVER_WRITTEN = (PAD, START, UNKNOWN)  # words that search never chooses
 
 WORD = re.compile(
     r"n't\b|'(?:s|m|d|re|ve|ll)\b"  # the second halves of don't, dog's, they're

@@ -28,6 +28,7 @@ from utils.settings import CaptionsError
 from utils.text import PAD
 
 CLIP = 2.0  # the longest that the gradient may be
+RATES = {"tuning": "tuning_rate", "scoring": "score_rate"}  # stages with a rate of their own
 
 
 def caption_loss(logits, targets, smoothing, weights=1.0):
@@ -121,7 +122,8 @@ def train(captioner, pairs, grid, validate, settings, resume=None, lesson=None, 
             plan, epoch = plans[len(history)], len(history) + 1
             views = one_view(pairs[0], (settings.seed, epoch)), pairs[1]
             inputs = feed(plan, views, grid if table is None else None, strategy)
-            loss = train_epoch(step, zip(inputs, counts[plan].sum(axis=1), strict=True), bar, epoch)
+            inputs = zip(inputs, counts[plan].sum(axis=1), strict=True)
+            loss = train_epoch(step, inputs, bar, epoch, resume)
             score, weights = judge(captioner, optimizer, validate)
             if all(score > row["CIDEr-D"] for row in history):
                 best = weights
@@ -208,17 +210,20 @@ def batch_size(captioner, pairs, grid, settings):
     """Photos in a batch, as many for each device, if all belongs together."""
     (rows, words), devices = pairs, captioner.distribute_strategy.num_replicas_in_sync
     known, channels = captioner.vocabulary, captioner.channels
-    size = min(settings.batch_photos, len(rows)) // devices * devices
-    if words.max() >= known or rows.max() >= len(grid) or grid.shape[2] != channels or not size:
+    if words.max() >= known or rows.max() >= len(grid) or grid.shape[2] != channels:
         raise CaptionsError(
             f"03_train: a captioner of {known} words and {channels} channels can't learn word "
-            f"{words.max()} of photo {rows.max()} from features {grid.shape}, {size} photos at a "
-            "time: build it for these"
+            f"{words.max()} of photo {rows.max()} from features {grid.shape}: build it for these"
         )
-    return size
+    if size := min(settings.batch_photos, len(rows)) // devices * devices:
+        return size
+    raise CaptionsError(
+        f"setting 'batch_photos={settings.batch_photos}': {len(rows)} photos to learn from, and "
+        f"{devices} devices want one each: raise it, or bring more photos"
+    )
 
 
-def train_epoch(step, inputs, bar, epoch):
+def train_epoch(step, inputs, bar, epoch, stage=None):
     """The mean loss of one pass over all batches; one that is no number ends the training."""
     losses = []
     for batch, words in inputs:
@@ -228,9 +233,11 @@ def train_epoch(step, inputs, bar, epoch):
         bar.update(words)
     real = np.isfinite(np.array(losses))
     if not real.all():
+        rate = RATES.get(stage, "learning_rate")
+        files = f"{stage if stage in RATES else '*'}-*-*.pkl"  # checkpoints of another rate
         raise CaptionsError(
             f"03_train: the loss of epoch {epoch} is no number from batch {np.argmin(real) + 1} "
-            "on: lower learning_rate (the last checkpoint is kept)"
+            f"on: lower {rate}, delete {files} in the working folder, run 03_train again"
         )
     return float(np.mean(losses))
 

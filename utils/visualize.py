@@ -41,8 +41,8 @@ def wrap(text, width=34):
 
 def panels(count, columns, size=2.4, extra=0.0):
     """A figure with `count` axes in a grid, ticks off, unused ones hidden."""
-    columns = min(columns, count)
-    rows = -(-count // columns)
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
     figure, axes = plt.subplots(
         rows, columns, figsize=(size * columns, (size + extra) * rows), squeeze=False
     )

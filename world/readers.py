@@ -9,10 +9,8 @@ import io
 import json
 import re
 
-from utils.settings import CaptionsError
+from utils.settings import COLUMNS, CaptionsError
 
-# What people call the two columns that are needed.
-COLUMNS = (("image", "image_name", "filename", "file_name"), ("caption", "comment"))
 # How reading what has another form than expected can fail.
 WRONG = (csv.Error, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 SPLIT_NAMES = {"val": "validation", "restval": "train"}  # Karpathy's, where they are not ours

@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from utils.settings import CaptionsError
+
 WEIGHTS = Path(__file__).with_name("tiny.npz")  # elsewhere when this came without its binaries
 SIDE = 224
 
@@ -24,6 +26,8 @@ def build_tiny(weights=WEIGHTS):
     grid = keras.layers.Add(name="sum")([grid, block(grid, 96, 3, 1, "bodies", back_to=128)])
     grid = block(grid, 160, 3, 2, "things")  # 7 by 7
     model = keras.Model(pixels, grid, name="tiny")
+    if weights and not Path(weights).is_file():
+        raise CaptionsError(f"{weights}: not there: attach tiny.npz, or bring it back with git")
     if weights:
         with np.load(weights) as arrays:
             for variable in model.variables:

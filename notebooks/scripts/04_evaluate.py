@@ -90,8 +90,7 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 # softmax. Some words are never written: padding, start and unknown.
 
 # %%
-from utils.captioners import NEVER_WRITTEN
-from utils.text import END, START
+from utils.text import END, NEVER_WRITTEN, START
 
 example = grid[rows[:1]].astype("float32")
 state = captioner.start(example)

@@ -21,6 +21,8 @@ def main():
     rooms, rows = options.rooms or ROOMS, []
     if unknown := set(rooms) - set(ROOMS):
         parser.error(f"no such room: {', '.join(sorted(unknown))}")
+    if options.page and options.rooms:
+        parser.error("--page is for all rooms")
     print(machine())
     for room in rooms:
         for what, figure, asked in importlib.import_module(f"tests.bench.{room}").measure():

@@ -33,8 +33,10 @@ peak = 0
 def watch():
     global peak
     while True:
-        status = Path("/proc/self/status").read_text()
-        peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]))
+        status = Path("/proc/self/status")
+        status = status.read_text() if status.is_file() else ""
+        told = re.search(r"RssAnon:\\s+(\\d+)", status)
+        peak = max(peak, int(told[1]) if told else 0)
         time.sleep(0.02)
 threading.Thread(target=watch, daemon=True).start()
 
@@ -79,6 +81,8 @@ def measure():
         )
         what = f"{stage}: ms of CPU a photo, {few:.2f} and, among {SIZES[-1]:,}, {many:.2f}"
         yield what, f"{many / few:.2f}", "0.90 to 1.10"
+    if not found[0]["kB"]:
+        return  # a system that does not tell
     sizes = " ".join(f"{result['kB'] / 1024:.0f}" for result in found)
     what = f"anonymous memory, {SIZES[-1]:,} photos against {SIZES[0]:,} ({sizes} MB)"
     yield what, f"{found[-1]['kB'] / found[0]['kB']:.2f}", "0.90 to 1.10"

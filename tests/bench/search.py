@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from tests.bench import seconds
-from utils.captioners import NEVER_WRITTEN, build_captioner
+from utils.captioners import build_captioner
 from utils.search import sample_captions, write_captions
 from utils.settings import PRESETS, Settings
-from utils.text import END, PAD, START
+from utils.text import END, NEVER_WRITTEN, PAD, START
 
 VOCABULARY, CELLS, CHANNELS, CLASSIC = 3000, 81, 1280, 3
 USUAL, LONGEST = 11, 16
