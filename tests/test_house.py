@@ -1,11 +1,13 @@
 """The house stands: imports run downwards, light rooms stay light, the package stays small."""
 
 import ast
+import re
 import subprocess
 import sys
 
 import pytest
 
+import utils
 from utils.settings import REPOSITORY
 
 # From the ground up; rooms of one floor in one line. A room may import from lower lines only.
@@ -84,6 +86,10 @@ def test_light_rooms_import_nothing_heavy(rooms, light):
     assert done.stdout.strip() == "[]"
 
 
+def test_the_package_says_which_rooms_it_has():
+    assert not [room for room in set(UTILS) - {"__main__", "__init__"} if room not in utils.__doc__]
+
+
 def test_the_package_can_be_read_in_an_evening():
     lines = {room: len(path.read_text().splitlines()) for room, path in MODULES.items()}
     assert sum(lines[room] for room in UTILS) < 3000
@@ -101,3 +107,14 @@ def test_everything_public_has_a_docstring(room):
         and not getattr(node, "name", "").startswith("_")
     ]
     assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+def test_what_is_taught_in_a_notebook_is_named_there():
+    called = {"Merge": '"merge"', "Inject": "`inject`"}  # the settings' names of these
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                for notebook in re.findall(r"Taught in (\w+)", ast.get_docstring(node) or ""):
+                    script = REPOSITORY / "notebooks" / "scripts" / f"{notebook}.py"
+                    name = called.get(node.name, node.name)
+                    assert name in script.read_text(encoding="utf-8"), (path.name, name)

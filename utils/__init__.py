@@ -1,3 +1,11 @@
-"""What the five notebooks share. Imports run downwards: the ground floor (settings, store), then
-features, text, captioners, search, metrics, train, evaluate and visualize, then the attic (caption,
-__main__). Photos and the drawn sample live next door, in `world`."""
+"""What the five notebooks share, from the ground up; imports run downwards only.
+
+settings, files, plain: a run's numbers, and files that are whole or not there
+store: the artifacts · text: words and numbers · metrics, meteor: scores of captions
+devices, batches, earlier: what a training needs beside a model
+captioners, ensemble: the models · features, ranking, search: what they see, rate and write
+reward, train: how they learn · evaluate, visualize: what they are worth, and how it looks
+caption: photos in, sentences out
+
+Photos and the drawn sample live next door, in `world`, the commands in `terminal`.
+"""

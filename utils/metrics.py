@@ -30,7 +30,7 @@ class References:
     """What people said of each photo, counted once: then many candidates are scored quickly.
 
     CIDEr-D's document frequencies are those of `documents`, other `References`, where only a part
-    of a split is scored. Taught in 04_evaluate.
+    of a split is scored.
     """
 
     def __init__(self, references, documents=None):
