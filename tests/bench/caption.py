@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bench import seconds
+from tests.bench import SHARED, seconds
 from tests.chromium import Page
 from utils import store
 from utils.caption import Captioner, extract
 from utils.captioners import build_captioner
 from utils.ensemble import to_dict
-from utils.features import build_encoder
+from utils.features import build_encoder, choose_encoder
 from utils.search import write_captions
-from utils.settings import REPOSITORY, CaptionsError, load_settings
+from utils.settings import CaptionsError, load_settings
 from utils.text import Tokenizer
 from utils.visualize import write_gallery
 from world.scenes import write_sample
 
-PHOTOS = REPOSITORY.parent / "shared" / "flickr8k" / "Images"
+PHOTOS = SHARED / "flickr8k" / "Images"
 MANY = 320  # photos whose captions are timed
 
 
@@ -40,7 +40,8 @@ def measure():
 
 def prepare(folder):
     """A captioner of the size for photos, and a thousand photos."""
-    settings = replace(load_settings("flickr8k"), max_words=10, working=str(folder))
+    settings = replace(choose_encoder(load_settings("flickr8k")), working=str(folder))
+    settings = replace(settings, max_words=10, tuning_epochs=0)
     paths = sorted(PHOTOS.glob("*.jpg"))[:1000]
     try:
         encoder = build_encoder(settings.encoder)

@@ -9,10 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import seconds
+from tests.bench import SHARED, seconds
 from utils.settings import REPOSITORY
 
-SHARED = REPOSITORY.parent / "shared"
 COUNT = 320
 
 # A process of its own: its peak of anonymous memory, which mapped files are no part of.
@@ -42,7 +41,6 @@ def measure():
     if not SHARED.is_dir():
         yield "no photos beside the repository: nothing measured", "-", "-"
         return
-    os.environ["KERAS_HOME"] = str(SHARED / "keras_home")
     yield from throughput(sorted((SHARED / "flickr8k" / "Images").iterdir())[:COUNT])
     few, many = (anonymous_memory(count) for count in (1000, 7000))
     yield "anonymous memory, 7,000 photos against 1,000", f"{many / few:.2f}", "0.90 to 1.10"
