@@ -37,11 +37,14 @@ html: environment
 environment:
 	PYTHON="$(PYTHON)" .ci/environment .venv "$(VERSIONS)"
 
-# The slower checks: Kaggle's releases, another order of additions, another Python.
+# The slower checks: Kaggle's releases, another order of additions, another Python. The order matters
+# to what computes.
+COMPUTING = $(patsubst %,tests/test_%.py,batches caption captioners devices ensemble features \
+    ranking reward search train tuning) notebooks
 test-all: test-kaggle
 	echo "== .venv: one thread, no oneDNN, no GPU"
 	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
-	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(ARGS)
+	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(COMPUTING) $(ARGS)
 	echo "== .venv: the slow tests"
 	.venv/bin/python -m pytest -m slow --ignore tests/test_versions.py $(ARGS)
 	$(call test_in,.venv-3.13,3.13,)
