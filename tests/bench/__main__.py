@@ -7,7 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.page import in_columns, machine, put_into_page
+from tests.page import machine
 
 ROOMS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
@@ -16,21 +16,13 @@ def main():
     """Measure, and print each row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}")
-    parser.add_argument("--page", action="store_true", help="write RESULTS.md's table anew, too")
-    options = parser.parse_args()
-    rooms, rows = options.rooms or ROOMS, []
+    rooms = parser.parse_args().rooms or ROOMS
     if unknown := set(rooms) - set(ROOMS):
         parser.error(f"no such room: {', '.join(sorted(unknown))}")
-    if options.page and options.rooms:
-        parser.error("--page is for all rooms")
     print(machine())
     for room in rooms:
         for what, figure, asked in importlib.import_module(f"tests.bench.{room}").measure():
             print(f"{room:10} {what:62} {figure:>12}   asked: {asked}", flush=True)
-            rows.append((room, what, figure, asked))
-    if options.page:
-        table = in_columns(("room", "what", "figure", "asked"), rows, numbers=2)
-        put_into_page("bench", f"{machine()}:\n\n{table}")
 
 
 if __name__ == "__main__":

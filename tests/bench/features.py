@@ -9,27 +9,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import SHARED, seconds
+from tests.bench import SHARED, WATCH, seconds
 from utils.settings import REPOSITORY
 
 COUNT = 320
 
 # A process of its own: its peak of anonymous memory, which mapped files are no part of.
-PROGRAM = """
-import re, sys, threading, time
-from pathlib import Path
+PROGRAM = f"""{WATCH}
+import sys
 from types import SimpleNamespace
 from utils.features import build_encoder, extract_all
 from utils.settings import Settings
-peak = 0
-def watch():
-    global peak
-    while True:
-        status = Path("/proc/self/status").read_text()
-        peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]))
-        time.sleep(0.02)
-threading.Thread(target=watch, daemon=True).start()
-paths = {path.name: path for path in sorted(Path(sys.argv[1]).iterdir())[: int(sys.argv[2])]}
+paths = {{path.name: path for path in sorted(Path(sys.argv[1]).iterdir())[: int(sys.argv[2])]}}
 photos = SimpleNamespace(names=list(paths), paths=paths)
 extract_all(photos, build_encoder("mobilenet_v2"), Settings())
 print(peak)

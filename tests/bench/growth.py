@@ -11,14 +11,14 @@ import sys
 import tempfile
 from itertools import pairwise
 
+from tests.bench import WATCH
 from utils.settings import REPOSITORY
 from world.scenes import write_sample
 
 SIZES = 1000, 4000, 16000
 
-PROGRAM = """
-import json, re, threading, time
-from pathlib import Path
+PROGRAM = f"""{WATCH}
+import json
 import numpy as np
 from utils import store
 from utils.batches import training_pairs
@@ -28,17 +28,6 @@ from utils.settings import Settings
 from utils.text import Tokenizer
 from utils.train import train as learn, validator
 from world.photos import find_photos
-
-peak = 0
-def watch():
-    global peak
-    while True:
-        status = Path("/proc/self/status")
-        status = status.read_text() if status.is_file() else ""
-        told = re.search(r"RssAnon:\\s+(\\d+)", status)
-        peak = max(peak, int(told[1]) if told else 0)
-        time.sleep(0.02)
-threading.Thread(target=watch, daemon=True).start()
 
 spent = [time.process_time()]
 settings = Settings(preset="flickr8k", epochs=1)
@@ -50,7 +39,7 @@ for _ in range(5):
     train, checked = (photos.splits[split] for split in ("train", "validation"))
     texts = [text for name in train for text in photos.captions[name]]
     tokenizer = Tokenizer.fit(texts, settings.min_count, settings.max_words)
-    positions = {name: row for row, name in enumerate(photos.names)}
+    positions = {{name: row for row, name in enumerate(photos.names)}}
     pairs = training_pairs(train, photos.captions, positions, tokenizer)
 spent.append(time.process_time())
 
@@ -65,7 +54,7 @@ captioner = build_captioner(grid.shape[2], len(tokenizer), settings)
 judge = validator(grid, rows, references, tokenizer, settings)
 learn(captioner, pairs, grid, judge, settings)
 spent.append(time.process_time())
-print(json.dumps({"CPU seconds": np.diff(spent).tolist(), "kB": peak}))
+print(json.dumps({{"CPU seconds": np.diff(spent).tolist(), "kB": peak}}))
 """
 
 
