@@ -10,11 +10,12 @@ from PIL import Image
 from utils import store
 from utils.caption import Captioner
 from utils.captioners import build_captioner
-from utils.ensemble import to_dict
-from utils.features import build_encoder, extract
+from utils.encoders import build_encoder
+from utils.features import extract
 from utils.search import sample_captions, write_captions
 from utils.settings import CaptionsError, Settings
 from utils.text import END, Tokenizer
+from utils.trained import to_dict
 from world.paint import paint
 from world.scenes import imagine
 from world.voices import tell

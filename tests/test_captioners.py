@@ -13,9 +13,9 @@ from utils.captioners import (
     build_captioner,
     word_frequencies,
 )
-from utils.ensemble import from_dict, to_dict
 from utils.settings import Settings
 from utils.text import END, PAD, START
+from utils.trained import from_dict, to_dict
 
 CHANNELS, VOCABULARY, CELLS = 5, 12, 6
 KINDS = [*CAPTIONERS, "transformer"]  # the last one is only measured, but keeps the contract

@@ -9,13 +9,13 @@ import pytest
 
 from tests.tuned import SETTINGS, prepared, small_run
 from utils import store
-from utils.captioners import Sighted, build_captioner
+from utils.captioners import Ensemble, Sighted, build_captioner
 from utils.earlier import earlier_run, take_over
-from utils.ensemble import Ensemble, to_dict
-from utils.features import open_eyes
+from utils.encoders import open_eyes
 from utils.settings import CaptionsError
 from utils.text import Tokenizer
 from utils.train import train_all
+from utils.trained import to_dict
 
 
 @pytest.fixture(scope="module")

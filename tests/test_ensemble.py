@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.test_captioners import CHANNELS, SETTINGS, VOCABULARY, some_input, step_by_step
-from utils.captioners import build_captioner
-from utils.ensemble import Ensemble, from_dict, to_dict
+from utils.captioners import Ensemble, build_captioner
 from utils.ranking import likelihoods
 from utils.search import write_captions
 from utils.settings import CaptionsError
+from utils.trained import from_dict, to_dict
 
 
 def members(count=3, kind="attention"):

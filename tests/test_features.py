@@ -14,15 +14,8 @@ import pytest
 from PIL import Image
 
 from utils import features, store
-from utils.features import (
-    ENCODERS,
-    build_encoder,
-    choose_encoder,
-    extract,
-    extract_all,
-    find_encoder,
-    slice_of,
-)
+from utils.encoders import ENCODERS, build_encoder, choose_encoder, find_encoder
+from utils.features import extract, extract_all, slice_of
 from utils.settings import REPOSITORY, CaptionsError, Settings
 from world.pixels import read_pixels
 from world.tiny import WEIGHTS, build_tiny

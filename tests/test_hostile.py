@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from terminal.score import read as read_score
-from utils.features import build_encoder
+from utils.encoders import build_encoder
 from utils.plain import sound_weights
 from utils.settings import CaptionsError
 from utils.text import Tokenizer, words_of

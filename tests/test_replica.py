@@ -194,7 +194,7 @@ def test_the_same_artifact_twice_is_one(inputs):
 def test_internet_off_and_no_weights(monkeypatch, tmp_path):
     import keras.src.utils.file_utils as files
 
-    from utils.features import build_encoder
+    from utils.encoders import build_encoder
 
     def refuse(*_):
         raise URLError("Name or service not known")
@@ -206,7 +206,7 @@ def test_internet_off_and_no_weights(monkeypatch, tmp_path):
 
 
 def test_the_samples_weights_are_found_where_they_are_attached(inputs, monkeypatch):
-    from utils.features import ENCODERS, build_encoder
+    from utils.encoders import ENCODERS, build_encoder
     from world import tiny
 
     missing = inputs / "world" / "tiny.npz"

@@ -16,17 +16,12 @@ from utils import train as training
 from utils.batches import one_view
 from utils.caption import Captioner
 from utils.captioners import Sighted
-from utils.ensemble import from_dict, to_dict
-from utils.features import (
-    ENCODERS,
-    build_encoder,
-    cut_encoder,
-    extract,
-    open_eyes,
-)
+from utils.encoders import ENCODERS, build_encoder, cut_encoder, open_eyes
+from utils.features import extract
 from utils.search import write_captions
 from utils.settings import REPOSITORY, CaptionsError
 from utils.train import train_one
+from utils.trained import from_dict, to_dict
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from utils import store
 from utils.batches import training_pairs
 from utils.captioners import build_captioner
 from utils.devices import choose_devices
-from utils.features import build_encoder, extract_all, extract_frozen
+from utils.encoders import build_encoder
+from utils.features import extract_all, extract_frozen
 from utils.settings import load_settings
 from utils.text import Tokenizer
 from utils.train import train_one

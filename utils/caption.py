@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from utils import store
-from utils.ensemble import from_dict
-from utils.features import build_encoder, cut_encoder, extract
+from utils.encoders import build_encoder, cut_encoder
+from utils.features import extract
 from utils.files import write_atomically
 from utils.ranking import likelihoods
-from utils.search import sample_captions, write_captions
+from utils.search import normalised, sample_captions, write_captions
 from utils.settings import CaptionsError, working_folder
 from utils.text import PAD, SPECIAL, Tokenizer
+from utils.trained import from_dict
 
 
 class Captioner:
@@ -66,7 +67,7 @@ class Captioner:
         drawn = sample_captions(self.model, grid, self.settings, best_of - 1, **ways)
         words = np.concatenate([beam.words[:, None], drawn.words], axis=1)
         logs = np.concatenate([beam.log_probability[:, None], drawn.log_probability], axis=1)
-        ranks = logs / (words != PAD).sum(axis=-1) ** self.settings.length_power
+        ranks = normalised(logs, words, self.settings).numpy()
         best = np.arange(len(ranks)), ranks.argmax(axis=1)
         return words[best], logs[best]
 

@@ -1,4 +1,4 @@
-"""The models: image features in, words out. Three kinds, one contract.
+"""The models: image features in, words out. Three kinds, with eyes or in an ensemble: one contract.
 
 A captioner has two ways in, which agree:
 - `captioner([features, words])` gives the logits after every word of whole sentences at once
@@ -179,6 +179,36 @@ class Sighted(keras.Model):
     def start(self, features):
         """The state before the first word."""
         return self.captioner.start(self.eyes(features, training=False))
+
+
+class Ensemble:
+    """Captioners with one vocabulary that write together, to the outside one captioner.
+
+    Trained from other seeds, they err in other places: the mean of their probabilities chooses.
+    """
+
+    def __init__(self, members):
+        self.members = members
+
+    def __call__(self, inputs):
+        """Logits for features and words of whole sentences."""
+        return together([member(inputs) for member in self.members])
+
+    def start(self, features):
+        """The members' states before the first word."""
+        return [member.start(features) for member in self.members]
+
+    def step(self, words, states):
+        """Logits, states and the mean attention after one more word."""
+        pairs = zip(self.members, states, strict=True)
+        logits, states, attentions = zip(*(m.step(words, s) for m, s in pairs), strict=True)
+        return together(logits), list(states), tf.reduce_mean(attentions, axis=0)
+
+
+def together(logits):
+    """The logarithm of the mean of the probabilities."""
+    logs = tf.nn.log_softmax(tf.cast(tf.stack(logits), tf.float32))
+    return tf.reduce_logsumexp(logs, axis=0) - tf.math.log(float(len(logits)))
 
 
 CAPTIONERS = {"merge": Merge, "inject": Inject, "attention": Attention}

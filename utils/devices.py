@@ -2,14 +2,11 @@
 
 import json
 import os
-import re
 from functools import lru_cache
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.python.client import device_lib
-
-from utils.settings import CaptionsError
 
 CPU = Path("/proc/cpuinfo")  # on Linux
 
@@ -23,6 +20,11 @@ def choose_devices():
     cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     if sum(map(len, cluster.values())) > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
+    return local_strategy()
+
+
+def local_strategy():
+    """The strategy for this machine alone: all its GPUs together, or its one device."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
@@ -57,17 +59,3 @@ def spread(strategy, value_of):
             return tf.convert_to_tensor(value_of(number))
 
     return strategy.experimental_distribute_values_from_function(place)
-
-
-def slice_of(settings):
-    """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
-    shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
-    if config and not shard:
-        chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
-        before = chiefs if config["task"]["type"] == "worker" else 0
-        shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"
-    found = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
-    number, count = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= number <= count:
-        raise CaptionsError(f"setting 'shard={shard}': write it as 2/8, the second of eight slices")
-    return number, count

@@ -1,158 +1,29 @@
-"""Pictures to features: a pretrained CNN with its head cut off, run once over every photo.
+"""Pictures to features: an encoder, run once over every photo.
 
-The CNN stays frozen, so its answer for a photo never changes: it is computed once, written down,
+A CNN that stays frozen never changes its answer for a photo: it is computed once, written down,
 and training reads numbers instead of pixels.
 """
 
 import hashlib
+import json
 import os
-import warnings
+import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from utils import store
-from utils.devices import slice_of
-from utils.plain import sound_weights
-from utils.settings import CaptionsError, find_input, find_one, told
-from world import tiny
+from utils.encoders import cut_encoder, find_encoder
+from utils.settings import CaptionsError, told
 from world.photos import check_left_out
 from world.pixels import Mirrored, problem, read_pixels
 
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A pretrained CNN: how it is built, and how large a picture it wants."""
-
-    build: object  # (weights=None for random ones) -> a Keras model from prepared pixels to a grid
-    prepare: object  # pixels in 0..255 to what the CNN was trained on
-    side: int
-    cut: str  # the layer after which it can be tuned: what comes before stays frozen
-
-
-def from_keras(family, name, file, cut, side=224):
-    """An encoder of `keras.applications`: `family` holds its preprocessing, `name` the model.
-
-    Its weights are taken from a `file` of that name under the inputs, or else from Keras.
-    """
-    module = getattr(keras.applications, family)
-
-    def build(weights="imagenet"):
-        attached = find_input(file) if weights else []
-        weights, shape = sound_weights(attached[0]) if attached else weights, (side, side, 3)
-        with warnings.catch_warnings():  # Keras would rather have MobileNetV2 at a size of its own
-            warnings.simplefilter("ignore", UserWarning)
-            return getattr(module, name)(include_top=False, weights=weights, input_shape=shape)
-
-    return Encoder(build, module.preprocess_input, side, cut)
-
-
-def from_the_world(weights="imagenet"):
-    """The sample world's own CNN; its weights are elsewhere when it came without its binaries."""
-    file = tiny.WEIGHTS if tiny.WEIGHTS.is_file() else find_one(tiny.WEIGHTS.name)
-    return tiny.build_tiny(weights and (file or tiny.WEIGHTS))
-
-
-ENCODERS = {
-    "tiny": Encoder(from_the_world, lambda pixels: pixels, 224, "sum"),
-    # Trained on 224 pixels, it takes other sizes, too: RESULTS.md compares two.
-    "mobilenet_v2": from_keras(
-        "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add", 288
-    ),
-    "vgg16": from_keras("vgg16", "VGG16", "vgg16*notop.h5", "block4_pool"),
-    "resnet50": from_keras("resnet50", "ResNet50", "resnet50_w*notop.h5", "conv4_block6_out"),
-    "inception_v3": from_keras(
-        "inception_v3", "InceptionV3", "inception_v3*notop.h5", "mixed7", 299
-    ),
-    "xception": from_keras(
-        "xception", "Xception", "xception*notop.h5", "block14_sepconv1_act", 299
-    ),
-    "densenet201": from_keras("densenet", "DenseNet201", "densenet201*notop.h5", "pool4_pool"),
-    "efficientnet_v2b0": from_keras(
-        "efficientnet_v2", "EfficientNetV2B0", "efficientnetv2-b0_notop.h5", "block5e_add"
-    ),
-    "convnext_base": from_keras(
-        "convnext", "ConvNeXtBase", "convnext_base_notop.h5", "convnext_base_downsampling_block_2"
-    ),
-}
-
-
-def find_encoder(name):
-    """The encoder of that name."""
-    if name not in ENCODERS:
-        raise CaptionsError(
-            f"setting 'encoder={name}': there is none of that name: {', '.join(ENCODERS)}"
-        )
-    return ENCODERS[name]
-
-
-def choose_encoder(settings):
-    """The settings with `encoder=auto` decided: the best for a GPU is too much for two cores.
-
-    Later notebooks take what features.pkl records, with or without a GPU. Taught in 01_features.
-    """
-    best = "convnext_base" if tf.config.list_physical_devices("GPU") else "mobilenet_v2"
-    return replace(settings, encoder=best) if settings.encoder == "auto" else settings
-
-
-def build_encoder(name, pretrained=True, exact=False):
-    """The encoder as one Keras model: pixels in 0..255 to a grid `(batch, cells, channels)`.
-
-    Preprocessing is inside, so that it can't be forgotten or done twice. On GPUs it computes in
-    float16, unless it is to be `exact`, and several share the photos. Taught in 01_features.
-    """
-    encoder, policy = find_encoder(name), keras.config.dtype_policy()
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-    several = len(devices) > 1 and not tf.distribute.has_strategy()  # else the caller's counts
-    strategy = tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
-    keras.config.set_dtype_policy("mixed_float16" if gpus and not exact else policy)
-    try:
-        with strategy.scope():
-            cnn = encoder.build() if pretrained else encoder.build(weights=None)
-            cnn.trainable = False
-            pixels = keras.Input((encoder.side, encoder.side, 3))
-            grid = cnn(encoder.prepare(pixels), training=False)
-            shape = (grid.shape[1] * grid.shape[2], grid.shape[3])
-            cells = keras.layers.Reshape(shape, dtype="float32")(grid)
-            return keras.Model(pixels, cells, name=name)
-    except Exception as error:  # no network, no cache: Keras raises whatever the download raised
-        if isinstance(error, CaptionsError):
-            raise
-        raise CaptionsError(
-            f"encoder '{name}': its weights could not be loaded ({' '.join(str(error).split())}): "
-            "allow the network once, or set KERAS_HOME to where they are, or attach their .h5 file"
-        ) from None
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def cut_encoder(encoder):
-    """The encoder as two models, one after the other: what stays frozen, and what can be tuned.
-
-    Between them stands a grid, `(batch, cells, channels)`, as behind them.
-    """
-    cnn = next(layer for layer in encoder.layers if isinstance(layer, keras.Model))
-    middle = cnn.get_layer(find_encoder(encoder.name).cut).output
-    high, wide, channels = middle.shape[1:]
-    with encoder.distribute_strategy.scope():
-        pixels, cells = keras.Input(encoder.input_shape[1:]), keras.Input((high * wide, channels))
-        first, last = keras.Model(cnn.input, middle), keras.Model(middle, cnn.output)
-        grid = first(find_encoder(encoder.name).prepare(pixels), training=False)
-        grid = keras.layers.Reshape((high * wide, channels), dtype="float32")(grid)
-        seen = last(keras.layers.Reshape((high, wide, channels))(cells), training=False)
-        seen = keras.layers.Reshape(encoder.output_shape[1:], dtype="float32")(seen)
-        parts = (pixels, grid), (cells, seen)
-        return tuple(keras.Model(*part, name=encoder.name) for part in parts)
 
 
 def extract(photos, encoder, name, batch=BATCH, failures=None):
@@ -279,17 +150,6 @@ def extract_frozen(features, photos, encoder, settings):
     return frozen
 
 
-def open_eyes(frozen):
-    """The encoder's last blocks as `extract_frozen` recorded them; their weights can be tuned."""
-    _, eyes = cut_encoder(build_encoder(frozen["encoder"], pretrained=False, exact=True))
-    try:
-        eyes.set_weights(frozen["eyes"])
-    except ValueError:
-        blocks = f"the last blocks of {frozen['encoder']}"
-        raise CaptionsError(f"frozen.pkl: not {blocks}: run 01_features again") from None
-    return eyes
-
-
 def still_broken(photos, settings):
     """name -> why of what the last run left out and is no better: the others' grids can stay."""
     try:
@@ -298,3 +158,17 @@ def still_broken(photos, settings):
         return {}
     found = {name: problem(photos.paths[name]) for name in known if name in photos.paths}
     return {name: why for name, why in found.items() if why}
+
+
+def slice_of(settings):
+    """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
+    shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
+    if config and not shard:
+        chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
+        before = chiefs if config["task"]["type"] == "worker" else 0
+        shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"
+    found = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise CaptionsError(f"setting 'shard={shard}': write it as 2/8, the second of eight slices")
+    return number, count

@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from utils import store
 from utils.batches import feed, one_view, plan_epoch
-from utils.captioners import Sighted
+from utils.captioners import Ensemble, Sighted
 from utils.devices import fits, precision, spread
 from utils.earlier import take_over
-from utils.ensemble import Ensemble
-from utils.features import open_eyes
+from utils.encoders import open_eyes
 from utils.metrics import References, cider_d
 from utils.reward import own_captions
 from utils.search import write_captions

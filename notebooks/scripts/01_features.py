@@ -117,7 +117,7 @@ print(example, *photos.captions[example], sep="\n")
 # (Accuracies: the table of Keras Applications.)
 
 # %%
-from utils.features import choose_encoder, find_encoder
+from utils.encoders import choose_encoder, find_encoder
 
 settings = choose_encoder(settings)
 side = find_encoder(settings.encoder).side
@@ -197,7 +197,7 @@ _ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
 # `tiny` is part of this project and knows only drawn scenes.
 
 # %%
-from utils.features import ENCODERS
+from utils.encoders import ENCODERS
 
 sizes = {name: f"{encoder.side} × {encoder.side}" for name, encoder in ENCODERS.items()}
 pd.DataFrame(sizes.items(), columns=["encoder", "pixels"])
@@ -208,7 +208,7 @@ pd.DataFrame(sizes.items(), columns=["encoder", "pixels"])
 # model, where it can't be forgotten or be done twice.
 
 # %%
-from utils.features import build_encoder
+from utils.encoders import build_encoder
 
 encoder = build_encoder(settings.encoder)
 _, cells, channels = encoder.output_shape
@@ -438,7 +438,8 @@ print("its grid", store.size(path.parent / features["grid"]))
 # ```python
 # import keras
 #
-# from utils.features import Encoder, extract
+# from utils.encoders import Encoder
+# from utils.features import extract
 #
 #
 # def only_colours(weights=None):
@@ -454,7 +455,7 @@ print("its grid", store.size(path.parent / features["grid"]))
 # ```
 #
 # Of drawn scenes it knows the place and the weather, and hardly who is there. To take an encoder
-# through all five notebooks, put its entry into `utils/features.py`, build it with weights that
+# through all five notebooks, put its entry into `utils/encoders.py`, build it with weights that
 # have learnt something, and set `encoder`. The later notebooks refuse features of another one, and
 # name this notebook. A large one that is there already, for your photos: `python -m utils run
 # --input your_folder --set encoder=vgg16`. It has 49 cells of 512 channels, so 8,000 photos take

@@ -418,7 +418,7 @@ table.round(2)
 # pair. It remembers which features and which vocabulary it was trained on, and refuses others.
 
 # %%
-from utils.ensemble import from_dict, to_dict
+from utils.trained import from_dict, to_dict
 
 path = store.save("captioner", to_dict(captioner), settings)
 store.save("history", histories, settings)

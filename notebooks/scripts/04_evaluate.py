@@ -61,8 +61,8 @@ print(describe(settings, "beam_width", "length_power"))
 # The captioner comes back as it was saved, with the vocabulary and the features that it knows.
 
 # %%
-from utils.ensemble import from_dict
 from utils.text import Tokenizer, words_of
+from utils.trained import from_dict
 
 features, captions = store.load("features", settings), store.load("captions", settings)
 tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))

@@ -10,21 +10,16 @@ from tests.ablation.runs import PROTOCOL, RUNS, SEARCHES
 from tests.page import machine
 from utils import store
 from utils.batches import training_pairs
-from utils.captioners import Sighted, build_captioner, word_frequencies
-from utils.ensemble import Ensemble, from_dict, to_dict
+from utils.captioners import Ensemble, Sighted, build_captioner, word_frequencies
+from utils.encoders import build_encoder, choose_encoder, find_encoder
 from utils.evaluate import resampled
-from utils.features import (
-    build_encoder,
-    choose_encoder,
-    extract_all,
-    extract_frozen,
-    find_encoder,
-)
+from utils.features import extract_all, extract_frozen
 from utils.metrics import References, cider_d, score
 from utils.search import write_captions
 from utils.settings import load_settings
 from utils.text import Tokenizer
 from utils.train import give_sight, train_stage, validator
+from utils.trained import from_dict, to_dict
 from world.photos import find_photos
 
 LATER = {"tuning": "tuning_epochs", "scoring": "score_epochs"}  # stages, by what asks for them

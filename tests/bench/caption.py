@@ -17,11 +17,11 @@ from tests.chromium import Page
 from utils import store
 from utils.caption import Captioner, extract
 from utils.captioners import build_captioner
-from utils.ensemble import to_dict
-from utils.features import build_encoder, choose_encoder
+from utils.encoders import build_encoder, choose_encoder
 from utils.search import write_captions
 from utils.settings import CaptionsError, load_settings
 from utils.text import Tokenizer
+from utils.trained import to_dict
 from utils.visualize import write_gallery
 from world.scenes import write_sample
 

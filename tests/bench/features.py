@@ -18,7 +18,8 @@ COUNT = 320
 PROGRAM = f"""{WATCH}
 import sys
 from types import SimpleNamespace
-from utils.features import build_encoder, extract_all
+from utils.encoders import build_encoder
+from utils.features import extract_all
 from utils.settings import Settings
 paths = {{path.name: path for path in sorted(Path(sys.argv[1]).iterdir())[: int(sys.argv[2])]}}
 photos = SimpleNamespace(names=list(paths), paths=paths)
@@ -42,7 +43,8 @@ def throughput(paths):
     import keras
     import numpy as np
 
-    from utils.features import BATCH, build_encoder, compiled, extract
+    from utils.encoders import build_encoder
+    from utils.features import BATCH, compiled, extract
 
     encoder = build_encoder("mobilenet_v2")
     shape = encoder.input_shape[1:]

@@ -23,7 +23,8 @@ import numpy as np
 from utils import store
 from utils.batches import training_pairs
 from utils.captioners import build_captioner
-from utils.features import build_encoder, extract_all
+from utils.encoders import build_encoder
+from utils.features import extract_all
 from utils.settings import Settings
 from utils.text import Tokenizer
 from utils.train import train as learn, validator

@@ -18,7 +18,8 @@ from tests.bench import seconds
 from utils.batches import feed, plan_epoch, training_pairs
 from utils.captioners import build_captioner, word_frequencies
 from utils.devices import precision
-from utils.features import build_encoder, extract
+from utils.encoders import build_encoder
+from utils.features import extract
 from utils.settings import load_settings
 from utils.text import Tokenizer
 from utils.train import make_optimizer, make_step, train, train_epoch, validator

@@ -21,12 +21,13 @@ from utils.batches import training_pairs
 from utils.caption import Captioner
 from utils.captioners import build_captioner
 from utils.earlier import earlier_run
-from utils.ensemble import to_dict
-from utils.features import build_encoder, extract_all, extract_frozen
+from utils.encoders import build_encoder
+from utils.features import extract_all, extract_frozen
 from utils.files import write_text
 from utils.settings import CaptionsError, Settings
 from utils.text import Tokenizer
 from utils.train import train, validator
+from utils.trained import to_dict
 from utils.visualize import write_gallery
 from world.photos import find_photos
 from world.scenes import write_sample

@@ -1,44 +1,12 @@
-"""Several captioners that write together, and the whole of what was trained as one artifact.
-
-Two captioners of the same settings and other seeds err in other places. Each word is chosen by the
-mean of the probabilities that they give it.
-"""
+"""What was trained as one artifact, and back: its kind, its weights, and its eyes if it has any."""
 
 from dataclasses import replace
 
 import numpy as np
-import tensorflow as tf
 
-from utils.captioners import Sighted, build_captioner
-from utils.features import open_eyes
+from utils.captioners import Ensemble, Sighted, build_captioner
+from utils.encoders import open_eyes
 from utils.settings import CaptionsError
-
-
-class Ensemble:
-    """Captioners with one vocabulary as one, to the outside a captioner for search and ranking."""
-
-    def __init__(self, members):
-        self.members = members
-
-    def __call__(self, inputs):
-        """Logits for features and words of whole sentences."""
-        return together([member(inputs) for member in self.members])
-
-    def start(self, features):
-        """The members' states before the first word."""
-        return [member.start(features) for member in self.members]
-
-    def step(self, words, states):
-        """Logits, states and the mean attention after one more word."""
-        pairs = zip(self.members, states, strict=True)
-        logits, states, attentions = zip(*(m.step(words, s) for m, s in pairs), strict=True)
-        return together(logits), list(states), tf.reduce_mean(attentions, axis=0)
-
-
-def together(logits):
-    """The logarithm of the mean of the probabilities."""
-    logs = tf.nn.log_softmax(tf.cast(tf.stack(logits), tf.float32))
-    return tf.reduce_logsumexp(logs, axis=0) - tf.math.log(float(len(logits)))
 
 
 def to_dict(captioner):
