@@ -22,8 +22,10 @@ run: environment
 data: environment
 	.venv/bin/python -m utils data
 
+# Two processes share the tests, a file at a time: more would wait for the notebooks, one chain.
+IN_TWO = -n 2
 test: environment
-	.venv/bin/python -m pytest --nbval $(ARGS)
+	.venv/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
 
 # From the repository, not from notebooks/: jupytext looks for its configuration no higher.
 lab: environment
@@ -44,7 +46,7 @@ COMPUTING = $(patsubst %,tests/test_%.py,batches caption captioners devices ense
 test-all: test-kaggle
 	echo "== .venv: one thread, no oneDNN, no GPU"
 	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
-	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(COMPUTING) $(ARGS)
+	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(IN_TWO) $(COMPUTING) $(ARGS)
 	echo "== .venv: the slow tests"
 	.venv/bin/python -m pytest -m slow --ignore tests/test_versions.py $(ARGS)
 	$(call test_in,.venv-3.13,3.13,)
@@ -57,7 +59,7 @@ test-kaggle: environment
 # $(call test_in,folder,Python,constraints); exit 77 is: no such Python, and one line said so.
 test_in = echo "== $(1) (skipped without a Python $(2))"; \
 	PYTHON= .ci/environment $(1) $(2) $(3) || { test $$? -eq 77 && exit; exit 1; }; \
-	$(1)/bin/python -m pytest --nbval $(ARGS)
+	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
 
 # What is claimed of speed and memory, as ratios of one run; ARGS="search train" names rooms.
 bench: environment

@@ -12,6 +12,7 @@ from unittest import mock
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # The same examples each time, on a machine as busy as it may be.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
@@ -31,6 +32,9 @@ def pytest_configure(config):
         os.environ[f"CAPTIONS_{name.upper()}"] = str(Path(folder.name) / name)
     os.environ["CAPTIONS_PRESET"] = "sample"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if hasattr(config, "workerinput"):  # one of several processes: each has a core of its own
+        for kind in ("INTRAOP", "INTEROP"):
+            os.environ.setdefault(f"TF_NUM_{kind}_THREADS", "1")
     if hasattr(config.option, "nbval") and not config.option.nbval_kernel_name:
         # The kernel of the Python that runs the tests, not whatever is registered as `python3`.
         config.option.nbval_current_env = True
@@ -56,6 +60,14 @@ def pytest_collectstart(collector):
 def pytest_collection_modifyitems(items):
     """Tests of modules first, then the notebooks, in the order in which they need each other."""
     items.sort(key=lambda item: (is_cell(item), item.path.name if is_cell(item) else ""))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes share the tests, one takes a whole file, or all the notebooks."""
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = lambda test: test.split("/" if "notebooks/" in test else "::")[0]
+    return scheduler
 
 
 def pytest_runtest_setup(item):

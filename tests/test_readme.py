@@ -62,7 +62,7 @@ LESS = {
 PLACES = {
     "make test": (".ci/run", "\nstep env EVERY_ERROR=1 make test\n"),
     "make test-all": (".ci/run", "\nstep make test-all\n"),
-    "python -m pytest --nbval": ("Makefile", "\n\t.venv/bin/python -m pytest --nbval $(ARGS)"),
+    "python -m pytest --nbval": ("Makefile", "\n\t.venv/bin/python -m pytest --nbval $(IN_TWO)"),
     "make html": ("test_the_command_says_where_to_look", 'main(["html", '),
     "make lab": (
         "test_each_notebook_opens_runs_from_the_menu_and_shows_its_figures",

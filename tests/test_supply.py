@@ -16,7 +16,12 @@ KAGGLE = distribution("kaggle").locate_file("kaggle")
 STAND_BY = {"six": (KAGGLE / "models" / "upload_file.py", "import six")}
 STAND_BY |= {"kaggle": (REPOSITORY / "terminal" / "kaggle.py", '"-m", "kaggle"')}
 STAND_BY |= {"ipykernel": (REPOSITORY / "notebooks/scripts/01_features.py", "(ipykernel)")}
-COMMANDS = {"jupyterlab": "-m jupyterlab", "ruff": "-m ruff", "nbval": "--nbval"}
+COMMANDS = {
+    "jupyterlab": "-m jupyterlab",
+    "ruff": "-m ruff",
+    "nbval": "--nbval",
+    "pytest-xdist": "-n 2",
+}
 STAND_BY |= {name: (REPOSITORY / "Makefile", words) for name, words in COMMANDS.items()}
 STAND_BY |= {"codespell": (REPOSITORY / ".ci" / "run", "-m codespell_lib")}
 # Short for what packages say of themselves.

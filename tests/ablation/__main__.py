@@ -23,6 +23,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="how many cores to use; all without")
     parser.add_argument("--table", action="store_true", help="only write RESULTS.md's table anew")
+    parser.add_argument("--human", action="store_true", help="only print what one human scores")
     options = parser.parse_args()
     if options.table:
         return put_into_page("table", table())
@@ -38,6 +39,8 @@ def main():
 
     study.limit(options.threads)
     laboratory = study.Laboratory(Path(options.working).resolve())
+    if options.human:
+        return print(json.dumps(laboratory.human()))
     for name in options.runs or RUNS:
         if (name, options.seed, laboratory.pixels) in read_results():
             continue

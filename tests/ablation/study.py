@@ -12,7 +12,7 @@ from utils import store
 from utils.batches import training_pairs
 from utils.captioners import Ensemble, Sighted, build_captioner, word_frequencies
 from utils.encoders import build_encoder, choose_encoder, find_encoder
-from utils.evaluate import resampled
+from utils.evaluate import one_human, resampled
 from utils.features import extract_all, extract_frozen
 from utils.metrics import References, cider_d, score
 from utils.search import write_captions
@@ -150,6 +150,10 @@ class Laboratory:
         stage = next((each for each in LATER if LATER[each] in run), "checkpoint")
         epochs = train_stage(stage, learner, pairs, grid, judge, settings)
         return learner if settings.tuning_epochs else captioner, epochs
+
+    def human(self):
+        """What one human's caption scores against the other four of the validation photos."""
+        return rounded(one_human([self.photos.captions[name] for name in self.names("validation")]))
 
     def run(self, name, seed):
         """What a run scored, in all the ways of searching."""
