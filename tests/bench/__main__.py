@@ -28,7 +28,7 @@ def main():
             print(f"{room:10} {what:62} {figure:>12}   asked: {asked}", flush=True)
             rows.append([what, figure, asked])
     if options.page:
-        table = in_columns(["what", "measured", "asked"], rows, 2)
+        table = in_columns(["what", "measured", "goal"], rows, 2)
         put_into_page("bench", f"Measured on {machine()}.\n\n{table}\n")
 
 
