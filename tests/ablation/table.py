@@ -12,7 +12,7 @@ from utils.evaluate import compare
 FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
 RESULTS = Path(__file__).with_name("results.jsonl")
 HEAD = ["run", "what is different", "CIDEr-D", "against", "difference", "p"]
-HEAD += ["BLEU-4", "ROUGE-L", "greedy", "beam 5", "minutes"]
+HEAD += ["BLEU-4", "ROUGE-L", "greedy", "beam 5", "CPU minutes"]
 
 
 def read_results():
@@ -59,7 +59,7 @@ def line(row, results):
         f"{best['ROUGE-L']:.3f}",
         f"{scores['greedy']['CIDEr-D']:.3f}",
         f"{scores['beam 5']['CIDEr-D']:.3f}",
-        f"{row['minutes']:.0f}",
+        f"{row['CPU minutes']:.0f}" if row.get("CPU minutes") else "",
     ]
 
 
