@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.ablation import study, table
 from tests.ablation.runs import RUNS
@@ -61,6 +62,11 @@ def test_the_difference_of_two_runs_is_of_the_same_photos():
 def test_the_page_holds_the_table_of_the_results():
     page = PAGE.read_text(encoding="utf-8")
     assert f"<!-- table -->\n{table.table()}\n<!-- end of table -->" in page
+
+
+def test_the_picture_shows_the_results():
+    with Image.open(table.PICTURE) as picture:
+        assert picture.info["Description"] == table.shown()
 
 
 def test_every_result_is_of_a_run_that_is_described():

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.ablation.table import RESULTS, read_results, table
+from tests.ablation.table import RESULTS, draw, read_results, table
 from tests.page import put_into_page
 
 
@@ -22,11 +22,11 @@ def main():
     parser.add_argument("--working", default="working/ablation", help="where artifacts are kept")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="how many cores to use; all without")
-    parser.add_argument("--table", action="store_true", help="only write RESULTS.md's table anew")
+    parser.add_argument("--table", action="store_true", help="only write the page anew")
     parser.add_argument("--human", action="store_true", help="only print what one human scores")
     options = parser.parse_args()
     if options.table:
-        return put_into_page("table", table())
+        return write()
     os.environ |= {"CAPTIONS_INPUT": options.input, "CAPTIONS_PRESET": "flickr8k"}
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -50,7 +50,13 @@ def main():
         with open(RESULTS, "a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({key: value for key, value in row.items() if key != "photos"}))
-    return put_into_page("table", table())
+    return write()
+
+
+def write():
+    """Write the table into the page, and its picture beside the results."""
+    put_into_page("table", table())
+    draw()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""The table of the results page, from the file of results."""
+"""The table and the picture of the results page, from the file of results."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import numpy as np
 from tests.ablation.runs import PROTOCOL, RUNS, SHORT
 from tests.page import in_columns
 from utils.evaluate import compare
+from utils.visualize import plot_bars
 
+PIXELS = "all, 288"  # what the CNN sees today
 FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
 RESULTS = Path(__file__).with_name("results.jsonl")
+PICTURE = RESULTS.with_suffix(".png")
 HEAD = ["run", "what is different", "CIDEr-D", "against", "difference", "p"]
 HEAD += ["BLEU-4", "ROUGE-L", "greedy", "beam 5", "CPU minutes"]
 
@@ -50,7 +54,7 @@ def line(row, results):
     known = other and other is not row
     changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
     return [
-        f"{name}" + (f" (seed {seed})" if seed > 1 else ""),
+        named(row),
         changes or "the preset's first stage",
         f"**{best['CIDEr-D']:.3f}** ({low:.3f} to {high:.3f})",
         (reference if pixels == row["pixels"] else f"{reference}, {pixels}") if known else "",
@@ -72,3 +76,33 @@ def table():
         lines = [line(row, results) for row in rows if row["pixels"] == pixels]
         parts.append(f"What the CNN saw: {pixels} pixels a side.\n\n{in_columns(HEAD, lines, 9)}")
     return "\n\n".join(parts)
+
+
+def named(row):
+    """A run's name, with its seed if that is not the first."""
+    return row["run"] + (f" (seed {row['seed']})" if row["seed"] > 1 else "")
+
+
+def draw():
+    """A bar for each run of today's code, with its interval; the file says which results it shows.
+
+    So a test can tell without drawing it again, which no two releases do alike.
+    """
+    results = read_results().values()
+    rows = sorted(
+        (row for row in results if row["pixels"] == PIXELS),
+        key=lambda row: row["scores"][PROTOCOL]["CIDEr-D"],
+    )
+    short = {name for name, run in RUNS.items() if run.items() > SHORT.items()}
+    names = [named(row) + ", six epochs" * (row["run"] in short) for row in rows]
+    pairs = list(zip(names, rows, strict=True))
+    scores = {name: row["scores"][PROTOCOL]["CIDEr-D"] for name, row in pairs[::-1]}
+    intervals = {name: row["interval"] for name, row in pairs}
+    best = next(iter(scores))
+    figure = plot_bars(scores, f"CIDEr-D, {PROTOCOL}, 1,000 photos", intervals, best)
+    figure.savefig(PICTURE, dpi=120, metadata={"Description": shown()})
+
+
+def shown():
+    """A fingerprint of all results."""
+    return hashlib.sha256(RESULTS.read_bytes()).hexdigest()
