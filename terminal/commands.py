@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from utils.settings import CaptionsError, checked
+from utils.settings import CaptionsError, checked, working_folder
 from utils.store import recorded_settings
-from world.photos import PICTURES
+from world.photos import PICTURES, is_picture
 
 CARTOONS = (
     "Trained on the drawn sample, this captioner knows only its cartoons. To train one on photos: "
@@ -49,9 +49,12 @@ def find(sentence, photos, working=None):
 def load(working, form=None):
     """The captioner; one that knows only cartoons says so first (not into a program's input)."""
     settings = recorded_settings(working)
+    if working and not (working_folder(settings) / "captioner.pkl").is_file():
+        raise CaptionsError(f"--working {working}: holds no captioner.pkl: name a run's folder")
     if settings.preset == "sample":
         print(CARTOONS, file=sys.stderr if form in ("csv", "json") else sys.stdout, flush=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors come as exceptions
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # open notebooks want some
     from utils.caption import Captioner
 
     return Captioner(settings)
@@ -63,7 +66,7 @@ def collect(patterns):
     for pattern in patterns:
         place = Path(pattern)
         names = sorted(place.rglob("*") if place.is_dir() else map(Path, glob.glob(pattern)))
-        found = [path for path in names if path.suffix.lower() in PICTURES and path.is_file()]
+        found = [path for path in names if is_picture(path) and path.is_file()]
         found = [place] if place.is_file() else found
         if not found:
             raise CaptionsError(f"{pattern}: no photos ({', '.join(PICTURES)}): name another place")

@@ -22,6 +22,7 @@ from terminal.live import COLOURS, LiveClient, peak_memory
 from utils.earlier import earlier_run
 from utils.files import write_text
 from utils.settings import (
+    CAPTION_FILES,
     REPOSITORY,
     CaptionsError,
     find_captions_file,
@@ -109,7 +110,10 @@ def set_folders(settings):
     os.environ["CAPTIONS_INPUT"] = str(source.resolve())
     os.environ["CAPTIONS_WORKING"] = str(folder)
     if settings.preset != "sample" and not find_captions_file():
-        raise CaptionsError(f"{input_folder()}: holds no captions.txt: put Flickr8k there")
+        raise CaptionsError(
+            f"{input_folder()}: holds no {CAPTION_FILES[0]}, and no .csv with the columns "
+            "image,caption: name another folder"
+        )
     if folder / "notebooks" == NOTEBOOKS:
         raise CaptionsError(f"{folder}: holds the notebooks themselves: name another --working")
     try:

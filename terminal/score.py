@@ -4,6 +4,7 @@ COCO's annotations and results, `{id: [captions]}` and plain CSV are read; ids a
 """
 
 import csv
+import io
 import json
 import shutil
 from importlib.util import find_spec
@@ -65,7 +66,7 @@ def read(file):
 
 def csv_pairs(text):
     """Ids and captions from two columns with a header, the second of them named caption."""
-    rows = csv.reader(text.splitlines())
+    rows = csv.reader(io.StringIO(text, newline=""))
     if [name.strip().lower() for name in next(rows, ())][1:] != ["caption"]:
         raise ValueError("its first line must name two columns, e.g. image,caption")
     # A caption's own commas may lack their quotes.

@@ -4,13 +4,16 @@ import csv
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from terminal.commands import collect
 from tests.test_caption import SETTINGS, run  # noqa: F401 (a fixture)
+from utils import store
 from utils.__main__ import main
 from utils.caption import Captioner, alt_text
+from utils.settings import CaptionsError
 from world.photos import PICTURES
 
 
@@ -23,6 +26,7 @@ def folder(run, tmp_path):  # noqa: F811
         shutil.copy(path, folder / name)
     for number in range(500):
         (folder / f"{number}.txt").touch()
+    (folder / "._a.jpg").touch()  # a Mac's own notes
     return folder
 
 
@@ -51,6 +55,32 @@ def test_without_artifacts_the_notebook_to_run_is_named(folder, tmp_path, capsys
     for command in (["caption"], ["find", "a dog"]):
         assert main([*command, str(folder), "--working", nowhere]) == 1
         assert capsys.readouterr().err.endswith("captioner.pkl: not there: run 03_train first\n")
+
+
+def test_a_named_folder_is_not_passed_over_for_another_run(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    assert main(["caption", str(folder), "--working", str(tmp_path / "typo")]) == 1
+    said = capsys.readouterr()
+    words = f"--working {tmp_path / 'typo'}: holds no captioner.pkl: name a run's folder\n"
+    assert (said.out, said.err) == ("", words)
+
+
+def test_a_photo_that_may_not_be_read_is_reported_and_the_rest_is_found(
+    folder, tmp_path, capsys, monkeypatch
+):
+    fingerprint = store.fingerprint
+
+    def forbidden(path):
+        if Path(path).name == "a.jpg":
+            raise CaptionsError(f"{path}: not allowed")
+        return fingerprint(path)
+
+    monkeypatch.setattr(store, "fingerprint", forbidden)
+    assert main(["find", "a", str(folder), "--working", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 1 + 2 and "a.jpg: not allowed" in said.err
+    with pytest.raises(CaptionsError, match="not allowed"):
+        Captioner(SETTINGS).find("a", collect([str(folder)]))
 
 
 def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):

@@ -215,6 +215,8 @@ def test_a_slice_comes_from_the_setting_or_the_cluster(monkeypatch):
     for wrong in ("0/2", "3/2", "2", "a/b", "1/2/3"):
         with pytest.raises(CaptionsError, match="write it as 2/8"):
             slice_of(replace(SETTINGS, shard=wrong))
+    monkeypatch.setenv("TF_CONFIG", '{"environment": "cloud"}')  # there is no cluster
+    assert slice_of(SETTINGS) == (1, 1)
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for kind, index, number in (("chief", 0, 1), ("worker", 0, 2), ("worker", 1, 3)):
         task = {"type": kind, "index": index}

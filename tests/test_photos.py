@@ -51,6 +51,19 @@ def test_captions_and_pictures_are_found_at_any_depth(inputs):
     assert sorted(photos.names) == NAMES
 
 
+def test_a_macs_own_notes_beside_the_pictures_are_no_pictures(inputs):
+    for name in NAMES:
+        (inputs / "Images" / f"._{name}").write_bytes(b"Mac OS X")
+    photos = find_photos(load_settings())
+    assert sorted(photos.names) == NAMES and photos.left_out == {}
+
+
+def test_other_lists_keep_the_order_of_their_files(inputs):
+    labels = [f"{letter}Marked" for letter in "hgfedcba"]
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], **{label: NAMES for label in labels})
+    assert list(find_photos(load_settings()).marked) == sorted(labels)
+
+
 def test_standard_lists_decide_the_split_even_from_another_dataset(inputs):
     lists = inputs.parent / "lists"
     lists.mkdir()

@@ -59,6 +59,14 @@ def test_the_row_of_flickr30k_that_lacks_a_mark_is_mended(tmp_path):
     assert read(tmp_path, text, "results.csv") == {"a.jpg": ['A cat " sits', "A dog runs ."]}
 
 
+def test_a_caption_ends_at_the_end_of_its_line_and_nowhere_else(tmp_path):
+    content = "a.jpg#0\tA dog\x85 and a\u2028ball .\r\na.jpg#1\tTwo .\n"
+    for encoding in ("latin-1", "utf-8"):
+        text = content if encoding == "utf-8" else content.replace("\u2028", "\x1c")
+        found = read(tmp_path, text.encode(encoding), "Flickr8k.token.txt")
+        assert found == {"a.jpg": ["A dog and a ball .", "Two ."]}
+
+
 def test_latin_1_is_read_and_an_empty_caption_leaves_its_name(tmp_path):
     text = "image,caption\na.jpg,ein Mädchen\nb.jpg,\nc.jpg\n"
     assert read(tmp_path, text.encode("latin-1")) == {

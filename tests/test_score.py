@@ -98,6 +98,11 @@ def test_all_formats_give_the_same_scores(command, references, suffix, candidate
     assert all(0 <= value <= 10 for value in found.values())
 
 
+def test_a_line_inside_quotes_and_rare_line_ends_stay_in_their_caption():
+    text = 'image,caption\n1.jpg,"a dog\nruns"\n2.jpg,two\x85cats\n'
+    assert program.csv_pairs(text) == [("1.jpg", "a dog\nruns"), ("2.jpg", "two\x85cats")]
+
+
 def test_without_json_it_is_a_table_with_what_was_counted(command):
     status, out, _ = command(REFERENCES, RESULTS)
     assert status == 0 and "BLEU-4" in out and "CIDEr-D" in out

@@ -386,3 +386,25 @@ def test_any_plain_data_comes_back_equal(data):
 def test_any_bytes_are_data_or_an_error_and_never_a_crash(content):
     with suppress(Exception):
         plain.loads(b"\x80\x05" + content + hashlib.sha256(b"\x80\x05" + content).digest())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "spared"),
+    [
+        ("tuning_rate", 1e-5, ("checkpoint", "further", "sighted")),
+        ("tuning_epochs", 9, ("checkpoint", "further", "sighted")),
+        ("score_rate", 1e-6, ("checkpoint", "further", "sighted", "tuning")),
+        ("score_epochs", 9, ("checkpoint", "further", "sighted", "tuning")),
+        ("members", 3, store.STAGES),
+        ("learning_rate", 1e-5, ()),
+    ],
+)
+def test_a_later_stages_settings_spare_what_is_trained_before_it(chain, name, value, spared):
+    for stage in store.STAGES:
+        store.save(stage, {"history": []}, SETTINGS)
+        changed = replace(SETTINGS, **{name: value})
+        if stage in spared:
+            assert store.load(stage, changed) == {"history": []}
+        else:
+            with pytest.raises(CaptionsError, match=f"made with {name}="):
+                store.load(stage, changed)

@@ -214,3 +214,6 @@ def test_blocks_of_another_encoder_are_refused(run):
     settings, _, features, frozen, _, _ = run
     with pytest.raises(CaptionsError, match="frozen.pkl: not the last blocks of tiny: run 01"):
         open_eyes(frozen | {"eyes": frozen["eyes"][1:]})
+    (saved,) = to_dict(Sighted(open_eyes(frozen), prepared(run)[0]))["members"]
+    with pytest.raises(CaptionsError, match="captioner.pkl: not the last .* run 03_train again"):
+        from_dict({"members": [saved | {"eyes": frozen["eyes"][1:]}]}, settings)

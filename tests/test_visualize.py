@@ -86,14 +86,14 @@ def test_the_vocabularys_cut_is_where_words_get_too_rare():
 
 def test_other_figures_are_drawn(paths):
     draw(visualize.plot_lengths(np.array([3, 4, 4, 30]), 20))
-    draw(visualize.plot_scores({"one human": {"CIDEr-D": 0.8}, "captioner": {"CIDEr-D": 0.5}}))
+    draw(visualize.plot_bars({"one human": 0.8, "captioner": 0.5}, "CIDEr-D"))
     draw(visualize.show_cells(visualize.small_photo(paths[0]), 7))
     draw(visualize.show_maps(visualize.small_photo(paths[0]), np.ones((2, 7, 7)), ["a", "b"]))
 
 
 def test_bars_stand_in_their_order_with_values_and_intervals():
-    scores = {"constant": {"CIDEr-D": 0.1}, "captioner": {"CIDEr-D": 0.5}}
-    figure = draw(visualize.plot_scores(scores, intervals={"captioner": (0.4, 0.7)}))
+    scores = {"constant": 0.1, "captioner": 0.5}
+    figure = draw(visualize.plot_bars(scores, "CIDEr-D", {"captioner": (0.4, 0.7)}))
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["captioner", "constant"]
     assert [bar.get_width() for bar in axis.patches] == [0.5, 0.1]

@@ -3,8 +3,7 @@
 settings, files, plain: a run's numbers, and files that are whole or not there
 store: the artifacts · text: words and numbers · metrics, meteor: scores of captions
 devices, batches, earlier: what a training needs beside a model
-encoders, captioners, trained: the models, and back from a file
-features, ranking, search: what they see, rate and write
+encoders, captioners, trained: the models · features, ranking, search: what they see, rate, write
 reward, train: how they learn · evaluate, visualize: what they are worth, and how it looks
 caption: photos in, sentences out
 

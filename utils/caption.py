@@ -29,7 +29,7 @@ class Captioner:
 
     def __init__(self, settings):
         self.tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
-        self.settings = settings = store.settled(settings)
+        self.settings = settings
         self.model = from_dict(store.load("captioner", settings), settings)
         encoder = build_encoder(settings.encoder)
         self.encoder = cut_encoder(encoder)[0] if settings.tuning_epochs else encoder
@@ -80,16 +80,25 @@ class Captioner:
         if words.max() < len(SPECIAL):
             raise CaptionsError(f"'{sentence}': the captioner has learnt none of these words")
         files = self.remember([str(path) for path in paths], failures)
-        grid = np.array([np.load(file) for file in files.values()])
-        logs = likelihoods(self.model, grid, words)[:, 0] if files else np.zeros(0)
-        scores = np.exp(logs / (words[0, 1:] != PAD).sum()).tolist()
-        return sorted(zip(scores, files, strict=True), reverse=True)
+        paths, logs = list(files), []
+        for start in range(0, len(paths), 256):  # more might not fit into memory
+            grid = np.array([np.load(files[path]) for path in paths[start : start + 256]])
+            logs += likelihoods(self.model, grid, words)[:, 0].tolist()
+        scores = np.exp(np.array(logs) / (words[0, 1:] != PAD).sum()).tolist()
+        return sorted(zip(scores, paths, strict=True), reverse=True)
 
     def remember(self, paths, failures):
         """path -> file with its grid, named by the photo's bytes: nothing is looked at twice."""
         made_for = store.fingerprint(store.path_of("captioner", self.settings))
         folder = working_folder(self.settings) / "seen" / made_for
-        files = {path: folder / f"{store.fingerprint(path)}.npy" for path in paths}
+        files = {}
+        for path in paths:
+            try:
+                files[path] = folder / f"{store.fingerprint(path)}.npy"
+            except CaptionsError as error:
+                if failures is None:
+                    raise
+                failures[path] = str(error)
         new = [path for path, file in files.items() if not file.is_file()]
         rows = (row for grid in self.look(new, failures) for row in grid)
         for path, row in zip(new, rows, strict=True):

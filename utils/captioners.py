@@ -182,10 +182,7 @@ class Sighted(keras.Model):
 
 
 class Ensemble:
-    """Captioners with one vocabulary that write together, to the outside one captioner.
-
-    Trained from other seeds, they err in other places: the mean of their probabilities chooses.
-    """
+    """Captioners of other seeds as one: the mean of their probabilities chooses each word."""
 
     def __init__(self, members):
         self.members = members

@@ -111,7 +111,7 @@ def build_encoder(name, pretrained=True, exact=False):
             cells = keras.layers.Reshape(shape, dtype="float32")(grid)
             return keras.Model(pixels, cells, name=name)
     except Exception as error:  # no network, no cache: Keras raises whatever the download raised
-        if isinstance(error, CaptionsError):
+        if isinstance(error, CaptionsError) or not pretrained:
             raise
         raise CaptionsError(
             f"encoder '{name}': its weights could not be loaded ({' '.join(str(error).split())}): "
@@ -140,12 +140,12 @@ def cut_encoder(encoder):
         return tuple(keras.Model(*part, name=encoder.name) for part in parts)
 
 
-def open_eyes(frozen):
+def open_eyes(frozen, file="frozen.pkl", notebook="01_features"):
     """The encoder's last blocks as `extract_frozen` recorded them; their weights can be tuned."""
     _, eyes = cut_encoder(build_encoder(frozen["encoder"], pretrained=False, exact=True))
     try:
         eyes.set_weights(frozen["eyes"])
     except ValueError:
         blocks = f"the last blocks of {frozen['encoder']}"
-        raise CaptionsError(f"frozen.pkl: not {blocks}: run 01_features again") from None
+        raise CaptionsError(f"{file}: not {blocks}: run {notebook} again") from None
     return eyes

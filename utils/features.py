@@ -1,7 +1,6 @@
 """Pictures to features: an encoder, run once over every photo.
 
-A CNN that stays frozen never changes its answer for a photo: it is computed once, written down,
-and training reads numbers instead of pixels.
+A frozen CNN's answer for a photo never changes: it is computed once, and training reads numbers.
 """
 
 import hashlib
@@ -163,7 +162,7 @@ def still_broken(photos, settings):
 def slice_of(settings):
     """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
     shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
-    if config and not shard:
+    if config.get("cluster") and not shard:
         chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
         before = chiefs if config["task"]["type"] == "worker" else 0
         shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"

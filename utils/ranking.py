@@ -24,7 +24,7 @@ def likelihoods(captioner, grid, words, progress=True):
     """
     graph, found = compiled(captioner), np.zeros((len(grid), len(words)), np.float32)
     across = max(1, min(PAIRS, len(words)))
-    down = PAIRS // across
+    down = max(1, min(len(grid), PAIRS // across))
     words = words[:, : max(2, (words != PAD).sum(axis=1).max(initial=0))]
     with tqdm(total=found.size, desc="ranking", unit=" pairs", disable=not progress) as bar:
         for top in range(0, len(grid), down):

@@ -64,10 +64,13 @@ KINDS = {
     ),
 }
 
-# A training that is not done: one for each stage, kind of captioner and seed.
+# A training that is not done, by stage, kind of captioner and seed; LATER: whom settings concern.
 STAGES = ("checkpoint", "further", "sighted", "tuning", "scoring")
+LATER = dict.fromkeys(("tuning_epochs", "tuning_rate"), STAGES[3:]) | {"members": ()}
+LATER |= dict.fromkeys(("score_epochs", "score_rate"), STAGES[4:])
 for stage in STAGES:
-    KINDS[stage] = replace(KINDS["captioner"], file=stage + "-{captioner}-{seed}.pkl")
+    own = tuple(n for n in KINDS["captioner"].settings if stage in LATER.get(n, STAGES))
+    KINDS[stage] = replace(KINDS["captioner"], file=stage + "-{captioner}-{seed}.pkl", settings=own)
 # What an artifact makes useless when it is saved: grids that it does not name, checkpoints.
 OUTLIVED = {"features": ("features-*.npy*",), "frozen": ("frozen-*.npy*",)}
 OUTLIVED["history"] = tuple(f"{stage}-*-*.pkl" for stage in STAGES)

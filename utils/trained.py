@@ -40,4 +40,5 @@ def revived(data, settings):
         if np.shape(data["weights"].get(weight.path)) != tuple(weight.shape):
             raise CaptionsError(f"captioner.pkl: {weight.path} does not fit: run 03_train again")
         weight.assign(data["weights"][weight.path])
-    return Sighted(open_eyes(data), captioner) if "eyes" in data else captioner
+    eyes = open_eyes(data, "captioner.pkl", "03_train") if "eyes" in data else None
+    return Sighted(eyes, captioner) if eyes else captioner

@@ -125,11 +125,6 @@ def plot_histories(histories):
     return figure
 
 
-def plot_scores(scores, metric="CIDEr-D", intervals=None):
-    """One bar a row of a table of scores: the captioner between blind guess and human."""
-    return plot_bars({name: row[metric] for name, row in scores.items()}, metric, intervals)
-
-
 def plot_bars(values, title, intervals=None, marked="captioner"):
     """One bar a name, with its value, and its `(low, high)` where `intervals` has them."""
     figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(values) + 0.9))
@@ -163,8 +158,8 @@ def show_captioned(paths, captions, references, notes, columns=3):
     return figure
 
 
-def show_attention(pixels, words, attention, columns=6):
-    """The picture once for every word, bright where the captioner looked when it wrote it.
+def show_attention(pixels, words, attention, columns=5):
+    """The picture once for every word, clear where the captioner looked when it wrote it.
 
     `attention` is `(words, cells)`. Taught in 05_visualize.
     """
@@ -174,7 +169,7 @@ def show_attention(pixels, words, attention, columns=6):
         axis.imshow(pixels)
         light = Image.fromarray((255 * cells / cells.max()).astype(np.uint8).reshape(side, side))
         light = np.asarray(light.resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)) / 255
-        axis.imshow(np.zeros_like(pixels), alpha=0.75 * (1 - light))
+        axis.imshow(np.full_like(pixels, 255), alpha=0.85 * (1 - light))
         axis.set_title(word, fontsize=10)
     return figure
 

@@ -98,7 +98,7 @@ def find_pictures(folder, captions):
     depths = {name.count("/") + 1 for name in captions}  # a name may be `train/1.jpg`
     for place in (folder.rglob("*"), find_input("*")):
         deepest_first = sorted(place, key=lambda path: (-len(path.parts), path))
-        pictures = [path for path in deepest_first if path.suffix.lower() in PICTURES]
+        pictures = list(filter(is_picture, deepest_first))
         paths = {same("/".join(path.parts[-depth:])): path for depth in depths for path in pictures}
         if found := {name: paths[same(name)] for name in captions if same(name) in paths}:
             among, used = (
@@ -109,6 +109,11 @@ def find_pictures(folder, captions):
         f"{folder}: none of the {len(captions)} captioned photos lies here or under the inputs, "
         f"e.g. {next(iter(captions), 'none')}: put them beside the captions file"
     )
+
+
+def is_picture(path):
+    """Whether a file's name is a picture's, and not that of a Mac's own notes on one."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith("._")
 
 
 def same(name):
@@ -148,7 +153,7 @@ def find_splits(names, own, settings, folder=None):
     else:
         offer, source = split_by_hash(names), "own split, by a hash of each name"
     splits = {split: [name for name in offer.get(split, []) if name in known] for split in SPLITS}
-    return splits, source, {label: lists[label] for label in lists.keys() - SPLITS}
+    return splits, source, {label: names for label, names in lists.items() if label not in SPLITS}
 
 
 def find_lists(folder=None):

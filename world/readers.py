@@ -62,7 +62,7 @@ def read_lines(file, text):
     """Rows (name, caption, None) of the authors' `name#0<tab>caption`, or of a table."""
     first = text.partition("\n")[0]
     if re.match(r"[^\t]+#\d\t", first):
-        for line in text.splitlines():
+        for line in io.StringIO(text, newline=None):  # not at all that `splitlines` splits at
             name, _, caption = line.partition("\t")
             yield name.rpartition("#")[0], caption, None
         return
