@@ -35,6 +35,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
 folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
@@ -76,7 +77,7 @@ print(f"{len(left_out)} left out", *left_out, sep="\n")
 
 # %% [markdown]
 # Each photo belongs to one of three parts, called splits. **Train** is what the model learns from,
-# **validation** is what we look at while we choose, and **test** is opened once, at the end. A
+# **validation** is what we look at while we choose, and **test** is scored once, at the end. A
 # photo is in one of them only, and so are its copies under other names: whoever has seen the answer
 # is not tested by the question.
 
@@ -108,13 +109,8 @@ print(example, *photos.captions[example], sep="\n")
 # %% [markdown]
 # ## A picture is an array
 #
-# The CNN that will look at it, the *encoder*, decides how large it must be. In the settings
-# `encoder` may be `auto`: it is decided here, once, and recorded for the later notebooks. **On a
-# GPU** it is `convnext_base`: its makers showed it 21,000 kinds of things before the 1,000 of
-# ImageNet, of whose photos it names 85 in 100 right, and a T4 gets through 8,000 photos in minutes.
-# **Without a GPU** two cores would take an hour for that; `mobilenet_v2` (71 in 100) takes them
-# minutes. The classics of other tutorials, `vgg16` and `xception`, are one setting away.
-# (Accuracies: the table of Keras Applications.)
+# The CNN that will look at it, the *encoder*, decides how large it must be. Where the setting is
+# `auto`, it is decided here, once, and recorded for the later notebooks.
 
 # %%
 from utils.encoders import choose_encoder, find_encoder
@@ -191,10 +187,15 @@ _ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
 # ## A CNN without its head
 #
 # Training a CNN takes more photos and days than we have, so we take one that is trained already.
-# These are one setting away; each wants its pictures in its own size. The weights of the photo CNNs
-# come from Keras, or without a network from its cache or a data set that holds their file. They
-# were trained on ImageNet, whose photos are for research: mind that before you sell what you build.
-# `tiny` is part of this project and knows only drawn scenes.
+# These are one setting away, each with the size that we hand it. `auto` means, **on a GPU**,
+# `convnext_base`: its makers showed it 21,000 kinds of things before the 1,000 of ImageNet, of
+# whose photos it names 85 in 100 right. **Without a GPU** it means `mobilenet_v2` (71 in 100),
+# which takes two cores minutes for 8,000 photos and not an hour. (Accuracies: the table of Keras
+# Applications.) `tiny` is part of this project and knows only drawn scenes.
+#
+# The weights of the photo CNNs come from Keras, or without a network from its cache or a data set
+# that holds their file. They were trained on ImageNet, whose photos are for research: mind that
+# before you sell what you build.
 
 # %%
 from utils.encoders import ENCODERS
@@ -233,11 +234,14 @@ _ = show_cells(pixels, cells_a_side)
 
 # %% [markdown]
 # The white lines show the cells. Nobody told a channel what to stand for; it became whatever
-# helped to name what is in pictures. Below are the five channels that differ most between the cells
-# of this picture. Each square is a cell, and bright is a strong answer: what is there?
+# helped to name what is in pictures. Below are five channels that differ much between the cells of
+# this picture, and are brightest in five different ones. Each square is a cell, and bright is a
+# strong answer: what is there?
 
 # %%
-busy = np.argsort(traits.var(axis=0))[::-1][:5]
+busy = np.argsort(traits.var(axis=0))[::-1]  # the liveliest first
+places, liveliest = np.unique(traits[:, busy].argmax(axis=0), return_index=True)
+busy = busy[np.sort(liveliest)[:5]]
 maps = [traits[:, channel].reshape(cells_a_side, -1) for channel in busy]
 _ = show_maps(pixels, maps, [f"channel {channel}" for channel in busy])
 
@@ -336,9 +340,9 @@ _ = show_photos([paths[row] for row in most], [f"answer {answers[row]:.1f}" for 
 # `features.pkl` holds the names and one vector a photo; the grid lies beside it. It is written to
 # a temporary name first: whoever reads it finds all of it or none.
 #
-# [Notebook 3](03_train.ipynb) can train the CNN's last blocks, too (`tuning_epochs`). What comes
-# before these stays as it is, so it is computed here: `frozen.pkl` and a second grid, from inside
-# the CNN, of each photo and of the photo mirrored, since a dog seen from its other side is a dog.
+# With `tuning_epochs`, the CNN's last layers will learn in [notebook 3](03_train.ipynb), too. Then
+# `frozen.pkl` and a second grid are saved: what comes before these layers, for each photo and for
+# the photo mirrored, since a dog seen from its other side is a dog.
 
 # %%
 from utils.features import extract_frozen
@@ -403,8 +407,9 @@ print("its grid", store.size(path.parent / features["grid"]))
 # </details>
 #
 # 3. *Build*: Does the vector know of snow, without having read a word? Build a guesser: a weighted
-#    sum of the traits that says whether anybody used the word *snow*, fitted on the training
-#    photos, tried on those for validation. Before you run it: will *two* be easier or harder?
+#    sum of the traits (`np.linalg.lstsq`) that says whether anybody used the word *snow*, fitted on
+#    the training photos, tried on those for validation. Before you run it: will *two* be easier or
+#    harder?
 #
 # <details><summary>An answer</summary>
 #

@@ -34,6 +34,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
 folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
@@ -58,7 +59,7 @@ print(describe(settings, "min_count", "max_words"))
 # %% [markdown]
 # ## What people said
 #
-# Every photo has five captions, by five people who did not see each other's.
+# Every photo has five captions, each written without seeing the others.
 
 # %%
 from world.photos import find_photos
@@ -83,7 +84,7 @@ assert same > different
 print(f"same photo {same:.0%}, different photos {different:.0%}")
 
 # %% [markdown]
-# People who saw the same thing share few words. A model must learn what is common behind them, and
+# Captions of the same thing share few words. A model must learn what is common behind them, and
 # a score must not ask for one of these captions by the letter.
 #
 # ## From a caption to words
@@ -103,7 +104,7 @@ print(words)
 # %% [markdown]
 # **By name**: `words_of` does that, and follows the habits of the field's scoring tools where it
 # is less obvious: `don't` becomes `do n't`, and `t-shirt` stays whole. Learning and scoring must
-# mean the same by "a word". One-letter words stay, too.
+# mean the same by "a word".
 
 # %%
 from collections import Counter
@@ -114,8 +115,8 @@ assert words_of(caption) == words
 print(words_of("A dog doesn't catch the man's T-shirt!"))
 
 # %% [markdown]
-# Many recipes drop them, with `if len(word) > 1`, and then no caption can ever say "a dog". How
-# much is lost?
+# One-letter words stay, too. Many recipes drop them, with `if len(word) > 1`, and then no caption
+# can ever say "a dog". How much is lost?
 
 # %%
 train_captions = [text for name in photos.splits["train"] for text in photos.captions[name]]
@@ -125,10 +126,10 @@ share = lost.total() / sum(len(words) for words in train_words)
 print(f"{share:.0%} of all words: {', '.join(word for word, _ in lost.most_common(3))}")
 
 # %% [markdown]
-# ## The split comes first
+# ## The split, checked
 #
-# Before we build anything from words, we put the test photos away. The split goes **by photo**:
-# with captions of one photo on both sides, a model could be tested on a picture that it has learnt.
+# A vocabulary must not see the captions of the test photos. The split goes **by photo**: with
+# captions of one photo on both sides, a model could be tested on a picture that it has learnt.
 
 # %%
 table = pd.DataFrame(
@@ -187,8 +188,8 @@ number_of = {word: number for number, word in enumerate(kept, start=4)}
 print({word: number_of[word] for word in kept[:5]}, "...", {kept[-1]: number_of[kept[-1]]})
 
 # %% [markdown]
-# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number. (With
-# `start_from`, see notebook 3, words that only an earlier run knew come after them.)
+# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number.
+# (`earlier` is empty, unless `start_from` names an earlier run; notebook 3 says what for.)
 
 # %%
 from utils.earlier import earlier_run
@@ -353,8 +354,8 @@ assert (again.encode(photos.captions[example]) == rows).all()
 # assert by_pair > by_count
 # ```
 #
-# One word of the past is worth a lot, without any picture: the next network has to beat that, and a
-# low cost alone does not show that it looks.
+# One word of the past is worth a lot, without any picture: the next network has to beat that, and
+# good guesses alone do not show that it looks.
 # </details>
 #
 # 3. *Build*: Build a writer that has never seen a picture: draw each word from those that followed

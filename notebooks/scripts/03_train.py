@@ -35,6 +35,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
 folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
@@ -52,7 +53,7 @@ from utils.settings import describe, load_settings
 # The settings of this notebook: how wide the network is (`units`, `embedding`), how strongly it is
 # kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns, how much of
 # its weights' average each step keeps (`averaging`), after how many epochs without a better score
-# it stops (`patience`), and three ways to go further, which are explained where they come.
+# it stops (`patience`), and ways to go further, which are explained near the end.
 
 # %% tags=["parameters"]
 settings = load_settings()
@@ -179,8 +180,8 @@ for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
     hidden = show * np.tanh(memory)
 
 # %% [markdown]
-# **By name**: Keras's LSTM, which also returns the hidden state after every word. Then the rest of
-# the model, layer by layer. The picture's vector is first brought to mean 0 and spread 1, as CNNs
+# **By name**: Keras's LSTM, which also returns the hidden state after every word. Again **by
+# hand**, the layers after it. The picture's vector is first brought to mean 0 and spread 1, as CNNs
 # differ in how large their numbers are. `narrow` brings the sum to the width of a word's row, since
 # one table serves both ways (*weight tying*): a word's logit is the dot product with its row, plus
 # a bias. That starts as the logarithm of the word's share, so no epoch is spent on learning that
@@ -243,7 +244,7 @@ for beginning, known in beginnings(sentence[0]):
     slow.append(-float(answer[sentence[0, known]]))
 assert np.allclose(slow, costs, atol=10 * near)
 print(f"the picture was looked at {len(slow)} times, and the start word read {len(slow)} times;")
-print(f"{len(slow) * sentence.size} positions went through the LSTM; {len(slow)} would do")
+print(f"{len(slow) * sentence.size} words went through the LSTM; one pass has {sentence.size - 1}")
 
 # %% [markdown]
 # The same costs, to the last beginning. An LSTM reads from left to right, so what it says after
@@ -271,11 +272,11 @@ for name, groups in {"by chance": by_chance, "by length": by_length}.items():
 # %% [markdown]
 # `train` is Keras's `fit` with three additions. After each epoch the captioner writes captions for
 # the validation photos on its own, which are scored with **CIDEr-D** ([notebook
-# 4](04_evaluate.ipynb) takes it apart; 0 is useless, 10 the most there is). The epoch that *writes*
-# best is kept, not the one with the lowest loss. It writes with a moving average of its weights,
-# which jitters less than they do. And after each epoch all of it is written to a file: if the
-# training is killed, running this notebook again goes on from there, on the same machine to the
-# very same end.
+# 4](04_evaluate.ipynb) takes it apart; 0 is useless, and of the 10 that could be even a person
+# reaches a small part). The epoch that *writes* best is kept, not the one with the lowest loss. It
+# writes with a moving average of its weights, which jitters less than they do. And after each epoch
+# all of it is written to a file: if the training is killed, running this notebook again goes on
+# from there, on the same machine to the very same end.
 
 # %%
 from utils.train import train, validator
@@ -350,37 +351,19 @@ _ = plot_flow(boxes)
 # the sum only.
 #
 # What will training both take on Kaggle, before anything is tuned? An estimate, measured nowhere
-# yet: six operations a weight and word (two forwards, four backwards), and assumed rates: 10^12
-# operations (1 TFLOP) a second, 20 ms to start a step, 15 s to write the validation captions of an
-# epoch.
+# yet: six operations a weight and word, of which a GPU does 10^12 a second (1 TFLOP), 20 ms to
+# start a step, and 15 ms to write a validation caption.
 
 # %%
-captioner = build(settings)
-print(f"{settings.captioner}: {captioner.count_params():,} weights")
+words, weights = settings.epochs * int((pairs[1] > 0).sum()), build(settings).count_params()
+print(f"{settings.captioner}: {weights:,} weights")
 
-words = settings.epochs * int((pairs[1] > 0).sum())
-work = 6 * words * (merge.count_params() + captioner.count_params()) / 1e12
-waiting = 2 * settings.epochs * (len(by_length) * 0.02 + 15)
+work = 6 * words * (merge.count_params() + weights) / 1e12
+waiting = 2 * settings.epochs * (0.02 * len(by_length) + 0.015 * len(names))
 print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) / 60:.0f} minutes")
 
 # %% [markdown]
-# `train_all` trains the settings' `captioner`: `attention`, unless you chose another. Four settings
-# go further; the drawn sample needs none of them, and `flickr8k` the first:
-#
-# - `tuning_epochs`: **tune the CNN**. So far it answers what it was asked when it was trained:
-#   which of a thousand things is this? A caption asks more: how many, doing what, where? So now its
-#   last blocks learn with the captioner. They do so last: before the captioner can write, its
-#   errors say little about pictures, and would only spoil what the CNN knows. And slowly, for the
-#   same reason. By chance a photo is seen as it is or mirrored, so that there is less to learn by
-#   heart (at a price: the captioner can't tell left from right).
-# - `score_epochs`: **train on the score**. Until now every word was to be the one that a person
-#   said. Now the captioner writes five captions by chance for each photo; CIDEr-D judges them, and
-#   each is made likelier or less likely by how far it is above or below the others.
-# - `members`: **write together**. Captioners that began with other random numbers err in other
-#   places. Several choose each word by the mean of the probabilities that they give it.
-# - `start_from`: **begin with what another run learnt**, on a larger data set. Words that both
-#   know keep their meaning. Notebook 2 must have run with the same setting. Mind what that run has
-#   seen: Flickr30k was made to extend Flickr8k, so it may hold the photos that you test on.
+# `train_all` trains the settings' `captioner`: `attention`, unless you chose another.
 
 # %%
 from utils.train import train_all
@@ -412,6 +395,27 @@ table = pd.DataFrame(best).T[["CIDEr-D", "epoch"]].astype({"epoch": int})
 table.round(2)
 
 # %% [markdown]
+# ## Going further
+#
+# Four settings make `train_all` do more; the drawn sample needs none of them, and `flickr8k` has
+# the first:
+#
+# - `tuning_epochs`: **tune the CNN**. So far it answers what it was asked when it was trained:
+#   which of a thousand things is this? A caption asks more: how many, doing what, where? So now its
+#   last blocks learn with the captioner. They do so last: before the captioner can write, its
+#   errors say little about pictures, and would only spoil what the CNN knows. And slowly, for the
+#   same reason. By chance a photo is seen as it is or mirrored, so that there is less to learn by
+#   heart (at a price: the captioner can't tell left from right).
+# - `score_epochs`: **train on the score**. Until now every word was to be the one that a person
+#   said. Now the captioner writes five captions by chance for each photo; CIDEr-D judges them, and
+#   each is made likelier or less likely by how far it is above or below the others.
+# - `members`: **write together**. Captioners that began with other random numbers err in other
+#   places. Several choose each word by the mean of the probabilities that they give it.
+# - `start_from`: **begin with what another run learnt**, on a larger data set. Words that both
+#   know keep their meaning. Notebook 2 must have run with the same setting. Mind what that run has
+#   seen: Flickr30k was made to extend Flickr8k, so it may hold the photos that you test on.
+
+# %% [markdown]
 # ## Save
 #
 # The captioner is saved as plain arrays with the settings that made it: one file, never half of a
@@ -425,15 +429,21 @@ store.save("history", histories, settings)
 print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
-# What was saved is the captioner that was trained, to the last digit that matters. (It has seen our
-# example while it learnt: what it writes for photos that it has not is for the next notebook.)
+# What was saved is the captioner that was trained, to the last digit that matters. Our example it
+# has seen while it learnt. Of a photo that it has not, it writes its first sentence here; how
+# `write_captions` does that is for the next notebook.
 
 # %% tags=["nbval-ignore-output"]
+from utils.search import write_captions
+
 again = from_dict(store.load("captioner", settings), settings)
-photo = (store.load_grid(frozen, settings) if frozen else grid)[pairs[0][:1]].astype("float32")
+looks = store.load_grid(frozen, settings) if frozen else grid  # what a tuned captioner takes
+photo = looks[pairs[0][:1]].astype("float32")
 assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=near)
 now = caption_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], smoothing=0.0).numpy()
 print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
+wrote = write_captions(again, looks, settings, beam_width=1, rows=rows[:1], progress=False)
+print("it writes:", tokenizer.decode(wrote.words[0]), "\nsomebody said:", references[0][0])
 
 # %% [markdown]
 # ## What you have seen
@@ -506,8 +516,9 @@ print(f"our example's caption cost {np.mean(costs):.2f} a word before training, 
 # where to look. Two epochs only show who learns faster; on drawn scenes the gap widens with more.
 # </details>
 #
-# 4. *Beyond*: Build another kind of captioner, a forgetful one: it sees the picture and the last
-#    word, and nothing that it has said before. Before you run it: what will its sentences lack?
+# 4. *Beyond*: Build another kind of captioner, a forgetful one: a `Merge` (`utils/captioners.py`)
+#    with a layer in the place of its LSTM that sees the last word and nothing that it has said
+#    before. Before you run it: what will its sentences lack?
 #
 # <details><summary>An answer</summary>
 #
@@ -536,8 +547,8 @@ print(f"our example's caption cost {np.mean(costs):.2f} a word before training, 
 # ```
 #
 # It learns quickly, as there is little to learn, and its sentences end early or go round in a
-# circle: after "in the snow" it can't know whether it has said who is there. On drawn scenes it
-# stays far behind the classic even with as many epochs. A kind that is to stay gets its entry in
+# circle: after "in the snow" it can't know whether it has said who is there. It stays below the
+# classic's best. A kind that is to stay gets its entry in
 # `utils/captioners.py`, and its name in the choices of `utils/settings.py`. Or change what is
 # learnt: any folder with photos and a table of `image,caption` will do, `python -m utils run
 # --input your_folder`. With few photos begin with what another run has learnt (`start_from`).

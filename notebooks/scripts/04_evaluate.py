@@ -36,6 +36,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
 folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
@@ -71,7 +72,7 @@ seen = "frozen" if settings.tuning_epochs else "features"  # what the captioner 
 grid = store.load_grid(store.load(seen, settings), settings)
 
 # %% [markdown]
-# The photos to score are those of the test split, which nothing has seen so far. Where a data set
+# The photos to score are those of the test split, which no training has seen. Where a data set
 # comes without test photos, validation is scored, and called so.
 
 # %%
@@ -89,7 +90,7 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 # one word and returns logits, the new state, and where it looked. `exp(logits - logaddexp)` is
 # softmax. Some words are never written: padding, start and unknown.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from utils.text import END, NEVER_WRITTEN, START
 
 example = grid[rows[:1]].astype("float32")
@@ -103,20 +104,21 @@ while word != END and len(greedy) < settings.max_words:
     table.append([f"{tokenizer.words[n]} {chances[n]:.0%}" for n in likeliest])
     word = likeliest[0]
     greedy.append(word)
+pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 
 # %% [markdown]
 # The five likeliest words at each step, the chosen one first. Where it is far ahead, the network is
-# sure; else it hesitates, between words that mean the same or things that it can't tell apart.
+# sure; else several ways to go on fit, or it can't tell two things apart.
 #
 # **By name**: `write_captions` with `beam_width=1` does that for many photos at once. The loop over
 # words is compiled together with the model, so nothing returns to Python between two words.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from utils.search import write_captions
 
 quick = write_captions(captioner, grid, settings, beam_width=1, rows=rows)
-assert tokenizer.decode(quick.words[0]) == tokenizer.decode(greedy)
-pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
+greedily = [tokenizer.decode(words) for words in quick.words]
+assert greedily[0] == tokenizer.decode(greedy)
 
 # %% [markdown]
 # ## Beam search, by hand
@@ -157,20 +159,21 @@ for _ in range(settings.max_words):
 
 # %% [markdown]
 # **By name**, for all photos of the split; of our example the winner must be the same. A caption
-# that has not ended after `max_words` words is cut.
+# that has not ended after `max_words` words is cut. What has it changed?
 
-# %%
+# %% tags=["nbval-ignore-output"]
 written = write_captions(captioner, grid, settings, rows=rows)
 predicted = [tokenizer.decode(words) for words in written.words]
 assert predicted[0] == tokenizer.decode(beams[0][0])
-print(f"{len(predicted):,} captions by greedy search, and as many by beam search")
+changed = [pair for pair in zip(greedily, predicted, strict=True) if pair[0] != pair[1]]
+print(f"{len(changed)} of {len(names):,} captions are not greedy search's, e.g.", *changed[:1])
 
 # %% [markdown]
-# The first words of that search as a tree: a column is a step, blue are the beginnings that stayed,
-# grey those that were dropped, and the thick line is the caption that won.
+# The first words of the search for our example as a tree: a column is a step, blue are the
+# beginnings that stayed, grey those that were dropped, and the thick line is the caption that won.
 
 # %%
-from utils.visualize import plot_beam, plot_scores
+from utils.visualize import plot_bars, plot_beam
 
 _ = plot_beam(steps[:5], beams[0][0], tokenizer.words)
 
@@ -237,12 +240,12 @@ pd.DataFrame(weights, columns=["word", "photos", "weight"]).round(2)
 
 # %% [markdown]
 # **By hand**: caption and reference are compared as two vectors are, by the cosine, for single
-# words and runs of up to four, and the mean is taken times ten. The D is for two guards against
-# cheating: no weight counts beyond the reference's own, and another length is marked down. 10 would
-# mean: word for word what *every* person said. Even a copy of one of them stays far below. (Papers
-# often print it times 100: our 0.5 is their 50.) **By name**: the last two lines.
+# words and runs of up to four; the score is ten times the mean of these and of all references. The
+# D is for two guards against cheating: no weight counts beyond the reference's own, and another
+# length is marked down. 10 would mean: word for word what *every* person said. Even a copy of one
+# of them stays far below. (Papers often print it times 100: our 0.5 is their 50.)
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from utils.metrics import cider_d
 
 alike = []
@@ -258,15 +261,16 @@ for theirs in people:
         alike.append(np.exp(-(gap**2) / 72) * shared / max(sizes, 1e-9))
 own = cider_d(predicted, references)[1]
 assert np.isclose(own[0], 10 * np.mean(alike))
+print(f"our caption: BLEU-4 {each[0][3]:.2f} of 1, CIDEr-D {own[0]:.2f} of 10")
 
 # %% [markdown]
 # ## What is a number worth?
 #
-# Beside the captioner: one **constant** caption for all photos, the captioner shown **another
-# photo**, **greedy** search, and **one human** against the other four. A captioner that can't beat
-# the first two has learnt to speak, not to see. Two more scores: ROUGE-L takes the longest sequence
-# of words in common, gaps allowed. METEOR also matches stems and, with the dictionary WordNet,
-# synonyms; its programs differ, so its name says which.
+# Beside the captioner: one **constant** caption for all photos, itself shown **another photo**,
+# itself with **greedy** search, and **one human** against the other four. A captioner that can't
+# beat the first two has learnt to speak, not to see. Two more scores: ROUGE-L takes the longest
+# sequence of words in common, gaps allowed. METEOR also matches stems and, with the dictionary
+# WordNet, synonyms; its programs differ, so its name says which.
 
 # %%
 from utils.evaluate import constant_caption, full_score, one_human, protocol
@@ -274,7 +278,7 @@ from utils.evaluate import constant_caption, full_score, one_human, protocol
 train_captions = [c for name in captions["splits"]["train"] for c in captions["captions"][name]]
 texts = {"constant caption": [constant_caption(train_captions)] * len(names)}
 texts["another photo"] = predicted[-1:] + predicted[:-1]  # what was written for the photo before
-texts["greedy"] = [tokenizer.decode(words) for words in quick.words]
+texts["greedy"] = greedily
 texts["captioner"] = predicted
 scores = {who: full_score(wrote, references) for who, wrote in texts.items()}
 if min(len(group) for group in references) > 1:  # there must be others to compare one with
@@ -286,14 +290,14 @@ rules = protocol(split, captions["split_source"], references, settings)
 
 # %% tags=["nbval-ignore-output"]
 looked = scores["captioner"]["CIDEr-D"] >= scores["another photo"]["CIDEr-D"]
-print(rules)
+print(rules, f"constant caption: {texts['constant caption'][0]}", sep="\n")
 pd.DataFrame(scores).T.round(3)
 
 # %% [markdown]
 # Look at BLEU-1: the constant caption gets a good part of it. That is why CIDEr-D leads here. And a
-# human is not at 10, as people disagree. (One reference fewer also lowers the human's BLEU and
-# ROUGE-L, not the CIDEr-D.) That is a yardstick, not a ceiling: a captioner that says what most
-# would say can pass one person.
+# human is not at 10, as people disagree. (One reference fewer lowers all its scores but CIDEr-D.)
+# It is a yardstick, not a ceiling: a captioner that says what most would say can pass one person.
+# And of drawn scenes, the human is a voice of the program.
 #
 # How sure is it? Other photos would have given another number. The **bootstrap** asks how much: it
 # draws photos from these, with replacement, a thousand times, and scores each draw. Black lines
@@ -303,14 +307,14 @@ pd.DataFrame(scores).T.round(3)
 from utils.evaluate import compare, resampled
 
 draws = {who: resampled(wrote, references)["CIDEr-D"] for who, wrote in texts.items()}
-axis = plot_scores(scores).axes[0]
-for place, who in enumerate(reversed(texts), len(scores) - len(texts)):  # from below
-    axis.plot(np.percentile(draws[who], [2.5, 97.5]), [place - 0.3] * 2, color="black")
+ends = {who: np.percentile(found, [2.5, 97.5]) for who, found in draws.items()}
+_ = plot_bars({who: row["CIDEr-D"] for who, row in scores.items()}, "CIDEr-D", ends)
 
 # %% [markdown]
 # Overlapping lines don't yet say that two captioners are alike: both met the same photos, hard ones
 # and easy ones. The **paired test** compares them on the same draws; p is twice the share of draws
-# that say the opposite. Is the beam worth it? A likelier sentence need not be a better one.
+# that say the opposite. Is the beam worth it? Below 0, greedy search scores higher: a likelier
+# sentence need not be a better one.
 
 # %% tags=["nbval-ignore-output"]
 low, high, p = compare(draws["captioner"], draws["greedy"])
@@ -319,9 +323,9 @@ print(f"beam minus greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p:.3f}
 # %% [markdown]
 # ## What is it good at?
 #
-# Words of one kind apart, synonyms as one: how many of those that it says did anybody say of the
-# photo (precision), and how many of those that two people said does it say (recall)? Below, how
-# varied it is.
+# By kind of word, synonyms as one. Precision: of the words that it says, the share that anybody
+# said of the photo. Recall: of those that two people said, the share that it says. Below, how
+# varied it is: a count, then shares.
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluate import by_kind, variety
@@ -414,8 +418,8 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # %% [markdown]
 # ## What you have seen
 #
-# - Greedy search takes the likeliest word; beam search keeps several beginnings and often finds a
-#   likelier sentence.
+# - Greedy search takes the likeliest word; beam search keeps several beginnings, which need not
+#   make a better caption.
 # - BLEU counts shared words and runs of words; CIDEr-D weighs them by how much they tell.
 # - A score means something beside others (a blind guess, a captioner shown the wrong photo, a
 #   human) and with an interval. And what can write can search.
@@ -425,8 +429,9 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
 # photos its numbers differ.
 #
-# 1. *Look*: How much does the beam bring? Try `beam_width` 1, 3 and 8. Before you run it: which
-#    captions are likelier, and which score higher?
+# 1. *Look*: How much does the beam bring? Let `write_captions` search with 1, 3 and 8 beams, and
+#    look at its `log_probability`, too. Before you run it: which captions are likelier, and which
+#    score higher?
 #
 # <details><summary>An answer</summary>
 #
@@ -466,8 +471,9 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # </details>
 #
 # 3. *Build*: Let the captioner be bold, then let it vote. Draw ten captions for each photo by their
-#    probability, and keep the one that is most like the other nine. Before you run it: can a vote
-#    among bad captions find a good one?
+#    probability (`sample_captions`), and keep the one most like the other nine (`cider_d`, whose
+#    third argument says whose references are meant). Before you run it: can a vote among bad ones
+#    find a good one?
 #
 # <details><summary>An answer</summary>
 #

@@ -35,6 +35,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
 folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
@@ -141,7 +142,7 @@ _ = show(chosen["worst"])
 _ = show(np.concatenate([chosen["surest"], chosen["least sure"]]))
 
 # %% [markdown]
-# CIDEr-D chose these. Would another score have chosen others? Each dot is a photo's caption, by
+# Would another score than CIDEr-D have chosen others? Each dot is a photo's caption, by
 # BLEU-2 (words and pairs: a single caption often shares no run of four words with anybody) and by
 # CIDEr-D. **By hand**: rank all by both, and mark the two whose ranks are furthest apart.
 
@@ -156,8 +157,8 @@ _ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 
 # %% [markdown]
 # Dots along one line would mean that it does not matter whom you ask. Here are the marked two, the
-# one that BLEU-2 puts higher first. BLEU-2 counts ordinary words as much as telling ones; CIDEr-D
-# counts mostly the telling ones.
+# one that BLEU-2 puts higher first. For BLEU-2 a hit in any one reference is enough, and all words
+# count alike; CIDEr-D is the mean over all references, and counts mostly the telling words.
 
 # %%
 _ = show(list(marked.values()))
@@ -181,7 +182,7 @@ for caption, group in zip(predicted, references, strict=True):
     missed.update(agreed - set(caption.split()))
 
 # %% [markdown]
-# Of words agreed on for at least five photos, those that it is worst at, and those it is best at:
+# Of words agreed on for at least five photos, those that it is worst at, and five of the best:
 
 # %% tags=["nbval-ignore-output"]
 table = pd.DataFrame({"said": said, "missed": missed}).fillna(0).astype(int)
@@ -190,10 +191,10 @@ often = table[table["said"] + table["missed"] >= 5].sort_values("share said", ki
 pd.concat([often.head(5), often.tail(5)])
 
 # %% [markdown]
-# Read the upper rows with the photos in mind. Is it a word that has an equal ("a pair of" for
-# "two")? Something hard to count? Something too small for the cells of the grid? Single words are
-# few; their kinds tell more. Words in -ing count as actions; those of no list are left out. (It is
-# stricter than in notebook 4: three people must agree, and synonyms don't count.)
+# Read the upper rows with the photos in mind. Has the word an equal ("a pair of" for "two")? Was it
+# left out, as clothes often are, or taken for something else? Single words are few; their kinds
+# tell more. Words in -ing count as actions; those of no list are left out. (Not notebook 4's
+# recall: here three people must agree, and synonyms don't count.)
 
 # %%
 from utils.visualize import plot_bars
@@ -212,9 +213,10 @@ shares = (sums["said"] / sums.sum(axis=1)).sort_values(ascending=False, kind="st
 _ = plot_bars(shares.to_dict(), "share of the words agreed on that the captioner said, too")
 
 # %% [markdown]
-# Each bar is a kind of words, the one it knows best on top. Does the length of a caption matter? A
-# longer one has said more that can be wrong. The dark line is a 95 % interval, rough where captions
-# are few: the mean, and 1.96 of its standard errors to either side.
+# Each bar is a kind of words, the one it knows best on top.
+#
+# Does a caption's length matter? A longer one says more, right or wrong. The dark line is a 95 %
+# interval, rough where captions are few: the mean, and 1.96 of its standard errors to either side.
 
 # %%
 groups = pd.Series(scores).groupby(lengths // 3 * 3)
@@ -242,8 +244,8 @@ if attends:
     print(pd.DataFrame(places, index=words, columns=["row", "column"]))
 
 # %% [markdown]
-# **By name**: the picture once a word, dark where the network did not look. Each one is as bright
-# as its own largest share, so a vague look and a sharp one are both lit.
+# **By name**: the picture once a word, faded where the network did not look. Each one is as clear
+# as its own largest share, so a vague look and a sharp one both show.
 
 # %%
 from utils.visualize import show_attention, small_photo
@@ -274,9 +276,9 @@ mine = [path for path in mine if path.suffix.lower() in PICTURES][:8]
 if not mine:
     fresh = working_folder(settings) / "fresh"
     fresh.mkdir(exist_ok=True)
-    for scene in imagine(3, seed=20):
-        paint(scene).save(fresh / scene.name)
-    mine = sorted(fresh.glob("*.jpg"))
+    for number, scene in enumerate(imagine(3, seed=20), 1):
+        paint(scene).save(fresh / f"fresh_{number}.jpg")
+    mine = sorted(fresh.glob("fresh_*.jpg"))
 
 # %% [markdown]
 # `Captioner` is the whole chain as one thing: CNN, vocabulary, network and search, read from the
@@ -445,8 +447,7 @@ print(f"{page.name}: {len(cards):,} photos")
 #
 # For real photos the captioner must have learnt from photos: train it on Flickr8k (`make run
 # DATA=folder`, or on Kaggle), put your pictures into `data/my_photos`, and run this notebook again.
-# Read what it says before you publish it. For a folder of any size: `python -m utils caption FOLDER
-# --alt`; and to search it, `python -m utils find "a dog in the snow" FOLDER`.
+# Read what it says before you publish it.
 # </details>
 #
 # *Next*: the README tells how to train on photos.
