@@ -135,7 +135,7 @@ def test_interrupted_after_any_photo_it_goes_on_and_gives_the_same_bytes(
     assert content(extract_all(photos, tiny, SETTINGS), tmp_path) == whole
 
 
-def test_another_list_photo_or_encoder_is_another_file(photos, tiny, monkeypatch):
+def test_another_list_photo_encoder_or_reading_is_another_file(photos, tiny, monkeypatch):
     made = [extract_all(photos, tiny, SETTINGS)]
     fewer = SimpleNamespace(names=photos.names[1:], paths=photos.paths)
     made.append(extract_all(fewer, tiny, SETTINGS))
@@ -144,7 +144,9 @@ def test_another_list_photo_or_encoder_is_another_file(photos, tiny, monkeypatch
     tiny.weights[0].assign(tiny.weights[0] * 1.01)
     made.append(extract_all(photos, tiny, SETTINGS))
     tiny.weights[0].assign(tiny.weights[0] / 1.01)
-    assert len({each["grid"] for each in made}) == 4
+    monkeypatch.setattr(features, "READING", "cropped")
+    made.append(extract_all(photos, tiny, SETTINGS))
+    assert len({each["grid"] for each in made}) == 5
 
 
 def test_broken_photos_are_left_out_by_name_and_too_many_stop_the_run(photos, tiny):

@@ -20,7 +20,7 @@ from utils import store
 from utils.encoders import cut_encoder, find_encoder
 from utils.settings import CaptionsError, told
 from world.photos import check_left_out
-from world.pixels import Mirrored, problem, read_pixels
+from world.pixels import READING, Mirrored, problem, read_pixels
 
 BATCH = 32
 
@@ -86,7 +86,7 @@ def extract_all(photos, encoder, settings):
     broken = still_broken(photos, settings)
     names = [name for name in photos.names if name not in broken]
     paths = [photos.paths[name] for name in names]
-    made = repr((encoder.name, encoder.input_shape, BATCH)).encode()
+    made = repr((encoder.name, encoder.input_shape, BATCH, READING)).encode()
     made = hashlib.sha256(b"".join([made, *(each.tobytes() for each in encoder.get_weights())]))
 
     def plan(paths):

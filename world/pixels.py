@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+READING = "squeezed"  # how a photo becomes a square: another way makes other features
+
 
 class Mirrored(NamedTuple):
     """A photo whose left is to be its right."""
