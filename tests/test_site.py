@@ -176,7 +176,7 @@ def test_a_page_fetches_nothing_and_runs_nothing(pages, name):
 def test_every_picture_is_part_of_the_page_and_described(pages, name):
     for image in pages[name]("img"):
         assert re.match("data:image/[a-z]+;base64,[A-Za-z0-9+/=]+$", image["src"])
-        assert re.match(r"Figure \d+: \S|Three drawn scenes", image["alt"])
+        assert re.match(r"Figure \d+: \S" if name[0] == "0" else r"\w+ \w+ \w+", image["alt"])
 
 
 def test_no_formula_is_left_to_a_program_that_is_not_there(pages):
