@@ -234,10 +234,11 @@ from types import SimpleNamespace
 devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[2])
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
 from utils import features
+from utils.encoders import build_encoder
 from utils.settings import Settings
 features.BATCH = 3
 paths = {path.name: path for path in sorted(Path(sys.argv[1]).iterdir())}
-encoder = features.build_encoder("tiny")
+encoder = build_encoder("tiny")
 assert encoder.distribute_strategy.num_replicas_in_sync == len(devices)
 photos = SimpleNamespace(names=list(paths), paths=paths)
 print(features.extract_all(photos, encoder, Settings(shard=sys.argv[3]))["grid"])

@@ -51,7 +51,7 @@ class Settings:
     working: str = ""  # where artifacts lie; without it `working_folder` decides
     seed: int = 1  # of weights, shuffling and dropout; the sample world has its own
     # 01_features
-    encoder: str = "tiny"  # the pretrained CNN, a key of features.ENCODERS, or "auto"
+    encoder: str = "tiny"  # the pretrained CNN, a key of encoders.ENCODERS, or "auto"
     max_left_out: float = 0.01  # the share of broken or unmatched photos that stops the run
     shard: str = ""  # "2/8": compute the second of eight slices of the photos, on as many machines
     # 02_text
