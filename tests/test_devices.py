@@ -46,15 +46,16 @@ def result(process):
     return json.loads(out.splitlines()[-1])
 
 
-def cluster(number):
-    """TF_CONFIG for each of `number` processes on this machine."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
-    workers = [f"localhost:{server.getsockname()[1]}" for server in sockets]
-    for server in sockets:
+def cluster(*kinds):
+    """TF_CONFIG for each process of a cluster on this machine."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in kinds]
+    places = {kind: [] for kind in kinds}
+    for server, kind in zip(sockets, kinds, strict=True):
+        places[kind].append(f"localhost:{server.getsockname()[1]}")
         server.close()
-    for index in range(number):
-        task = {"type": "worker", "index": index}
-        yield json.dumps({"cluster": {"worker": workers}, "task": task})
+    for number, kind in enumerate(kinds):
+        task = {"type": kind, "index": kinds[:number].count(kind)}
+        yield json.dumps({"cluster": places, "task": task})
 
 
 def assert_same_course(history, other):
@@ -70,19 +71,25 @@ def test_two_devices_learn_what_one_learns(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_and_outlive_a_killed_one(tmp_path):
-    whole = [start(tmp_path / "whole", TF_CONFIG=config) for config in cluster(2)]
+    chief, worker = cluster("chief", "worker")
+    whole = [
+        start(tmp_path / "chief", TF_CONFIG=chief),
+        start(tmp_path / "worker", TF_CONFIG=worker),
+    ]
     whole = [result(process) for process in whole]
     assert whole[0] == whole[1]
     assert_same_course(whole[0]["history"], train_toy(EXACT, resume=False)[1])
+    assert (tmp_path / "chief" / "checkpoint-attention-1.pkl").exists()
+    assert not (tmp_path / "worker" / "checkpoint-attention-1.pkl").exists()
 
-    first, second = cluster(2)
+    first, second = cluster("worker", "worker")
     survivor = start(tmp_path / "killed", TF_CONFIG=first)
     killed = start(tmp_path / "killed", kill="3", TF_CONFIG=second)
     assert killed.wait(timeout=200) == -9
     survivor.kill()  # it waits for the other
     survivor.wait()
     assert (tmp_path / "killed" / "checkpoint-attention-1.pkl").exists()
-    again = [start(tmp_path / "killed", TF_CONFIG=config) for config in cluster(2)]
+    again = [start(tmp_path / "killed", TF_CONFIG=config) for config in cluster("worker", "worker")]
     assert [result(process) for process in again] == whole
 
 
