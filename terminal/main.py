@@ -65,11 +65,11 @@ def parser():
     add("--set", action="append", dest="changes", metavar="KEY=VALUE", help="a setting; repeatable")
     add("--input", dest="photos", metavar="FOLDER", help="your photos and captions")
     add("--working", metavar="FOLDER", help="where artifacts and executed copies are written")
-    what = "write all five whole into build/kaggle, run them on Kaggle, fetch what they made there"
+    what = "write all five into build/kaggle, run them on Kaggle, fetch what they made there"
     kaggle = commands.add_parser("kaggle", help=f"pack, push, outputs: {what}")
     kaggle = kaggle.add_subparsers(metavar="COMMAND", required=True)
-    for name in ("pack", "push", "outputs"):
-        command = kaggle.add_parser(name, description=f"pack, push, outputs: {what}")
+    for name, does in zip(("pack", "push", "outputs"), what.split(", "), strict=True):
+        command = kaggle.add_parser(name, help=does, description=does)
         command.set_defaults(do=f"terminal.kaggle.{name}")
         command.add_argument("--user", metavar="NAME", help="your name on Kaggle")
     add = kaggle.choices["push"].add_argument
@@ -89,7 +89,8 @@ def parser():
         help="score anybody's captions",
         description="BLEU, ROUGE-L, CIDEr-D and METEOR of a file of captions. Formats: COCO's "
         'annotations and results (JSON), {"id": ["caption", ...]} (JSON), and CSV (.csv or .txt) '
-        "with two columns, the second of them named caption. Ids are compared as text.",
+        "whose second column is named caption, as `caption --csv` and `--json` write them. Ids are "
+        "compared as text; of a path only the file's name counts.",
     )
     command.set_defaults(do="terminal.score.score")
     command.add_argument("--references", metavar="FILE", required=True, help="what people said")

@@ -42,20 +42,23 @@ def score(references, candidates, as_json=False):
 
 
 def read(file):
-    """Captions by id, `{id: [captions]}`, from a file of any of the formats."""
+    """Captions by id, `{id: [captions]}`, from a file of any of the formats.
+
+    Of an id that is a path only the file's name counts: people keep photos in different places.
+    """
     pairs = csv_pairs if Path(file).suffix.lower() in (".csv", ".txt") else json_pairs
     captions = {}
     try:
         for name, caption in pairs(Path(file).read_text(encoding="utf-8-sig")):
             if not words_of(caption):
                 raise ValueError(f"the caption of {name} is empty")
-            captions.setdefault(str(name), []).append(caption)
+            captions.setdefault(str(name).rpartition("/")[2], []).append(caption)
     except OSError as error:
         mend = "see that it is there, and allowed"
         raise FileError(f"{file}: cannot be read ({error.strerror}): {mend}") from None
     except json.JSONDecodeError as error:
         raise FileError(f"{file}: is not JSON ({error})") from None
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise FileError(f"{file}: is none of the formats that --help names") from None
     except (ValueError, RecursionError, csv.Error) as error:
         raise FileError(f"{file}: {error}") from None
@@ -65,20 +68,21 @@ def read(file):
 
 
 def csv_pairs(text):
-    """Ids and captions from two columns with a header, the second of them named caption."""
+    """Ids and captions from the first two columns, whose header names the second one caption."""
     rows = csv.reader(io.StringIO(text, newline=""))
-    if [name.strip().lower() for name in next(rows, ())][1:] != ["caption"]:
-        raise ValueError("its first line must name two columns, e.g. image,caption")
-    # A caption's own commas may lack their quotes.
-    return [(name.strip(), ",".join(parts)) for name, *parts in filter(None, rows)]
+    header = [name.strip().lower() for name in next(rows, ())]
+    if header[1:2] != ["caption"]:
+        raise ValueError("its first line must name the columns, the second of them caption")
+    last = 1 if header[2:] else None  # of two columns, the commas of a caption may lack quotes
+    return [(name.strip(), ",".join(parts[:last])) for name, *parts in filter(None, rows)]
 
 
 def json_pairs(text):
-    """Ids and captions from COCO's annotations, COCO's results, or `{id: [captions]}`."""
+    """Ids and captions from COCO's annotations or results, `caption --json`, or a dict."""
     data = json.loads(text, object_pairs_hook=each_once)
     data = data.get("annotations", data) if isinstance(data, dict) else data
     if isinstance(data, list):
-        return [(row["image_id"], row["caption"]) for row in data]
+        return [(row["image_id" if "image_id" in row else "photo"], row["caption"]) for row in data]
     groups = {name: [said] if isinstance(said, str) else said for name, said in data.items()}
     return [(name, caption) for name, group in groups.items() for caption in group]
 

@@ -44,8 +44,9 @@ def test_a_place_without_photos_is_refused_before_anything_is_loaded(tmp_path, c
     (tmp_path / "empty").mkdir()
     assert main(["caption", str(tmp_path / place), "--working", str(tmp_path)]) == 1
     said = capsys.readouterr()
+    what = "not there" if "file" in place else f"no photos ({', '.join(PICTURES)})"
     assert said.out == "" and said.err.splitlines() == [
-        f"{tmp_path / place}: no photos ({', '.join(PICTURES)}): name another place"
+        f"{tmp_path / place}: {what}: name another place"
     ]
 
 
@@ -78,7 +79,7 @@ def test_a_photo_that_may_not_be_read_is_reported_and_the_rest_is_found(
     monkeypatch.setattr(store, "fingerprint", forbidden)
     assert main(["find", "a", str(folder), "--working", str(tmp_path)]) == 1
     said = capsys.readouterr()
-    assert len(said.out.splitlines()) == 1 + 2 and "a.jpg: not allowed" in said.err
+    assert len(said.out.splitlines()) == 2 and "a.jpg: not allowed" in said.err
     with pytest.raises(CaptionsError, match="not allowed"):
         Captioner(SETTINGS).find("a", collect([str(folder)]))
 
@@ -92,16 +93,45 @@ def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
         outputs[form] = capsys.readouterr()
     assert json.loads(outputs["--json"].out) == expected
     rows = list(csv.DictReader(outputs["--csv"].out.splitlines()))
-    assert [row | {"probability": float(row["probability"])} for row in rows] == expected
-    first, *lines = outputs[""].out.splitlines()
+    rows = [(row["image"], row["caption"], float(row["probability"])) for row in rows]
+    assert rows == [tuple(row.values()) for row in expected]
+    lines = outputs[""].out.splitlines()
     assert lines == [f"{row['photo']}: {row['caption']}" for row in expected]
-    assert "knows only its cartoons" in first
-    assert "python -m utils run --input" in first and "two hours" in first
-    for form in ("--json", "--csv"):  # a program reads stdout
-        assert outputs[form].err.startswith(first)
-    assert outputs["--alt"].out.splitlines()[1:] == [
-        f"{row['photo']}: {alt_text(row)}" for row in expected
-    ]
+    lines = outputs["--alt"].out.splitlines()
+    assert lines == [f"{row['photo']}: {alt_text(row)}" for row in expected]
+    for form in outputs:  # a file or a program may read stdout
+        (line,) = [line for line in outputs[form].err.splitlines() if "its cartoons" in line]
+        assert "python -m utils run --input" in line and "two hours" in line
+
+
+def test_what_captions_prints_can_be_scored(folder, tmp_path, capsys):
+    expected = Captioner(SETTINGS)(collect([str(folder)]))
+    people = tmp_path / "people.json"
+    people.write_text(json.dumps({Path(row["photo"]).name: row["caption"] for row in expected}))
+    for form in ("csv", "json"):
+        main(["caption", str(folder), "--working", str(tmp_path), f"--{form}"])
+        (tmp_path / f"mine.{form}").write_text(capsys.readouterr().out)
+        files = ["--references", str(people), "--candidates", str(tmp_path / f"mine.{form}")]
+        assert main(["score", *files, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["ROUGE-L"] == 1
+
+
+def test_a_photo_without_a_caption_is_reported(folder, tmp_path, capsys, monkeypatch):
+    whole = Captioner.__call__
+
+    def silent(*arguments):
+        return [
+            row | {"caption": row["caption"] * (number > 0)}
+            for number, row in enumerate(whole(*arguments))
+        ]
+
+    monkeypatch.setattr(Captioner, "__call__", silent)
+    for form in ("--csv", "--alt"):
+        assert main(["caption", str(folder), "--working", str(tmp_path), form]) == 1
+        said = capsys.readouterr()
+        first = collect([str(folder)])[0]
+        assert str(first) not in said.out and len(said.out.splitlines()) == 2 + (form == "--csv")
+        assert f"{first}: no caption: " in said.err
 
 
 def test_a_broken_photo_is_reported_and_the_rest_goes_on(folder, tmp_path, capsys):
@@ -109,15 +139,20 @@ def test_a_broken_photo_is_reported_and_the_rest_goes_on(folder, tmp_path, capsy
     for command in (["caption"], ["find", "a"]):
         assert main([*command, str(folder), "--working", str(tmp_path)]) == 1
         said = capsys.readouterr()
-        assert len(said.out.splitlines()) == 1 + 3 and "broken.jpg" not in said.out
+        assert len(said.out.splitlines()) == 3 and "broken.jpg" not in said.out
         assert f"{folder / 'broken.jpg'}: " in said.err.splitlines()[-1]
 
 
 def test_found_photos_are_printed_with_their_scores_the_best_first(folder, tmp_path, capsys):
     assert main(["find", "a", str(folder), "--working", str(tmp_path)]) == 0
-    _, *lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert "not among" not in said.err
     found = Captioner(SETTINGS).find("a", collect([str(folder)]))
     assert lines == [f"{score:6.1%}  {path}" for score, path in found]
+    assert main(["find", "a flurbling zebra", str(folder), "--working", str(tmp_path)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "not among the captioner's words: flurbling, zebra" in lines
 
 
 def test_where_packages_lack_it_says_how_to_get_them(monkeypatch, capsys):
