@@ -2,7 +2,7 @@
 #             make run DATA=folder: on your photos              python -m utils run --input folder
 # make data   download Flickr8k into data/ (1 GB)                python -m utils data
 # make test   all tests, and the notebooks against their outputs
-# make lab    the notebooks in JupyterLab
+# make lab    the notebooks in JupyterLab; make lab DATA=folder: on your photos
 # make html   the notebooks as pages for a browser               python -m utils html
 #
 # Each makes .venv first, with any Python 3.11 to 3.13; PYTHON=... names one.
@@ -13,7 +13,10 @@ DATA ?=
 ARGS ?=
 
 .SILENT:
-.PHONY: run test lab test-all test-kaggle bench drill notebooks tiny format clean environment
+help:
+	sed '/^$$/q; s/^# \{0,1\}//' Makefile
+
+.PHONY: help run test lab test-all test-kaggle bench drill notebooks tiny format clean environment
 
 run: environment
 	.venv/bin/python -m utils run $(if $(DATA),--input "$(DATA)") $(ARGS)
@@ -29,6 +32,7 @@ test: environment
 
 # From the repository, not from notebooks/: jupytext looks for its configuration no higher.
 lab: environment
+	$(if $(DATA),CAPTIONS_INPUT="$$(cd "$(DATA)" && pwd)") \
 	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 # To read and to send on: each page in build/html is whole, and asks nothing of the network.

@@ -35,7 +35,9 @@ def pack(user=None, pushing=False):
     template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
     owner = user or template["id"].partition("/")[0]
     if pushing and not re.fullmatch("[a-z0-9-]+", owner):
-        raise CaptionsError(f"{METADATA}: owner '{owner}': fill it in there, or add --user NAME")
+        raise CaptionsError(
+            f"owner '{owner}': name yours in {METADATA}, or with --user, in small letters"
+        )
     made = {}
     for path in choose():
         number, _, word = path.stem.partition("_")

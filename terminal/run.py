@@ -109,6 +109,8 @@ def set_folders(settings):
     )
     os.environ["CAPTIONS_INPUT"] = str(source.resolve())
     os.environ["CAPTIONS_WORKING"] = str(folder)
+    if not source.exists() and settings.preset != "sample":
+        raise CaptionsError(f"{source}: not there: make data fetches Flickr8k into data/")
     if settings.preset != "sample" and not find_captions_file():
         raise CaptionsError(
             f"{input_folder()}: holds no {CAPTION_FILES[0]}, and no .csv with the columns "

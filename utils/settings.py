@@ -10,6 +10,7 @@ import filecmp
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -141,13 +142,13 @@ def checked(key, value):
     own = ("preset", "working")  # which have ways of their own
     kinds = {field.name: field.type for field in fields(Settings) if field.name not in own}
     if key not in kinds:
-        raise CaptionsError(f"setting '{key}': there is none of that name: {', '.join(kinds)}")
+        near = get_close_matches(key, kinds) or kinds
+        raise CaptionsError(f"setting '{key}': there is none of that name: {', '.join(near)}")
     try:
         number = kinds[key](value)
     except (ValueError, TypeError, OverflowError):
-        raise CaptionsError(
-            f"setting '{key}={value}': must be of type {kinds[key].__name__}"
-        ) from None
+        what = {int: "a whole number", float: "a number", str: "text"}[kinds[key]]
+        raise CaptionsError(f"setting '{key}={value}': must be {what}") from None
     if key in CHOICES and number not in CHOICES[key]:
         raise CaptionsError(f"setting '{key}={value}': there is only {', '.join(CHOICES[key])}")
     low, high = RANGES.get(key, (None, None))
