@@ -23,6 +23,12 @@ RUNS = {
     "tuned": {"after": "frozen", "tuning_epochs": 4, "tuning_rate": 3e-4},
     "tuned slowly": {"after": "frozen", "tuning_epochs": 4, "tuning_rate": 1e-4},
     "tuned longer": {"after": "frozen", "tuning_epochs": 8, "tuning_rate": 5e-4},
+    "tuned, shorter average": {
+        "after": "no average",
+        "tuning_epochs": 5,
+        "tuning_rate": 5e-4,
+        "averaging": 0.99,
+    },
     "tuned early": {"after": "six epochs", "tuning_epochs": 10, "tuning_rate": 7e-4},
     "frozen, on the score": {"after": "frozen", "score_epochs": 3},
     "tuned longer, on the score": {"after": "tuned longer", "score_epochs": 3, "mirrored": False},
@@ -41,6 +47,7 @@ RUNS = {
     "smoothing 0": SHORT | {"smoothing": 0.0},
     "smoothing 0.2": SHORT | {"smoothing": 0.2},
     "no average": SHORT | {"averaging": 0.0},
+    "shorter average": SHORT | {"averaging": 0.99},
     "words seen twice": SHORT | {"min_count": 2},
     "words seen 8 times": SHORT | {"min_count": 8},
 }
