@@ -32,7 +32,7 @@ test: environment
 
 # From the repository, not from notebooks/: jupytext looks for its configuration no higher.
 lab: environment
-	$(if $(DATA),CAPTIONS_INPUT="$$(cd "$(DATA)" && pwd)") \
+	$(if $(DATA),folder=$$(CDPATH= cd -- "$(DATA)" && pwd) || exit; CAPTIONS_INPUT="$$folder") \
 	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 # To read and to send on: each page in build/html is whole, and asks nothing of the network.

@@ -5,7 +5,7 @@ import glob
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from utils.settings import CaptionsError, checked, working_folder
@@ -47,7 +47,8 @@ def find(sentence, photos, working=None):
     """Print the photos with their scores, the one that the sentence fits best first."""
     paths, failures = collect(photos), {}
     captioner = load(working)
-    if unknown := [word for word in words_of(sentence) if word not in captioner.tokenizer.numbers]:
+    known = captioner.tokenizer.numbers
+    if unknown := [word for word in dict.fromkeys(words_of(sentence)) if word not in known]:
         print(f"not among the captioner's words: {', '.join(unknown)}", file=sys.stderr)
     for score, path in captioner.find(sentence, paths, failures):
         print(f"{score:6.1%}  {path}")
@@ -62,9 +63,10 @@ def load(working):
         raise CaptionsError(f"--working {working}: holds no captioner.pkl: name a run's folder")
     known = CARTOONS if settings.preset == "sample" else f"Captions by {file}"
     print(known, file=sys.stderr, flush=True)
+    asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ  # by somebody who looks for a fault
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors come as exceptions
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # open notebooks want some
-    with hushed():
+    with nullcontext() if asked else hushed():
         from utils.caption import Captioner
 
     return Captioner(settings)

@@ -65,7 +65,9 @@ def parser():
     add("--set", action="append", dest="changes", metavar="KEY=VALUE", help="a setting; repeatable")
     add("--input", dest="photos", metavar="FOLDER", help="your photos and captions")
     add("--working", metavar="FOLDER", help="where artifacts and executed copies are written")
-    what = "write all five into build/kaggle, run them on Kaggle, fetch what they made there"
+    what = (
+        "write all five into build/kaggle, run the notebooks on Kaggle, fetch what they made there"
+    )
     kaggle = commands.add_parser("kaggle", help=f"pack, push, outputs: {what}")
     kaggle = kaggle.add_subparsers(metavar="COMMAND", required=True)
     for name, does in zip(("pack", "push", "outputs"), what.split(", "), strict=True):
@@ -90,7 +92,7 @@ def parser():
         description="BLEU, ROUGE-L, CIDEr-D and METEOR of a file of captions. Formats: COCO's "
         'annotations and results (JSON), {"id": ["caption", ...]} (JSON), and CSV (.csv or .txt) '
         "whose second column is named caption, as `caption --csv` and `--json` write them. Ids are "
-        "compared as text; of a path only the file's name counts.",
+        "compared as text, and where they differ by their files' names.",
     )
     command.set_defaults(do="terminal.score.score")
     command.add_argument("--references", metavar="FILE", required=True, help="what people said")

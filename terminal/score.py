@@ -6,6 +6,7 @@ COCO's annotations and results, `{id: [captions]}` and plain CSV are read; ids a
 import csv
 import io
 import json
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,8 @@ class FileError(CaptionsError):
 def score(references, candidates, as_json=False):
     """Print the scores of the candidates' file against the references', as a table or as JSON."""
     said, found = read(references), read(candidates)
+    if not found.keys() <= said.keys():
+        said, found = by_file(said), by_file(found)
     if lost := [name for name in found if name not in said]:
         raise FileError(f"{candidates}: {lost[0]} has no references in {references}")
     if lost := [name for name in said if name not in found]:
@@ -42,17 +45,14 @@ def score(references, candidates, as_json=False):
 
 
 def read(file):
-    """Captions by id, `{id: [captions]}`, from a file of any of the formats.
-
-    Of an id that is a path only the file's name counts: people keep photos in different places.
-    """
+    """Captions by id, `{id: [captions]}`, from a file of any of the formats."""
     pairs = csv_pairs if Path(file).suffix.lower() in (".csv", ".txt") else json_pairs
     captions = {}
     try:
         for name, caption in pairs(Path(file).read_text(encoding="utf-8-sig")):
             if not words_of(caption):
                 raise ValueError(f"the caption of {name} is empty")
-            captions.setdefault(str(name).rpartition("/")[2], []).append(caption)
+            captions.setdefault(str(name), []).append(caption)
     except OSError as error:
         mend = "see that it is there, and allowed"
         raise FileError(f"{file}: cannot be read ({error.strerror}): {mend}") from None
@@ -67,14 +67,24 @@ def read(file):
     return captions
 
 
+def by_file(captions):
+    """The same by files' names, as people keep photos in different folders, where no two agree."""
+    short = {re.split(r"[/\\]", name)[-1]: group for name, group in captions.items()}
+    return short if len(short) == len(captions) else captions
+
+
 def csv_pairs(text):
     """Ids and captions from the first two columns, whose header names the second one caption."""
     rows = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip().lower() for name in next(rows, ())]
+    header = [name.strip().lower() for name in next(rows, ()) if name.strip()]
     if header[1:2] != ["caption"]:
         raise ValueError("its first line must name the columns, the second of them caption")
-    last = 1 if header[2:] else None  # of two columns, the commas of a caption may lack quotes
-    return [(name.strip(), ",".join(parts[:last])) for name, *parts in filter(None, rows)]
+    if not header[2:]:  # the commas of a caption may lack their quotes
+        return [(name.strip(), ",".join(parts)) for name, *parts in filter(None, rows)]
+    rows = list(filter(None, rows))
+    if wrong := [row for row in rows if len(row) != len(header)]:
+        raise ValueError(f"{wrong[0][0]} has not the columns of the first line: quote its commas")
+    return [(name.strip(), caption) for name, caption, *_ in rows]
 
 
 def json_pairs(text):

@@ -137,6 +137,25 @@ def test_a_wrong_file_is_one_line_and_exit_2(command, references, candidates, wo
     assert words in err and err.count("\n") == 1 and ".json" in err
 
 
+def test_ids_that_are_paths_agree_by_their_files_names_where_these_are_enough(command):
+    people = {"a/1.jpg": ["a dog"], "a/2.jpg": ["a cat"]}
+    assert command(people, {"C:\\x\\1.jpg": "a dog", "y/2.jpg": "a cat"})[0] == 0
+    two = {"a/1.jpg": ["a dog"], "b/1.jpg": ["a cat"]}
+    status, _, err = command(two, {"a/1.jpg": "a dog"})
+    assert status == 2 and "lacks a caption of b/1.jpg" in err
+    status, _, err = command(two, {"c/1.jpg": "a dog"})
+    assert status == 2 and "1.jpg has no references" in err
+
+
+def test_of_more_columns_a_caption_keeps_its_commas_only_in_quotes(command):
+    people, suffixes = {"1": ["a dog, and a cat"]}, (".json", ".csv")
+    whole = 'image,caption,p\n1,"a dog, and a cat",0.5\n'
+    assert '"ROUGE-L": 1.0' in command(people, whole, "--json", suffixes=suffixes)[1]
+    status, _, err = command(people, "image,caption,p\n1,a dog, and a cat,1\n", suffixes=suffixes)
+    assert status == 2 and "1 has not the columns" in err and err.count("\n") == 1
+    assert command(people, "image,caption,\n1,a dog, and a cat\n", suffixes=suffixes)[0] == 0
+
+
 @pytest.mark.parametrize("content", ["1,a dog\n", "", "a,b,caption\n1,2,a dog\n"])
 def test_a_csv_must_name_its_columns(command, content):
     status, _, err = command(REFERENCES, content, suffixes=(".json", ".csv"))

@@ -142,8 +142,8 @@ def checked(key, value):
     own = ("preset", "working")  # which have ways of their own
     kinds = {field.name: field.type for field in fields(Settings) if field.name not in own}
     if key not in kinds:
-        near = get_close_matches(key, kinds) or kinds
-        raise CaptionsError(f"setting '{key}': there is none of that name: {', '.join(near)}")
+        near = " or ".join(get_close_matches(key, kinds)) or ", ".join(kinds)
+        raise CaptionsError(f"setting '{key}': there is none of that name, but {near}")
     try:
         number = kinds[key](value)
     except (ValueError, TypeError, OverflowError):

@@ -128,7 +128,7 @@ def train(captioner, pairs, grid, validate, settings, resume=None, lesson=None, 
                 best = weights
             history.append({"epoch": epoch, "loss": loss, "CIDEr-D": score})
             bar.write(f"epoch {epoch:3}  loss {loss:.3f}  CIDEr-D {score:.3f}", file=sys.stderr)
-            if resume and strategy.extended.should_checkpoint:  # not each process of a cluster
+            if resume and strategy.extended.should_checkpoint:  # a cluster shares the folder
                 now = {"state": list(map(np.asarray, state)), "history": history, "best": best}
                 store.save(resume, now, settings)
     captioner.set_weights(best)
