@@ -51,8 +51,9 @@ def run(only=None, start=None, preset=None, changes=None, photos=None, working=N
     earlier_run(settings)
     sample = settings.preset == "sample"
     with alone(folder):
+        left = left_by_sample(folder) if sample else []
         if sample and notebooks == choose():
-            remove_sample(folder)
+            remove_sample(folder, left)
         source = "the drawn sample world" if sample else f"photos in {input_folder()}"
         print(f"{source}; artifacts go to {folder}", flush=True)
         rows = [
@@ -150,14 +151,21 @@ def lock(file):
     return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def remove_sample(folder):
-    """Remove what an earlier run on the sample has left, and nothing else."""
-    world, found = folder / "world", [path for pattern in FILES for path in folder.glob(pattern)]
+def left_by_sample(folder):
+    """The artifacts that an earlier run on the sample has left; those of photos are an error."""
+    found = [path for pattern in FILES for path in folder.glob(pattern)]
     # A drawn world has that file: where it is missing, the artifacts may be those of photos.
-    if found and not (world / "scenes.json").is_file():
-        raise CaptionsError(f"{found[0]}: is not the sample's: name another folder with --working")
-    for path in found:
+    if found and not (folder / "world" / "scenes.json").is_file():
+        mend = "name another folder with --working, or the photos with --input"
+        raise CaptionsError(f"{found[0]}: is not the sample's: {mend}")
+    return found
+
+
+def remove_sample(folder, artifacts):
+    """Remove what an earlier run on the sample has left, and nothing else."""
+    for path in artifacts:
         path.unlink()
+    world = folder / "world"
     if (world / "scenes.json").is_file() and not world.is_symlink():
         shutil.rmtree(world)
 

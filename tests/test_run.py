@@ -260,6 +260,8 @@ def test_only_keeps_the_order_and_from_goes_to_the_end(repository):
         (["--working", "file"], "file"),
         (["--working", "."], "holds the notebooks themselves: name another --working"),
         (["--working", "mine"], "features.pkl: is not the sample's: name another folder"),
+        (["--working", "mine", "--only", "01"], "features.pkl: is not the sample's"),
+        (["--working", "mine", "--from", "02"], "or the photos with --input"),
     ],
 )
 def test_a_bad_option_is_one_line(repository, monkeypatch, capsys, options, word):
