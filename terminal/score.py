@@ -8,6 +8,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,7 +109,7 @@ def each_once(pairs):
 
 def best_meteor(candidates, references):
     """METEOR 1.5 where Java and pycocoevalcap are installed, else nltk's."""
-    if not (shutil.which("java") and find_spec("pycocoevalcap")):
+    if not (find_spec("pycocoevalcap") and java_runs()):
         return meteor(candidates, references)
     from pycocoevalcap.meteor.meteor import Meteor
 
@@ -116,3 +118,10 @@ def best_meteor(candidates, references):
     found = {photo: [" ".join(words) or "qqq"] for photo, words in enumerate(split(candidates))}
     score, each = Meteor().compute_score(said, found)
     return "METEOR 1.5", score, np.array(each)
+
+
+def java_runs():
+    """Whether there is a Java, and not a mere word that there could be one, as macOS has."""
+    with suppress(OSError):
+        command = [shutil.which("java") or "", "-version"]
+        return command[0] and not subprocess.run(command, capture_output=True).returncode

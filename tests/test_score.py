@@ -178,3 +178,15 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path):
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("says", ["exit 1", None])
+def test_a_java_that_does_not_run_is_none(tmp_path, monkeypatch, says):
+    java = tmp_path / "java"
+    java.write_text(f"#!/bin/sh\n{says}\n" if says else "no program")
+    java.chmod(0o755)
+    monkeypatch.setattr(program.shutil, "which", lambda name: str(java))
+    assert not program.java_runs()
+    assert program.best_meteor(["a dog"], [["a dog"]])[0].startswith("METEOR (nltk")
+    java.write_text("#!/bin/sh\nexit 0\n")
+    assert program.java_runs()
