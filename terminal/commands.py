@@ -8,8 +8,8 @@ import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from utils.settings import CaptionsError, checked, working_folder
-from utils.store import recorded_settings
+from utils.settings import CaptionsError, checked, find_under, working_folder
+from utils.store import path_of, recorded_settings
 from utils.text import words_of
 from world.photos import PICTURES, is_picture
 
@@ -58,10 +58,10 @@ def find(sentence, photos, working=None):
 def load(working):
     """The captioner; a line on stderr says which it is, or that it knows only cartoons."""
     settings = recorded_settings(working)
-    file = working_folder(settings) / "captioner.pkl"
-    if working and not file.is_file():
+    if working and not (working_folder(settings) / "captioner.pkl").is_file():
         raise CaptionsError(f"--working {working}: holds no captioner.pkl: name a run's folder")
-    known = CARTOONS if settings.preset == "sample" else f"Captions by {file}"
+    by = f"Captions by {path_of('captioner', settings)}"
+    known = CARTOONS if settings.preset == "sample" else by
     print(known, file=sys.stderr, flush=True)
     asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ  # by somebody who looks for a fault
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors come as exceptions
@@ -91,7 +91,7 @@ def collect(patterns):
     paths = []
     for pattern in patterns:
         place = Path(pattern)
-        names = sorted(place.rglob("*") if place.is_dir() else map(Path, glob.glob(pattern)))
+        names = sorted(find_under(place) if place.is_dir() else map(Path, glob.glob(pattern)))
         found = [path for path in names if is_picture(path) and path.is_file()]
         found = [place] if place.is_file() else found
         if not found:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from terminal.commands import collect
+from terminal.commands import collect, load
 from tests.test_caption import SETTINGS, run  # noqa: F401 (a fixture)
 from utils import store
 from utils.__main__ import main
 from utils.caption import Captioner, alt_text
-from utils.settings import CaptionsError
+from utils.settings import CaptionsError, Settings
 from world.photos import PICTURES
 
 
@@ -64,6 +64,17 @@ def test_a_named_folder_is_not_passed_over_for_another_run(folder, tmp_path, cap
     said = capsys.readouterr()
     words = f"--working {tmp_path / 'typo'}: holds no captioner.pkl: name a run's folder\n"
     assert (said.out, said.err) == ("", words)
+
+
+def test_the_captioner_that_is_named_is_the_one_that_is_taken(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("terminal.commands.recorded_settings", lambda _: Settings("flickr8k"))
+    monkeypatch.setattr("utils.caption.Captioner", lambda settings: settings)
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "new"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "captioner.pkl").touch()
+    assert load(None) == Settings("flickr8k")
+    assert capsys.readouterr().err == f"Captions by {tmp_path / 'run' / 'captioner.pkl'}\n"
 
 
 def test_a_photo_that_may_not_be_read_is_reported_and_the_rest_is_found(

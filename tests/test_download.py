@@ -117,6 +117,7 @@ def test_where_there_is_no_room_to_unpack_the_archive_stays(server, tmp_path, mo
             fetch(server, tmp_path)
     assert (tmp_path / "text.zip").is_file()
     assert fetch(server, tmp_path) == WHOLE
+    assert [name for name, _ in server.asked].count("/text.zip") == 1, "it was fetched again"
 
 
 def test_a_missing_file_is_one_line(server, tmp_path):

@@ -245,3 +245,32 @@ def test_lists_are_fetched_on_kaggle_and_without_a_network_the_split_is_said_to_
     with mock.patch.object(download, "download", side_effect=fetch):
         photos = find_photos(load_settings())
     assert photos.split_source == "standard lists" and photos.splits["test"] == NAMES[5:]
+
+
+def test_linked_folders_are_looked_into(inputs, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "flickr").symlink_to(inputs, target_is_directory=True)
+    monkeypatch.setenv("CAPTIONS_INPUT", str(elsewhere))
+    photos = find_photos(load_settings())
+    assert photos.paths[NAMES[0]] == elsewhere / "flickr" / "Images" / NAMES[0]
+
+
+def test_pictures_to_be_captioned_are_no_part_of_the_data_set(inputs, monkeypatch):
+    monkeypatch.setattr("world.photos.MINE", inputs / "my_photos")
+    save_picture(inputs / "my_photos" / NAMES[0], 9)
+    save_picture(inputs / "my_photos" / "more" / "holiday.jpg", 10)
+    photos = find_photos(load_settings())
+    assert photos.paths[NAMES[0]] == inputs / "Images" / NAMES[0] and photos.left_out == {}
+
+
+def test_lists_that_decide_spare_other_files_of_splits(inputs):
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
+    (inputs / "dataset_infos.json").write_text("{}")
+    assert find_photos(load_settings()).splits["test"] == NAMES[4:]
+
+
+def test_a_name_may_begin_where_the_table_lies(inputs):
+    rows = "".join(f'"./{name}",a dog\n' for name in NAMES)
+    (inputs / "captions.txt").write_text("image,caption\n" + rows)
+    assert find_photos(load_settings()).captions == {name: ["a dog"] for name in NAMES}

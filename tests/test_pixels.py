@@ -120,3 +120,10 @@ def test_what_is_no_photo_says_why(tmp_path):
         assert why in problem(tmp_path / name)
     assert problem(tmp_path / "missing.jpg") == "No such file or directory"
     assert problem(tmp_path / "whole.jpg") is None
+
+
+def test_the_callers_own_image_stays_as_it_is(tmp_path):
+    Image.new("RGB", (2000, 1600), "red").save(tmp_path / "large.jpg")
+    with Image.open(tmp_path / "large.jpg") as image:
+        assert open_photo(image, 100).size == (2000, 1600) and image.size == (2000, 1600)
+    assert max(open_photo(tmp_path / "large.jpg", 100).size) < 2000

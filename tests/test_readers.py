@@ -82,6 +82,7 @@ def test_latin_1_is_read_and_an_empty_caption_leaves_its_name(tmp_path):
         ("captions.txt", ""),
         ("captions.txt", "photo,text\na.jpg,A dog .\n"),
         ("captions.txt", "image\na.jpg\n"),
+        ("captions.txt", "id,image,caption,tongue\n1,a.jpg,a dog, running,en\n"),
         ("captions_train2017.json", "{"),
         ("captions_train2017.json", '{"annotations": [{"image_id": 1}], "images": []}'),
         ("dataset_x.json", '{"images": [{"filename": "a.jpg"}]}'),

@@ -84,6 +84,12 @@ def test_what_cannot_be_is_refused_in_one_line_that_names_it(monkeypatch, text):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("change", [{"epochs": 2.9}, {"units": True}, {"dropout": None}])
+def test_a_number_of_another_kind_is_not_cut_to_fit(change):
+    with pytest.raises(CaptionsError, match=f"{next(iter(change))}=.*: must be a"):
+        load_settings("sample", **change)
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(CaptionsError, match="'flickr'.*sample, flickr8k"):
         load_settings("flickr")

@@ -11,6 +11,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from fnmatch import filter as fitting
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -145,7 +146,7 @@ def checked(key, value):
         near = " or ".join(get_close_matches(key, kinds)) or ", ".join(kinds)
         raise CaptionsError(f"setting '{key}': there is none of that name, but {near}")
     try:
-        number = kinds[key](value)
+        number = kinds[key](str(value))
     except (ValueError, TypeError, OverflowError):
         what = {int: "a whole number", float: "a number", str: "text"}[kinds[key]]
         raise CaptionsError(f"setting '{key}={value}': must be {what}") from None
@@ -198,9 +199,14 @@ def has_captions(path):
 
 def find_input(name):
     """All files of that name (a pattern may have a `*`) under the inputs, the shallowest first."""
-    found = [path for path in input_folder().rglob(name) if path.is_file()]
-    found = [path for path in found if not path.name.startswith("._")]  # a Mac's own notes
-    return sorted(found, key=lambda path: (len(path.parts), path))
+    return sorted(find_under(input_folder(), name), key=lambda path: (len(path.parts), path))
+
+
+def find_under(folder, name="*"):
+    """The files of that name at any depth, in linked folders too, but for a Mac's own notes."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        found = [Path(place, each) for each in fitting(names, name) if each[:2] != "._"]
+        yield from filter(Path.is_file, found)
 
 
 def earlier_folders(settings):

@@ -31,6 +31,8 @@ def download(folder, archives=ARCHIVES, release=RELEASE):
 
 def fetch(url, path, tries=3):
     """Download `url` to `path`; a line that is cut is taken up again where it was cut."""
+    if path.is_file():  # it could not be unpacked last time
+        return path
     half = path.with_name(f"{path.name}.partial")
     problem = "its end is missing"
     for _ in range(tries):

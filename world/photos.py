@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from utils.settings import (
+    REPOSITORY,
     CaptionsError,
     find_captions_file,
     find_input,
+    find_under,
     on_kaggle,
     told,
     working_folder,
@@ -27,6 +29,7 @@ from world.readers import read_captions, read_text
 from world.scenes import write_sample
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+MINE = REPOSITORY / "data" / "my_photos"
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 
 
@@ -96,9 +99,9 @@ def find_pictures(folder, captions):
     Beside it the names of the pictures that lie among them and have no captions.
     """
     depths = {name.count("/") + 1 for name in captions}  # a name may be `train/1.jpg`
-    for place in (folder.rglob("*"), find_input("*")):
+    for place in (find_under(folder), find_input("*")):
         deepest_first = sorted(place, key=lambda path: (-len(path.parts), path))
-        pictures = list(filter(is_picture, deepest_first))
+        pictures = [path for path in deepest_first if is_picture(path) and not is_mine(path)]
         paths = {same("/".join(path.parts[-depth:])): path for depth in depths for path in pictures}
         if found := {name: paths[same(name)] for name in captions if same(name) in paths}:
             among, used = (
@@ -114,6 +117,11 @@ def find_pictures(folder, captions):
 def is_picture(path):
     """Whether a file's name is a picture's, and not that of a Mac's own notes on one."""
     return path.suffix.lower() in PICTURES and not path.name.startswith("._")
+
+
+def is_mine(path):
+    """Whether it is one of the pictures that 05_visualize captions, which nobody has described."""
+    return MINE in path.absolute().parents
 
 
 def same(name):
@@ -143,7 +151,7 @@ def find_splits(names, own, settings, folder=None):
             download.download(working_folder(settings), download.LISTS)
         lists = find_lists(working_folder(settings))
     offers = [(lists, "standard lists" if folder is None else "the sample's own lists")]
-    jsons = [] if folder else find_input("dataset_*.json")
+    jsons = [] if folder or lists else find_input("dataset_*.json")
     offers += [(read_captions(path)[1], "standard lists") for path in jsons]
     offers += [(own, "the parts that the data set comes in")]
     known = set(names)
@@ -158,7 +166,7 @@ def find_splits(names, own, settings, folder=None):
 
 def find_lists(folder=None):
     """The lists of names that lie around: `*trainImages.txt` and its like, by split or label."""
-    found = sorted(folder.rglob("*Images.txt")) if folder else find_input("*Images.txt")
+    found = sorted(find_under(folder, "*Images.txt")) if folder else find_input("*Images.txt")
     labels = {label: split for split, label in SPLITS.items()}
     lists = {}
     for path in found:

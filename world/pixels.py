@@ -38,7 +38,8 @@ def open_photo(photo, side):
     """
     photo = Image.fromarray(photo) if isinstance(photo, np.ndarray) else photo
     with nullcontext(photo) if isinstance(photo, Image.Image) else Image.open(photo) as image:
-        image.draft(None, (2 * side, 2 * side))
+        if image is not photo:  # a draft changes the image itself
+            image.draft(None, (2 * side, 2 * side))
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16 bits
             image = image.point(lambda value: value * (1 / 256)).convert("L")

@@ -23,10 +23,11 @@ def read_captions(*files):
         read = read_json if file.suffix == ".json" else read_lines
         try:
             for name, caption, split in read(file, read_text(file)):
-                texts = captions.setdefault(name.strip(), [])
+                name = name.strip().removeprefix("./")
+                texts = captions.setdefault(name, [])
                 texts += [caption] if (caption := " ".join(caption.split())) else []
                 if split:
-                    splits.setdefault(SPLIT_NAMES.get(split, split), {})[name.strip()] = None
+                    splits.setdefault(SPLIT_NAMES.get(split, split), {})[name] = None
         except WRONG as error:
             what = str(error) or type(error).__name__
             raise CaptionsError(f"{file}: cannot be read ({what}): mend or replace it") from None
@@ -78,4 +79,6 @@ def read_lines(file, text):
         if place == len(fields):  # Flickr30k has a row that lacks the mark after its number
             fields.append("".join(re.findall(r"^\s*\d+\s(.*)", fields[-1])))
         last = place == len(header) - 1  # a last caption's own commas may lack their quotes
+        if len(fields) > len(header) and not last:
+            raise ValueError(f"more columns than names for {fields[image]}: quote its commas")
         yield fields[image], mark.join(fields[place:]) if last else fields[place], None
