@@ -68,7 +68,9 @@ def test_attention_has_a_picture_for_every_word(paths):
     figure = draw(
         visualize.show_attention(visualize.small_photo(paths[0]), ["a", "dog", "runs"], attention)
     )
-    assert [axis.get_title(loc="left") for axis in figure.axes[:3]] == ["a", "dog", "runs"]
+    whole, *words = figure.axes[:4]
+    assert [axis.get_title(loc="left") for axis in words] == ["a", "dog", "runs"]
+    assert np.array_equal(whole.images[0].get_array(), visualize.small_photo(paths[0]))
 
 
 def test_the_best_epoch_is_ringed():

@@ -11,15 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.metrics import (
-    References,
-    bleu_counts,
-    bleu_from_counts,
-    cider_d,
-    ngrams,
-    rouge_l,
-    score,
-)
+from utils.metrics import References, bleu_counts, bleu_from_counts, cider_d, ngrams, rouge_l, score
 from utils.text import words_of
 
 KINDS = tomllib.loads(Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from world.pixels import open_photo
 
 GALLERY = Path(__file__).with_name("gallery.html")
 BLUE, INK, GREY = "#0072b2", "#22313f", "#8a94a0"
+BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # behind words that cross lines
 
 plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
 
@@ -113,8 +114,7 @@ def plot_histories(histories):
     """Loss and validation score by epoch for each captioner; a ring marks the epoch kept."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
     for name, history in histories.items():
-        epochs = [row["epoch"] for row in history]
-        scores = [row["CIDEr-D"] for row in history]
+        epochs, scores = ([row[key] for row in history] for key in ("epoch", "CIDEr-D"))
         left.plot(epochs, [row["loss"] for row in history], label=name)
         right.plot(epochs, scores, label=name)
         best = int(np.argmax(scores))
@@ -141,16 +141,16 @@ def plot_bars(values, title, intervals=None, marked="captioner"):
     return figure
 
 
-def show_captioned(paths, captions, references, notes, columns=3):
+def show_captioned(paths, captions, references, notes, columns=3, people=2):
     """Photos with the caption written for them above, and what people said and a note below."""
     above = [wrap(caption, 24) for caption in captions]
     below = [
-        "\n".join([*(wrap(f"– {text}", 33) for text in said[:2]), note])
+        "\n".join([*(wrap(f"– {text}", 33) for text in said[:people]), note])
         for said, note in zip(references, notes, strict=True)
     ]
     tallest = [max(text.count("\n") + 1 for text in texts) for texts in (above, below)]
     extra = (14 * tallest[0] + 12 * tallest[1]) / 72  # inches for lines of 10 and 8 points
-    figure, axes = panels(len(paths), columns, size=2.2, extra=extra)
+    figure, axes = panels(len(paths), columns, size=2.1, extra=extra)
     for axis, path, title, label in zip(axes, paths, above, below, strict=True):
         axis.imshow(small_photo(path))
         axis.set_title(title, loc="center", fontsize=10, color=BLUE, fontweight="bold")
@@ -159,17 +159,18 @@ def show_captioned(paths, captions, references, notes, columns=3):
 
 
 def show_attention(pixels, words, attention, columns=5):
-    """The picture once for every word, clear where the captioner looked when it wrote it.
+    """The picture, then once for every word, clear where the captioner looked when it wrote it.
 
     `attention` is `(words, cells)`. Taught in 05_visualize.
     """
     side = round(attention.shape[-1] ** 0.5)
-    figure, axes = panels(len(words), columns, size=1.2, extra=0.25)
+    figure, (first, *axes) = panels(len(words) + 1, columns, size=1.15, extra=0.25)
+    first.imshow(pixels)
+    dark = 0.35 * np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
     for axis, word, cells in zip(axes, words, attention, strict=False):
-        axis.imshow(pixels)
         light = Image.fromarray((255 * cells / cells.max()).astype(np.uint8).reshape(side, side))
-        light = np.asarray(light.resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)) / 255
-        axis.imshow(np.full_like(pixels, 255), alpha=0.85 * (1 - light))
+        light = np.asarray(light.resize(pixels.shape[1::-1], Image.Resampling.BICUBIC))[..., None]
+        axis.imshow((dark + (pixels - dark) * (light / 255)).astype(np.uint8))
         axis.set_title(word, fontsize=10)
     return figure
 
@@ -204,7 +205,7 @@ def plot_beam(steps, winner, vocabulary):
     """
     height = max(map(len, steps))
     figure, axis = plt.subplots(figsize=(1.6 * len(steps) + 1, 0.3 * height + 0.4))
-    places = {winner[:1]: (0, (1 - height) / 2)}
+    places = {winner[:1]: (0, 0)}
     for column, step in enumerate(steps, 1):
         for row, (numbers, stayed) in enumerate(step):
             places[numbers] = column, -row
@@ -212,8 +213,7 @@ def plot_beam(steps, winner, vocabulary):
             parts = zip(places[numbers[:-1]], places[numbers], strict=True)
             axis.plot(*parts, color=colour, linewidth=3 if wins else 1, zorder=0)
     for numbers, (column, row) in places.items():
-        label = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        axis.text(column, row, vocabulary[numbers[-1]], ha="center", va="center", bbox=label)
+        axis.text(column, row, vocabulary[numbers[-1]], ha="center", va="center", bbox=BLANK)
     axis.set_axis_off()
     return figure
 
@@ -244,8 +244,8 @@ def plot_against(across, up, names, marked):
     figure, axis = plt.subplots(figsize=(5, 3.2))
     axis.scatter(across, up, s=12, color=GREY, alpha=0.6, linewidths=0)
     for label, row in marked.items():
-        axis.scatter(across[row], up[row], s=40, color=BLUE)
+        axis.scatter(across[row], up[row], s=40, color=BLUE, zorder=4)
         side = "right" if across[row] > np.mean(axis.get_xlim()) else "left"
-        axis.text(across[row], up[row], f"  {label}  ", ha=side, va="bottom", color=BLUE)
+        axis.text(across[row], up[row], label, ha=side, va="bottom", color=BLUE, bbox=BLANK)
     axis.set(xlabel=names[0], ylabel=names[1])
     return figure

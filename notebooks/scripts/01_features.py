@@ -12,8 +12,9 @@
 # *Notebook 1 of 5 · before: nothing · after: [2 Turn captions into numbers](02_text.ipynb)*
 #
 # A network that writes sentences wants numbers, and good ones: not "this pixel is brown" but "here
-# is something with four legs". A CNN that learnt to name what is in a picture has such numbers in
-# its last layers. Here we cut off the part that names, and keep what it knew just before:
+# is something with four legs". A CNN (convolutional neural network) that learnt to name what is in
+# a picture has such numbers in its last layers. Here we cut off the part that names, and keep what
+# it knew just before:
 #
 # a photo (three numbers a pixel: red, green, blue) → dozens of places × hundreds of *traits* each
 #
@@ -186,12 +187,12 @@ _ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
 #
 # ## A CNN without its head
 #
-# Training a CNN takes more photos and days than we have, so we take one that is trained already.
-# These are one setting away, each with the size that we hand it. `auto` means, **on a GPU**,
-# `convnext_base`: its makers showed it 21,000 kinds of things before the 1,000 of ImageNet, of
-# whose photos it names 85 in 100 right. **Without a GPU** it means `mobilenet_v2` (71 in 100),
-# which takes two cores minutes for 8,000 photos and not an hour. (Accuracies: the table of Keras
-# Applications.) `tiny` is part of this project and knows only drawn scenes.
+# Training a CNN takes more photos and days than we have, so we take one that is trained already
+# (*transfer learning*). These are one setting away, each with the size that we hand it. `auto`
+# means, **on a GPU**, `convnext_base`: its makers showed it 21,000 kinds of things before the 1,000
+# of ImageNet, of whose photos it names 85 in 100 right. **Without a GPU** it means `mobilenet_v2`
+# (71 in 100), which takes two cores minutes for 8,000 photos and not an hour. (Accuracies: the
+# table of Keras Applications.) `tiny` is part of this project and knows only drawn scenes.
 #
 # The weights of the photo CNNs come from Keras, or without a network from its cache or a data set
 # that holds their file. They were trained on ImageNet, whose photos are for research: mind that
@@ -276,7 +277,7 @@ from utils.features import extract_all
 count = len(photos.names)
 megabytes = count * cells * channels * 2 / 1e6  # two bytes a number
 print(f"{count:,} photos × {cells} cells × {channels} channels: {megabytes:,.0f} MB")
-print(f"on Kaggle an estimated {count / 100 / 60:.1f} minutes")
+print(f"minutes on Kaggle, estimated: {max(0.1, count / 100 / 60):.1f}")
 features = extract_all(photos, encoder, settings)
 print(f"{len(features['left_out'])} could not be read", *features["left_out"].items(), sep="\n")
 
@@ -293,8 +294,8 @@ assert np.abs(grids[0] - traits).mean() < 0.02 * np.abs(traits).mean()
 # %% [markdown]
 # ## One vector a picture
 #
-# To compare photos we want one vector each; the first network of notebook 3 looks at no more, too.
-# **By hand**: the mean over the cells.
+# To compare photos we want one vector each; the first network of notebook 3 sees no more than that,
+# either. **By hand**: the mean over the cells.
 
 # %%
 pooled = np.zeros(channels)

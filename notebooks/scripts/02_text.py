@@ -164,8 +164,8 @@ print(f"{counts.total():,} words, {len(counts):,} different ones")
 pd.DataFrame(counts.most_common(10), columns=["word", "times"])
 
 # %% [markdown]
-# Little words lead. At the other end are words seen a few times only. From so few
-# examples a network learns little, so words below `min_count` share one place: *unknown*.
+# Little words lead. At the other end are words seen a few times only. From so few examples a
+# network learns little, so words below `min_count` share one place: *unknown*.
 
 # %%
 from utils.visualize import plot_vocabulary
@@ -310,7 +310,8 @@ assert (again.encode(photos.captions[example]) == rows).all()
 # %% [markdown]
 # ## What you have seen
 #
-# - Captions became words by rules that scoring uses as well, and no word was lost.
+# - Captions became words by rules that scoring uses as well, and no word was dropped for being
+#   short.
 # - The vocabulary came from the training captions alone; rare words share one number.
 # - A row of numbers and the same row shifted by one are all the exercises of a caption.
 #
@@ -354,8 +355,8 @@ assert (again.encode(photos.captions[example]) == rows).all()
 # assert by_pair > by_count
 # ```
 #
-# One word of the past is worth a lot, without any picture: the next network has to beat that, and
-# good guesses alone do not show that it looks.
+# In drawn scenes it is, if barely. One word of the past is worth a lot, without any picture: the
+# next network has to beat that, and good guesses alone do not show that it looks.
 # </details>
 #
 # 3. *Build*: Build a writer that has never seen a picture: draw each word from those that followed

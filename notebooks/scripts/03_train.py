@@ -53,28 +53,13 @@ from utils.settings import describe, load_settings
 # The settings of this notebook: how wide the network is (`units`, `embedding`), how strongly it is
 # kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns, how much of
 # its weights' average each step keeps (`averaging`), after how many epochs without a better score
-# it stops (`patience`), and ways to go further, which are explained near the end.
+# it stops (`patience`: *early stopping*), and ways to go further, which are explained near the end.
 
 # %% tags=["parameters"]
 settings = load_settings()
-print(
-    describe(
-        settings,
-        "captioner",
-        "units",
-        "embedding",
-        "dropout",
-        "smoothing",
-        "epochs",
-        "batch_photos",
-        "learning_rate",
-        "averaging",
-        "patience",
-        "tuning_epochs",
-        "score_epochs",
-        "members",
-    )
-)
+shown = "captioner units embedding dropout smoothing epochs batch_photos learning_rate averaging"
+shown += " patience tuning_epochs score_epochs members"
+print(describe(settings, *shown.split()))
 
 # %% [markdown]
 # What the notebooks before have made. Had one of them been run with other settings, or not at all,
@@ -83,11 +68,9 @@ print(
 # %%
 from utils.text import Tokenizer
 
-features = store.load("features", settings)
-captions = store.load("captions", settings)
+features, captions = store.load("features", settings), store.load("captions", settings)
 tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
 grid = store.load_grid(features, settings)
-frozen = store.load("frozen", settings) if settings.tuning_epochs else None
 print(f"{len(grid):,} photos of {grid.shape[1]} cells × {grid.shape[2]} channels")
 
 # %% [markdown]
@@ -109,11 +92,8 @@ print(f"guessing blindly among {len(tokenizer):,} words costs {known_nothing:.2f
 # %%
 from utils.batches import training_pairs
 
-positions = {name: row for row, name in enumerate(features["names"])}
-splits = {
-    split: [name for name in names if name not in features["left_out"]]
-    for split, names in captions["splits"].items()
-}
+positions, left = {name: row for row, name in enumerate(features["names"])}, features["left_out"]
+splits = {s: [n for n in names if n not in left] for s, names in captions["splits"].items()}
 pairs = training_pairs(splits["train"], captions["captions"], positions, tokenizer)
 print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positions")
 
@@ -136,12 +116,12 @@ print(f"guessing by frequency costs {known_frequencies:.2f} a word")
 # %% [markdown]
 # ## The classic: read, look, merge
 #
-# Each word becomes a row of a table, learnt like any weight: its *embedding*. An **LSTM** reads
-# these rows and keeps a summary of the sentence so far, its *hidden state*. The picture is turned
-# into a vector of the same width. The two are added, and a last layer gives every word a score, a
-# *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM recipes. (A third kind,
-# `inject`, starts the LSTM with the picture as its hidden state; Show and Tell gave it the picture
-# as a first word.)
+# Each word becomes a row of a table, learnt like any weight: its *embedding*. An **LSTM** (long
+# short-term memory) reads these rows and keeps a summary of the sentence so far, its *hidden
+# state*. The picture is turned into a vector of the same width. The two are added, and a last layer
+# gives every word a score, a *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM
+# recipes. (A third kind, `inject`, starts the LSTM with the picture as its hidden state; Show and
+# Tell gave it the picture as a first word.)
 
 # %%
 from dataclasses import replace
@@ -181,11 +161,11 @@ for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
 
 # %% [markdown]
 # **By name**: Keras's LSTM, which also returns the hidden state after every word. Again **by
-# hand**, the layers after it. The picture's vector is first brought to mean 0 and spread 1, as CNNs
-# differ in how large their numbers are. `narrow` brings the sum to the width of a word's row, since
-# one table serves both ways (*weight tying*): a word's logit is the dot product with its row, plus
-# a bias. That starts as the logarithm of the word's share, so no epoch is spent on learning that
-# "a" is frequent.
+# hand**, the layers after it. The picture's vector is first brought to mean 0 and spread 1 (*layer
+# normalization*), as CNNs differ in how large their numbers are. `narrow` brings the sum to the
+# width of a word's row, since one table serves both ways (*weight tying*): a word's logit is the
+# dot product with its row, plus a bias. That starts as the logarithm of the word's share, so no
+# epoch is spent on learning that "a" is frequent.
 
 # %%
 read = tf.cast(merge.lstm(merge.embed(sentence[:, :-1]))[0], tf.float32)
@@ -230,16 +210,10 @@ assert np.isclose(by_name, np.mean(costs), atol=1e-4)
 # `a dog runs`, each as a padded row of its own, with the picture copied beside it and the next
 # word as the answer. The same caption that way, and how often it computes the same thing:
 
-
 # %%
-def beginnings(sentence):
-    """The classic exercises of one caption: a padded beginning, and the word that follows."""
-    for known in range(1, np.count_nonzero(sentence)):
-        yield np.where(np.arange(len(sentence)) < known, sentence, 0), known
-
-
 slow = []
-for beginning, known in beginnings(sentence[0]):
+for known in range(1, np.count_nonzero(sentence)):
+    beginning = np.where(np.arange(sentence.size) < known, sentence[0], 0)
     answer = tf.nn.log_softmax(merge([photo, beginning[None]])[0, known - 1])
     slow.append(-float(answer[sentence[0, known]]))
 assert np.allclose(slow, costs, atol=10 * near)
@@ -249,6 +223,7 @@ print(f"{len(slow) * sentence.size} words went through the LSTM; one pass has {s
 # %% [markdown]
 # The same costs, to the last beginning. An LSTM reads from left to right, so what it says after
 # three words can't depend on the fourth: one pass holds all the exercises, and computes none twice.
+# While it learns, the word before is always a person's, never its own guess: *teacher forcing*.
 #
 # ## Train the classic
 #
@@ -272,30 +247,50 @@ for name, groups in {"by chance": by_chance, "by length": by_length}.items():
 # %% [markdown]
 # `train` is Keras's `fit` with three additions. After each epoch the captioner writes captions for
 # the validation photos on its own, which are scored with **CIDEr-D** ([notebook
-# 4](04_evaluate.ipynb) takes it apart; 0 is useless, and of the 10 that could be even a person
-# reaches a small part). The epoch that *writes* best is kept, not the one with the lowest loss. It
-# writes with a moving average of its weights, which jitters less than they do. And after each epoch
-# all of it is written to a file: if the training is killed, running this notebook again goes on
-# from there, on the same machine to the very same end.
+# 4](04_evaluate.ipynb) takes it apart; 0 is useless, 10 is the most, and people stay far below).
+# The epoch that *writes* best is kept, not the one with the lowest loss. It writes with a moving
+# average of its weights, which jitters less than they do. And after each epoch all of it is written
+# to a file: if the training is killed, running this notebook again goes on from there, on the same
+# machine to the very same end.
+#
+# We also want to watch it learn: each time it is judged, `watched` has it write a caption for the
+# first validation photo, too, word by word, the likeliest each time (the next notebook shows how).
 
 # %%
+from utils.search import write_captions
 from utils.train import train, validator
 
 names = splits["validation"]
-rows = np.array([positions[name] for name in names])
+rows, _ = training_pairs(names, captions["captions"], positions, tokenizer)
 references = [captions["captions"][name] for name in names]
-validate = validator(grid, rows, references, tokenizer, settings)
+validate, diary = validator(grid, rows, references, tokenizer, settings), []
+
+
+def watched(captioner):
+    """The score; what it writes of one photo goes into the diary."""
+    wrote = write_captions(captioner, grid, settings, 1, rows=rows[:1], progress=False)
+    diary.append(tokenizer.decode(wrote.words[0]))
+    return validate(captioner)
+
 
 # %% [markdown]
 # The optimizer is AdamW: Adam, which also shrinks the weights a little. Its rate rises for the
-# first tenth of the steps, then falls to 0. Against learning by heart, `dropout` hides part of the
-# numbers from the network, and `smoothing` asks a little for all other words too, so that it never
-# becomes too sure. So the cost while training can't reach 0, nor be compared with those above.
+# first tenth of the steps, then falls to 0. Against learning by heart (*overfitting*), `dropout`
+# hides part of the numbers from the network, and `smoothing` asks a little for all other words too,
+# so that it never becomes too sure (*label smoothing*). So the cost while training can't reach 0,
+# nor be compared with those above.
 
-# %%
-histories = {"merge": train(merge, pairs, grid, validate, classic_settings, "checkpoint")}
+# %% tags=["nbval-ignore-output"]
+histories = {"merge": train(merge, pairs, grid, watched, classic_settings, "checkpoint")}
+print("Somebody said:", references[0][0])
+epochs = histories["merge"][len(histories["merge"]) - len(diary) :]
+for row, wrote in zip(epochs, diary, strict=True):
+    print(f"epoch {row['epoch']:2}, CIDEr-D {row['CIDEr-D']:.2f}: {wrote}")
 
 # %% [markdown]
+# One photo, epoch by epoch: which comes first, the language or the picture? The score is that of
+# all validation photos. (A training that goes on after a stop shows only what came since.)
+#
 # ## Look again at every word
 #
 # The classic sees the picture as *one* vector: the mean of all cells. A person who is about to say
@@ -304,28 +299,43 @@ histories = {"merge": train(merge, pairs, grid, validate, classic_settings, "che
 #
 # **By hand**, three cells and one query, two numbers each. The dot product says how well a cell
 # fits (divided by the root of the width, else wide vectors give sums so large that one cell takes
-# all); softmax turns that into shares; the shares mix the cells.
+# all); softmax turns that into shares; the shares mix the cells. **By name**: `Attention.attend`.
 
 # %%
+from utils.captioners import Attention
+
 cells, query = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([0.0, 3.0])
 fits = np.array([query @ cell for cell in cells]) / np.sqrt(len(query))
 shares = np.exp(fits) / np.exp(fits).sum()
 mixed = sum(share * cell for share, cell in zip(shares, cells, strict=True))
 print("shares", shares.round(2), "mixed", mixed.round(2))
-
-# %% [markdown]
-# The second cell points where the query points and gets most of the say. **By name**:
-
-# %%
-from utils.captioners import Attention
-
 looked, attention = Attention.attend(tf.constant(query[None, None]), tf.constant(cells[None]))
 assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 
 # %% [markdown]
+# The second cell points where the query points and gets most of the say.
+#
 # The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. The
 # first starts from the picture's mean instead of zeros. It never waits for a look, so whole
-# sentences still run in one pass:
+# sentences still run in one pass. **By hand**, layer by layer; **by name**, the model itself:
+
+# %%
+model = build(replace(settings, captioner="attention"))
+leveled, words = model.level(photo), model.embed(sentence[:, :-1])
+thought = model.picture(tf.reduce_mean(leveled, axis=1))
+read = model.first(words, initial_state=[thought, tf.zeros_like(thought)])[0]
+cells_here = model.cells(leveled)
+fits_here = tf.matmul(model.query(read), cells_here, transpose_b=True)
+looked = tf.nn.softmax(fits_here / settings.units**0.5) @ cells_here
+written = model.second(tf.concat([read, looked], axis=-1))[0]
+logits = model.logits(written + looked)
+assert np.allclose(model([photo, sentence[:, :-1]]), logits, atol=near)
+
+# %% [markdown]
+# The last LSTM gets what was read and what was looked at; what was looked at is added once more to
+# what it says, so that it has a short way to the words. The same as a picture, with the shapes of
+# this run for one photo and one caption (the start word and as many as a row holds): above, the
+# words; below, the picture.
 
 # %%
 from utils.visualize import plot_flow
@@ -346,9 +356,8 @@ boxes = {
 _ = plot_flow(boxes)
 
 # %% [markdown]
-# What goes through it for one photo and one caption (the start word and as many as a row holds),
-# with the shapes of this run. Above, the words; below, the picture. In the classic the two meet at
-# the sum only.
+# In the classic the two meet at the sum only: it has no *cells*, no *look* and no second LSTM, and
+# *mean* leads straight to *sum*.
 #
 # What will training both take on Kaggle, before anything is tuned? An estimate, measured nowhere
 # yet: six operations a weight and word, of which a GPU does 10^12 a second (1 TFLOP), 20 ms to
@@ -360,7 +369,7 @@ print(f"{settings.captioner}: {weights:,} weights")
 
 work = 6 * words * (merge.count_params() + weights) / 1e12
 waiting = 2 * settings.epochs * (0.02 * len(by_length) + 0.015 * len(names))
-print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) / 60:.0f} minutes")
+print(f"both: {work:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {(work + waiting) / 60:.1f}")
 
 # %% [markdown]
 # `train_all` trains the settings' `captioner`: `attention`, unless you chose another.
@@ -368,6 +377,7 @@ print(f"both: {work:,.1f} TFLOP, on a Kaggle GPU an estimated {(work + waiting) 
 # %%
 from utils.train import train_all
 
+frozen = store.load("frozen", settings) if settings.tuning_epochs else None
 checked = rows, references, tokenizer
 captioner, stages = train_all(build, features, frozen, pairs, checked, settings)
 histories |= stages
@@ -397,20 +407,22 @@ table.round(2)
 # %% [markdown]
 # ## Going further
 #
-# Four settings make `train_all` do more; the drawn sample needs none of them, and `flickr8k` has
-# the first:
+# Four settings make `train_all` do more. The drawn sample needs none of them; `flickr8k` has the
+# first, which pays most. The second and third gained nothing certain there (`RESULTS.md`):
 #
-# - `tuning_epochs`: **tune the CNN**. So far it answers what it was asked when it was trained:
-#   which of a thousand things is this? A caption asks more: how many, doing what, where? So now its
-#   last blocks learn with the captioner. They do so last: before the captioner can write, its
-#   errors say little about pictures, and would only spoil what the CNN knows. And slowly, for the
-#   same reason. By chance a photo is seen as it is or mirrored, so that there is less to learn by
-#   heart (at a price: the captioner can't tell left from right).
-# - `score_epochs`: **train on the score**. Until now every word was to be the one that a person
-#   said. Now the captioner writes five captions by chance for each photo; CIDEr-D judges them, and
-#   each is made likelier or less likely by how far it is above or below the others.
-# - `members`: **write together**. Captioners that began with other random numbers err in other
-#   places. Several choose each word by the mean of the probabilities that they give it.
+# - `tuning_epochs`: **tune the CNN** (*fine-tuning*). So far it answers what it was asked when it
+#   was trained: which of a thousand things is this? A caption asks more: how many, doing what,
+#   where? So now its last blocks learn with the captioner. They do so last: before the captioner
+#   can write, its errors say little about pictures, and would only spoil what the CNN knows. And
+#   slowly, for the same reason. By chance a photo is seen as it is or mirrored, so that there is
+#   less to learn by heart (at a price: the captioner can't tell left from right).
+# - `score_epochs`: **train on the score** (*self-critical training*). Until now every word was to
+#   be the one that a person said. Now the captioner writes five captions by chance for each photo;
+#   CIDEr-D judges them, and each is made likelier or less likely by how far it is above or below
+#   the others.
+# - `members`: **write together** (an *ensemble*). Captioners that began with other random numbers
+#   err in other places. Several choose each word by the mean of the probabilities that they give
+#   it.
 # - `start_from`: **begin with what another run learnt**, on a larger data set. Words that both
 #   know keep their meaning. Notebook 2 must have run with the same setting. Mind what that run has
 #   seen: Flickr30k was made to extend Flickr8k, so it may hold the photos that you test on.
@@ -430,11 +442,11 @@ print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
 # What was saved is the captioner that was trained, to the last digit that matters. Our example it
-# has seen while it learnt. Of a photo that it has not, it writes its first sentence here; how
-# `write_captions` does that is for the next notebook.
+# has seen while it learnt. Of a validation photo, the one of the diary, it writes here: is it true?
 
 # %% tags=["nbval-ignore-output"]
-from utils.search import write_captions
+from utils.visualize import show_photos
+from world.photos import find_photos
 
 again = from_dict(store.load("captioner", settings), settings)
 looks = store.load_grid(frozen, settings) if frozen else grid  # what a tuned captioner takes
@@ -443,7 +455,8 @@ assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=
 now = caption_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], smoothing=0.0).numpy()
 print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
 wrote = write_captions(again, looks, settings, beam_width=1, rows=rows[:1], progress=False)
-print("it writes:", tokenizer.decode(wrote.words[0]), "\nsomebody said:", references[0][0])
+title = f"It writes: {tokenizer.decode(wrote.words[0])}. Somebody said: {references[0][0]}"
+_ = show_photos([find_photos(settings).paths[names[0]]], [title], size=3)
 
 # %% [markdown]
 # ## What you have seen
@@ -548,10 +561,10 @@ print("it writes:", tokenizer.decode(wrote.words[0]), "\nsomebody said:", refere
 #
 # It learns quickly, as there is little to learn, and its sentences end early or go round in a
 # circle: after "in the snow" it can't know whether it has said who is there. It stays below the
-# classic's best. A kind that is to stay gets its entry in
-# `utils/captioners.py`, and its name in the choices of `utils/settings.py`. Or change what is
-# learnt: any folder with photos and a table of `image,caption` will do, `python -m utils run
-# --input your_folder`. With few photos begin with what another run has learnt (`start_from`).
+# classic's best. A kind that is to stay gets its entry in `utils/captioners.py`, and its name in
+# the choices of `utils/settings.py`. Or change what is learnt: any folder with photos and a table
+# of `image,caption` will do, `python -m utils run --input your_folder`. With few photos begin with
+# what another run has learnt (`start_from`).
 # </details>
 #
 # *Next*: [4 Measure what it writes](04_evaluate.ipynb).

@@ -17,8 +17,8 @@
 # `gallery.html`, of all photos with their captions, and with captions for photos of your own.
 #
 # **You will**
-# - read the best, the middle and the worst captions beside what people said, and see which kinds
-#   of words go wrong;
+# - read the best, the middle and the worst captions beside what people said, and see which words
+#   go wrong;
 # - see where in the picture the network looked, word by word;
 # - find photos by a sentence, and caption photos that nobody has described.
 #
@@ -92,7 +92,7 @@ chosen |= {"surest": by_sureness[:1], "least sure": by_sureness[-1:]}
 
 # %% [markdown]
 # Now the photos, with what people said of them. Above each photo, in blue, what the captioner
-# wrote; below it what two of the people said.
+# wrote; below it what people said, two of them or all.
 
 # %%
 from utils.settings import working_folder
@@ -112,10 +112,10 @@ notes = [
 
 
 # %%
-def show(rows):
+def show(rows, people=2, notes=notes):
     """The photos of these rows in one line, with their captions, references and notes."""
     columns = [[column[row] for row in rows] for column in (paths, predicted, references, notes)]
-    return show_captioned(*columns, columns=len(rows))
+    return show_captioned(*columns, columns=len(rows), people=people)
 
 
 show(chosen["best"]).savefig(working_folder(settings) / "best.png", dpi=110)
@@ -128,11 +128,11 @@ show(chosen["best"]).savefig(working_folder(settings) / "best.png", dpi=110)
 _ = show(chosen["middle"])
 
 # %% [markdown]
-# The worst: is the caption wrong, or did it only choose what nobody mentioned? A low score can mean
-# either, and only looking tells.
+# The worst, with all that people said: is the caption wrong, too vague, too short, or did it only
+# choose what nobody mentioned? A low score can mean any of these, and only looking tells.
 
 # %%
-_ = show(chosen["worst"])
+_ = show(chosen["worst"], people=5)
 
 # %% [markdown]
 # Last the rule that asks the captioner itself: the one that it is surest of, then the one that it
@@ -142,9 +142,9 @@ _ = show(chosen["worst"])
 _ = show(np.concatenate([chosen["surest"], chosen["least sure"]]))
 
 # %% [markdown]
-# Would another score than CIDEr-D have chosen others? Each dot is a photo's caption, by
-# BLEU-2 (words and pairs: a single caption often shares no run of four words with anybody) and by
-# CIDEr-D. **By hand**: rank all by both, and mark the two whose ranks are furthest apart.
+# Would another score than CIDEr-D have chosen others? Each dot is a photo's caption, by BLEU-2
+# (words and pairs: a single caption often shares no run of four words with anybody) and by CIDEr-D.
+# **By hand**: rank all by both, and mark the two whose ranks are furthest apart.
 
 # %%
 from utils.metrics import bleu
@@ -156,12 +156,15 @@ marked = {"ahead by BLEU-2": int(apart.idxmax()), "ahead by CIDEr-D": int(apart.
 _ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 
 # %% [markdown]
-# Dots along one line would mean that it does not matter whom you ask. Here are the marked two, the
-# one that BLEU-2 puts higher first. For BLEU-2 a hit in any one reference is enough, and all words
-# count alike; CIDEr-D is the mean over all references, and counts mostly the telling words.
+# Dots along one line would mean that it does not matter whom you ask. At the right edge every pair
+# of words was said by somebody: BLEU-2 can't tell those captions apart any more, CIDEr-D can. Here
+# are the marked two, the one that BLEU-2 puts higher first, with all that people said. For BLEU-2 a
+# hit in any one reference is enough, and all words count alike; CIDEr-D is the mean over all
+# references, and counts mostly the telling words.
 
 # %%
-_ = show(list(marked.values()))
+both = [f"BLEU-2 {two:.2f}, CIDEr-D {score:.2f}" for two, score in zip(bleu_2, scores, strict=True)]
+_ = show(list(marked.values()), people=5, notes=both)
 
 # %% [markdown]
 # ## What it says and what it misses
@@ -192,33 +195,15 @@ pd.concat([often.head(5), often.tail(5)])
 
 # %% [markdown]
 # Read the upper rows with the photos in mind. Has the word an equal ("a pair of" for "two")? Was it
-# left out, as clothes often are, or taken for something else? Single words are few; their kinds
-# tell more. Words in -ing count as actions; those of no list are left out. (Not notebook 4's
-# recall: here three people must agree, and synonyms don't count.)
-
-# %%
-from utils.visualize import plot_bars
-
-kinds = {
-    "people": "man men woman women boy boys girl girls child children people person baby",
-    "animals": "dog dogs cat cats rabbit rabbits horse horses duck ducks lamb lambs bird birds",
-    "colours": "red orange yellow green blue purple pink brown black white grey tan blond",
-    "numbers": "two three four several group",
-    "places": "snow beach street park mountains forest desert field grass water sand pool",
-}
-kind_of = {word: kind for kind, listed in kinds.items() for word in listed.split()}
-table["kind"] = [kind_of.get(w, "actions" if w.endswith("ing") else None) for w in table.index]
-sums = table.groupby("kind")[["said", "missed"]].sum()
-shares = (sums["said"] / sums.sum(axis=1)).sort_values(ascending=False, kind="stable")
-_ = plot_bars(shares.to_dict(), "share of the words agreed on that the captioner said, too")
-
-# %% [markdown]
-# Each bar is a kind of words, the one it knows best on top.
+# left out, as clothes often are, or taken for something else? (Notebook 4 counts by kind of word,
+# and lets such equals count.)
 #
 # Does a caption's length matter? A longer one says more, right or wrong. The dark line is a 95 %
 # interval, rough where captions are few: the mean, and 1.96 of its standard errors to either side.
 
 # %%
+from utils.visualize import plot_bars
+
 groups = pd.Series(scores).groupby(lengths // 3 * 3)
 low, high = (groups.mean() + side * groups.sem().fillna(0) for side in (-1.96, 1.96))
 title = {n: f"{n} to {n + 2} words, {many} captions" for n, many in groups.size().items()}
@@ -244,8 +229,8 @@ if attends:
     print(pd.DataFrame(places, index=words, columns=["row", "column"]))
 
 # %% [markdown]
-# **By name**: the picture once a word, faded where the network did not look. Each one is as clear
-# as its own largest share, so a vague look and a sharp one both show.
+# **By name**: the picture, then once a word, dark and grey where the network did not look. Each one
+# is as clear as its own largest share, so a vague look and a sharp one both show.
 
 # %%
 from utils.visualize import show_attention, small_photo
@@ -268,11 +253,10 @@ else:
 
 # %%
 from world.paint import paint
-from world.photos import PICTURES
+from world.photos import MINE, is_picture
 from world.scenes import imagine
 
-mine = sorted((home / "data" / "my_photos").glob("*"))
-mine = [path for path in mine if path.suffix.lower() in PICTURES][:8]
+mine = sorted(filter(is_picture, MINE.glob("*")))[:8]
 if not mine:
     fresh = working_folder(settings) / "fresh"
     fresh.mkdir(exist_ok=True)
@@ -297,7 +281,8 @@ print(f"{same} of {len(again)} captions are those of notebook 4")
 # %% [markdown]
 # Nobody has described these. A caption makes a good first draft of an *alt text*, the sentence that
 # a screen reader speaks in place of a picture: `alt_text` makes a sentence of it, which begins with
-# *Possibly* where the captioner was not sure of its words. A person should read it before it is
+# *Possibly* where the captioner gave its words less than 25 % each in the mean, which in drawn
+# scenes hardly happens. Below, its sureness of each. A person should read it before it is
 # published, as a wrong one can be worse than none.
 
 # %%
@@ -306,7 +291,10 @@ from utils.visualize import show_photos
 
 own = captioner(mine)
 assert all(0 < row["probability"] <= 1 for row in own)
-_ = show_photos(mine, [alt_text(row) for row in own])
+counted = [len(row["caption"].split()) + 1 for row in own]
+certain = [row["probability"] ** (1 / count) for row, count in zip(own, counted, strict=True)]
+titles = [f"{alt_text(row)} ({share:.0%})" for row, share in zip(own, certain, strict=True)]
+_ = show_photos(mine, titles)
 
 # %% [markdown]
 # ## Find a photo by a sentence
@@ -359,7 +347,7 @@ print(f"{page.name}: {len(cards):,} photos")
 # ## What you have seen
 #
 # - The best, the middle and the worst captions, chosen by a rule: low scores are not always wrong
-#   captions, and some kinds of words go wrong more often than others.
+#   captions, and some words go wrong more often than others.
 # - Attention shows roughly where the network looked, word by word.
 # - A captioner finds photos by a sentence, and describes photos that nobody has described.
 #
