@@ -29,7 +29,12 @@ RUNS = {
         "tuning_rate": 5e-4,
         "averaging": 0.99,
     },
-    "tuned early": {"after": "six epochs", "tuning_epochs": 10, "tuning_rate": 7e-4},
+    "tuned early": {
+        "after": "no average",
+        "tuning_epochs": 10,
+        "tuning_rate": 7e-4,
+        "averaging": 0.998,
+    },
     "frozen, on the score": {"after": "frozen", "score_epochs": 3},
     "tuned longer, on the score": {"after": "tuned longer", "score_epochs": 3, "mirrored": False},
     "on the score, both ways": {"after": "tuned longer", "score_epochs": 5},
