@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL
 
@@ -30,7 +30,7 @@ from utils.settings import (
     load_settings,
     working_folder,
 )
-from utils.store import KINDS, OUTLIVED, size
+from utils.store import KINDS, OUTLIVED, read_artifact, size
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 FILES = [kind.file for kind in KINDS.values() if "{" not in kind.file]
@@ -154,11 +154,18 @@ def lock(file):
 def left_by_sample(folder):
     """The artifacts that an earlier run on the sample has left; those of photos are an error."""
     found = [path for pattern in FILES for path in folder.glob(pattern)]
-    # A drawn world has that file: where it is missing, the artifacts may be those of photos.
-    if found and not (folder / "world" / "scenes.json").is_file():
+    if found and not is_sample(folder):
         mend = "name another folder with --working, or the photos with --input"
         raise CaptionsError(f"{found[0]}: is not the sample's: {mend}")
     return found
+
+
+def is_sample(folder):
+    """Whether artifacts are the sample's, by what they say of it, or else by the world beside."""
+    with suppress(CaptionsError):
+        captions = read_artifact(folder / "captions.pkl", "captions")
+        return captions["settings"].get("preset") == "sample"
+    return (folder / "world" / "scenes.json").is_file()
 
 
 def remove_sample(folder, artifacts):

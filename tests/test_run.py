@@ -12,8 +12,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from terminal import live, run
-from utils import settings
+from utils import settings, store
 from utils.__main__ import main
+from utils.settings import Settings
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
 SAY = "import os; print('this is', os.path.abspath('.'))"
@@ -424,3 +425,17 @@ def test_pieces_of_a_line_are_put_together(shown):
 
 def test_colours_are_left_out(shown):
     assert shown("\x1b[31mred\x1b[0m\n") == "    red\n"
+
+
+@pytest.mark.parametrize("preset", ["sample", "flickr8k"])
+def test_artifacts_say_whether_they_are_the_samples(repository, capsys, monkeypatch, preset):
+    """The world beside them may have been deleted, or be of an earlier run on the sample."""
+    folder = repository / "artifacts"
+    if preset != "sample":
+        (folder / "world").mkdir(parents=True)
+        (folder / "world" / "scenes.json").touch()
+    store.save("captions", {}, Settings(preset, working=str(folder)))
+    monkeypatch.setattr(run, "run_notebook", lambda *_: ("01", 0, None))
+    assert main(["run", "--working", str(folder)]) == (preset != "sample")
+    assert (folder / "captions.pkl").is_file() == (preset != "sample")
+    assert ("is not the sample's" in capsys.readouterr().err) == (preset != "sample")
