@@ -42,7 +42,7 @@ def test_features_and_captions_of_different_photos_are_refused():
 
 
 def test_an_empty_split_is_refused():
-    with pytest.raises(CaptionsError, match="no photo to train on: run 02_text"):
+    with pytest.raises(CaptionsError, match="no photo to learn from, or to check with: run 02"):
         training_pairs([], CAPTIONS, POSITIONS, tokenizer())
 
 

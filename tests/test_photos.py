@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from utils import settings
-from utils.settings import CaptionsError, load_settings
+from utils.settings import CaptionsError, find_under, load_settings
 from world import download
-from world.photos import find_photos, split_by_hash
+from world.photos import find_photos, pictures_of, split_by_hash
 
 NAMES = [f"{number:03d}_photo, of a dog.jpg" for number in range(6)]
 ALL = {"max_left_out": 1}
@@ -196,7 +196,10 @@ def test_names_of_any_letters_and_in_folders_are_found(inputs, form):
     assert photos.paths["a/1.jpg"] == inputs / "Images" / "a" / "1.jpg"
 
 
-def test_karpathys_file_decides_the_split_of_another_captions_file(inputs):
+@pytest.mark.parametrize("stray", [None, "Images.txt", "Flickr_8k.trainImages.txt"])
+def test_karpathys_file_decides_the_split_of_another_captions_file(inputs, stray):
+    if stray:
+        (inputs / stray).write_text("elsewhere.jpg\n")
     parts = ["train", "restval", "train", "val", "test", "test"]
     images = [
         {"filename": name, "split": part, "sentences": [{"raw": "A dog ."}]}
@@ -256,12 +259,35 @@ def test_linked_folders_are_looked_into(inputs, tmp_path, monkeypatch):
     assert photos.paths[NAMES[0]] == elsewhere / "flickr" / "Images" / NAMES[0]
 
 
+def test_links_that_lead_in_a_circle_are_followed_once(tmp_path):
+    for place in ("a", "b"):
+        save_picture(tmp_path / place / "1.jpg")
+        (tmp_path / place / "up").symlink_to("..", target_is_directory=True)
+    assert sorted(find_under(tmp_path)) == [tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg"]
+
+
 def test_pictures_to_be_captioned_are_no_part_of_the_data_set(inputs, monkeypatch):
     monkeypatch.setattr("world.photos.MINE", inputs / "my_photos")
     save_picture(inputs / "my_photos" / NAMES[0], 9)
     save_picture(inputs / "my_photos" / "more" / "holiday.jpg", 10)
     photos = find_photos(load_settings())
     assert photos.paths[NAMES[0]] == inputs / "Images" / NAMES[0] and photos.left_out == {}
+    monkeypatch.chdir(inputs)
+    monkeypatch.setenv("CAPTIONS_INPUT", "../flickr8k")
+    assert find_photos(load_settings()).left_out == {}
+
+
+def test_a_data_set_of_its_own_among_them_is_found(inputs, monkeypatch):
+    monkeypatch.setattr("world.photos.MINE", inputs)
+    assert sorted(find_photos(load_settings()).names) == NAMES
+
+
+def test_pictures_to_be_shown_may_be_missing(inputs, tmp_path, monkeypatch):
+    settings = load_settings()
+    assert pictures_of(NAMES[:1], settings) == [inputs / "Images" / NAMES[0]]
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "nowhere"))
+    assert pictures_of(NAMES[:1], settings) == []
 
 
 def test_lists_that_decide_spare_other_files_of_splits(inputs):

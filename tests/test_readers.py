@@ -67,6 +67,11 @@ def test_a_caption_ends_at_the_end_of_its_line_and_nowhere_else(tmp_path):
         assert found == {"a.jpg": ["A dog and a ball .", "Two ."]}
 
 
+def test_empty_fields_at_the_end_of_a_row_are_none(tmp_path):
+    text = "image,caption,tongue\na.jpg,a dog,en,,\nb.jpg,a cat,en,\n"
+    assert read(tmp_path, text) == {"a.jpg": ["a dog"], "b.jpg": ["a cat"]}
+
+
 def test_latin_1_is_read_and_an_empty_caption_leaves_its_name(tmp_path):
     text = "image,caption\na.jpg,ein Mädchen\nb.jpg,\nc.jpg\n"
     assert read(tmp_path, text.encode("latin-1")) == {

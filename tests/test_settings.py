@@ -86,6 +86,7 @@ def test_what_cannot_be_is_refused_in_one_line_that_names_it(monkeypatch, text):
 
 @pytest.mark.parametrize("change", [{"epochs": 2.9}, {"units": True}, {"dropout": None}])
 def test_a_number_of_another_kind_is_not_cut_to_fit(change):
+    assert load_settings("sample", epochs=24 / 2, start_from="run-1.0").epochs == 12
     with pytest.raises(CaptionsError, match=f"{next(iter(change))}=.*: must be a"):
         load_settings("sample", **change)
 

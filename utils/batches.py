@@ -21,13 +21,13 @@ def training_pairs(names, captions, positions, tokenizer):
             f"e.g. {missing[0]}: run 01_features and 02_text again on the same photos"
         )
     if not names:
-        raise CaptionsError("captions.pkl: no photo to train on: run 02_text on other photos")
+        raise CaptionsError(
+            "captions.pkl: no photo to learn from, or to check with: run 02_text on other photos"
+        )
     most = max(len(captions[name]) for name in names)
-    words = [
-        tokenizer.encode([captions[name][turn % len(captions[name])] for turn in range(most)])
-        for name in names
-    ]
-    return np.array([positions[name] for name in names]), np.stack(words)
+    said = [[captions[name][turn % len(captions[name])] for turn in range(most)] for name in names]
+    words = np.stack([tokenizer.encode(group) for group in said])
+    return np.array([positions[name] for name in names]), words
 
 
 def plan_epoch(words, size, seed):

@@ -26,10 +26,8 @@ def protocol(split, split_source, references, settings):
     )
 
 
-RULES = (
-    "lower case, no punctuation, no start or end word; "
-    "BLEU with the closest length, ROUGE-L beta 1.2, CIDEr-D sigma 6"
-)
+RULES = "lower case, no punctuation, no start or end word; "
+RULES += "BLEU with the closest length, ROUGE-L beta 1.2, CIDEr-D sigma 6"
 
 
 def counted(references):

@@ -146,7 +146,7 @@ def checked(key, value):
         near = " or ".join(get_close_matches(key, kinds)) or ", ".join(kinds)
         raise CaptionsError(f"setting '{key}': there is none of that name, but {near}")
     try:
-        number = kinds[key](str(value))
+        number = kinds[key](str(value).removesuffix(".0" if kinds[key] is int else ""))
     except (ValueError, TypeError, OverflowError):
         what = {int: "a whole number", float: "a number", str: "text"}[kinds[key]]
         raise CaptionsError(f"setting '{key}={value}': must be {what}") from None
@@ -204,7 +204,11 @@ def find_input(name):
 
 def find_under(folder, name="*"):
     """The files of that name at any depth, in linked folders too, but for a Mac's own notes."""
-    for place, _, names in os.walk(folder, followlinks=True):
+    met = {os.path.realpath(folder)}  # links may lead in a circle
+    for place, inner, names in os.walk(folder, followlinks=True):
+        real = {os.path.realpath(Path(place, each)): each for each in sorted(inner)}
+        inner[:] = [each for at, each in real.items() if at not in met]
+        met |= real.keys()
         found = [Path(place, each) for each in fitting(names, name) if each[:2] != "._"]
         yield from filter(Path.is_file, found)
 

@@ -98,10 +98,14 @@ def find_pictures(folder, captions):
 
     Beside it the names of the pictures that lie among them and have no captions.
     """
+    # Those that 05_visualize captions lie there, too, and nobody has described them.
+    mine = tuple(f"{data / MINE.name}{os.sep}" for data in (MINE.parent, MINE.parent.resolve()))
+    mine = () if f"{folder.resolve()}{os.sep}".startswith(mine) else mine
     depths = {name.count("/") + 1 for name in captions}  # a name may be `train/1.jpg`
     for place in (find_under(folder), find_input("*")):
         deepest_first = sorted(place, key=lambda path: (-len(path.parts), path))
-        pictures = [path for path in deepest_first if is_picture(path) and not is_mine(path)]
+        pictures = [path for path in deepest_first if is_picture(path)]
+        pictures = [path for path in pictures if not os.path.abspath(path).startswith(mine)]
         paths = {same("/".join(path.parts[-depth:])): path for depth in depths for path in pictures}
         if found := {name: paths[same(name)] for name in captions if same(name) in paths}:
             among, used = (
@@ -114,14 +118,17 @@ def find_pictures(folder, captions):
     )
 
 
+def pictures_of(names, settings):
+    """The paths of these photos, to be shown; none where artifacts are at hand, but no pictures."""
+    with suppress(CaptionsError):
+        found = find_pictures(working_folder(settings), names)[0]
+        return [found[name] for name in names if name in found]
+    return []
+
+
 def is_picture(path):
     """Whether a file's name is a picture's, and not that of a Mac's own notes on one."""
     return path.suffix.lower() in PICTURES and not path.name.startswith("._")
-
-
-def is_mine(path):
-    """Whether it is one of the pictures that 05_visualize captions, which nobody has described."""
-    return MINE in path.absolute().parents
 
 
 def same(name):
@@ -150,12 +157,11 @@ def find_splits(names, own, settings, folder=None):
         with suppress(CaptionsError):  # without a network the line on the split says so
             download.download(working_folder(settings), download.LISTS)
         lists = find_lists(working_folder(settings))
-    offers = [(lists, "standard lists" if folder is None else "the sample's own lists")]
-    jsons = [] if folder or lists else find_input("dataset_*.json")
-    offers += [(read_captions(path)[1], "standard lists") for path in jsons]
-    offers += [(own, "the parts that the data set comes in")]
-    known = set(names)
-    for offer, source in offers:  # noqa: B007
+    first = lists, "standard lists" if folder is None else "the sample's own lists"
+    jsons = [] if folder else find_input("dataset_*.json")
+    jsons = ((read_captions(path)[1], "standard lists") for path in jsons)  # read if it comes to it
+    last, known = (own, "the parts that the data set comes in"), set(names)
+    for offer, source in chain([first], jsons, [last]):  # noqa: B007
         if {"train", "validation"} <= offer.keys() and not known.isdisjoint(chain(*offer.values())):
             break
     else:

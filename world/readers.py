@@ -79,6 +79,6 @@ def read_lines(file, text):
         if place == len(fields):  # Flickr30k has a row that lacks the mark after its number
             fields.append("".join(re.findall(r"^\s*\d+\s(.*)", fields[-1])))
         last = place == len(header) - 1  # a last caption's own commas may lack their quotes
-        if len(fields) > len(header) and not last:
+        if any(fields[len(header) :]) and not last:
             raise ValueError(f"more columns than names for {fields[image]}: quote its commas")
         yield fields[image], mark.join(fields[place:]) if last else fields[place], None
