@@ -130,6 +130,7 @@ from utils.captioners import build_captioner
 from utils.devices import choose_devices, precision
 
 devices, classic_settings = choose_devices(), replace(settings, captioner="merge")
+frozen = store.load("frozen", settings) if settings.tuning_epochs else None  # tuning starts there
 
 
 def build(settings):
@@ -281,10 +282,10 @@ def watched(captioner):
 # nor be compared with those above.
 
 # %% tags=["nbval-ignore-output"]
+diary.clear()
 histories = {"merge": train(merge, pairs, grid, watched, classic_settings, "checkpoint")}
 print("Somebody said:", references[0][0])
-epochs = histories["merge"][len(histories["merge"]) - len(diary) :]
-for row, wrote in zip(epochs, diary, strict=True):
+for row, wrote in zip(histories["merge"][-len(diary) :], diary, strict=False):
     print(f"epoch {row['epoch']:2}, CIDEr-D {row['CIDEr-D']:.2f}: {wrote}")
 
 # %% [markdown]
@@ -377,7 +378,6 @@ print(f"both: {work:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {(work + wa
 # %%
 from utils.train import train_all
 
-frozen = store.load("frozen", settings) if settings.tuning_epochs else None
 checked = rows, references, tokenizer
 captioner, stages = train_all(build, features, frozen, pairs, checked, settings)
 histories |= stages
@@ -446,7 +446,7 @@ print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% tags=["nbval-ignore-output"]
 from utils.visualize import show_photos
-from world.photos import find_photos
+from world.photos import pictures_of
 
 again = from_dict(store.load("captioner", settings), settings)
 looks = store.load_grid(frozen, settings) if frozen else grid  # what a tuned captioner takes
@@ -456,7 +456,8 @@ now = caption_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], smoothing=
 print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
 wrote = write_captions(again, looks, settings, beam_width=1, rows=rows[:1], progress=False)
 title = f"It writes: {tokenizer.decode(wrote.words[0])}. Somebody said: {references[0][0]}"
-_ = show_photos([find_photos(settings).paths[names[0]]], [title], size=3)
+paths = pictures_of(names[:1], settings)
+_ = show_photos(paths, [title] * len(paths), size=3)
 
 # %% [markdown]
 # ## What you have seen

@@ -94,9 +94,9 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 # %% tags=["nbval-ignore-output"]
 from utils.text import END, NEVER_WRITTEN, START
 from utils.visualize import plot_bars, plot_beam, show_photos
-from world.photos import find_photos
+from world.photos import pictures_of
 
-_ = show_photos([find_photos(settings).paths[names[0]]], size=3)
+_ = show_photos(pictures_of(names[:1], settings), size=3)
 example = grid[rows[:1]].astype("float32")
 state = captioner.start(example)
 word, greedy, table = START, [], []
@@ -463,8 +463,7 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 #
 # As a rule a wider beam finds likelier captions. Whether they are better is another question: on
 # photos they mostly are (`RESULTS.md`), on drawn scenes they may well be worse. Where the last two
-# numbers have one sign, it is hardly chance. (To look at this is no sin, to choose by it would be:
-# the test photos judge. Ask the validation photos which width to take.)
+# numbers have one sign, it is hardly chance.
 # </details>
 #
 # 2. *Change*: Count the start and end words, as many notebooks do: put `startseq` and `endseq`

@@ -132,7 +132,7 @@ _ = show(chosen["middle"])
 # choose what nobody mentioned? A low score can mean any of these, and only looking tells.
 
 # %%
-_ = show(chosen["worst"], people=5)
+_ = show(chosen["worst"], people=None)
 
 # %% [markdown]
 # Last the rule that asks the captioner itself: the one that it is surest of, then the one that it
@@ -164,7 +164,7 @@ _ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 
 # %%
 both = [f"BLEU-2 {two:.2f}, CIDEr-D {score:.2f}" for two, score in zip(bleu_2, scores, strict=True)]
-_ = show(list(marked.values()), people=5, notes=both)
+_ = show(list(marked.values()), people=None, notes=both)
 
 # %% [markdown]
 # ## What it says and what it misses
