@@ -191,7 +191,7 @@ for caption, group in zip(predicted, references, strict=True):
 table = pd.DataFrame({"said": said, "missed": missed}).fillna(0).astype(int)
 table["share said"] = (table["said"] / (table["said"] + table["missed"])).round(2)
 often = table[table["said"] + table["missed"] >= 5].sort_values("share said", kind="stable")
-pd.concat([often.head(5), often.tail(5)])
+pd.concat([often.head(5), often[5:].tail(5)])
 
 # %% [markdown]
 # Read the upper rows with the photos in mind. Has the word an equal ("a pair of" for "two")? Was it
