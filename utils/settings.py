@@ -139,7 +139,7 @@ def parse_changes(text):
 
 
 def checked(key, value):
-    """`value` in the type of the field `key`; a field or value that can't be is an error."""
+    """`value` in the type of the field `key`, nothing cut off; what can't be is an error."""
     own = ("preset", "working")  # which have ways of their own
     kinds = {field.name: field.type for field in fields(Settings) if field.name not in own}
     if key not in kinds:
@@ -209,7 +209,7 @@ def find_under(folder, name="*"):
         real = {os.path.realpath(Path(place, each)): each for each in sorted(inner)}
         inner[:] = [each for at, each in real.items() if at not in met]
         met |= real.keys()
-        found = [Path(place, each) for each in fitting(names, name) if each[:2] != "._"]
+        found = (Path(place, each) for each in fitting(names, name) if each[:2] != "._")
         yield from filter(Path.is_file, found)
 
 

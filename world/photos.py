@@ -29,7 +29,7 @@ from world.readers import read_captions, read_text
 from world.scenes import write_sample
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-MINE = REPOSITORY / "data" / "my_photos"
+MINE = REPOSITORY / "data" / "my_photos"  # pictures for 05_visualize to caption
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 
 

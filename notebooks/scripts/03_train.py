@@ -63,7 +63,7 @@ print(describe(settings, *shown.split()))
 
 # %% [markdown]
 # What the notebooks before have made. Had one of them been run with other settings, or not at all,
-# this cell would say which to run again.
+# loading it would say which to run again.
 
 # %%
 from utils.text import Tokenizer
@@ -262,7 +262,7 @@ from utils.search import write_captions
 from utils.train import train, validator
 
 names = splits["validation"]
-rows, _ = training_pairs(names, captions["captions"], positions, tokenizer)
+rows, _ = training_pairs(names, captions["captions"], positions, tokenizer)  # 01 has them all
 references = [captions["captions"][name] for name in names]
 validate, diary = validator(grid, rows, references, tokenizer, settings), []
 
