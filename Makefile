@@ -67,11 +67,11 @@ test_in = echo "== $(1) (skipped without a Python $(2))"; \
 
 # What is claimed of speed and memory, as ratios of one run; ARGS="search train" names rooms.
 bench: environment
-	.venv/bin/python -m tests.bench $(ARGS)
+	.venv/bin/python -m tests.benchmarks $(ARGS)
 
 # Faults of the disk and kills at random moments; what is lost is an error.
 drill: environment
-	.venv/bin/python -m tests.drill $(ARGS)
+	.venv/bin/python -m tests.faults $(ARGS)
 
 # The committed notebooks: cells from their scripts, outputs from a run on the sample world.
 notebooks: environment
@@ -85,7 +85,7 @@ notebooks: environment
 
 # The sample's small encoder, trained anew.
 tiny: environment
-	.venv/bin/python -m tests.pretrain $(ARGS)
+	.venv/bin/python -m tests.pretraining.sample_cnn $(ARGS)
 
 format: environment
 	.venv/bin/python -m ruff format

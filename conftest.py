@@ -39,7 +39,7 @@ def pytest_configure(config):
         # The kernel of the Python that runs the tests, not whatever is registered as `python3`.
         config.option.nbval_current_env = True
     if os.environ.get("EVERY_ERROR"):
-        from tests.messages import Recorder
+        from tests.error_coverage import Recorder
 
         config.pluginmanager.register(Recorder())
 

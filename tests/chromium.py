@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from utils.settings import REPOSITORY
+from utils.paths import REPOSITORY
 
 AXE = REPOSITORY / "build" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = [f"--{flag}" for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic")]

@@ -5,7 +5,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from utils.settings import REPOSITORY
+from utils.paths import REPOSITORY
 
 PAGE = REPOSITORY / "RESULTS.md"
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from utils.settings import REPOSITORY
+from utils.paths import REPOSITORY
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a script for make, in sh")
 

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import features, store
-from utils.encoders import ENCODERS, build_encoder, choose_encoder, find_encoder
-from utils.features import extract, extract_all, slice_of
-from utils.settings import REPOSITORY, CaptionsError, Settings
-from world.pixels import read_pixels
-from world.tiny import WEIGHTS, build_tiny
+from utils import artifacts, feature_grids, features
+from utils.config import Config
+from utils.data.images import read_pixels
+from utils.errors import CaptionsError
+from utils.features import extract_dataset, extract_features, shard_of
+from utils.models.encoders import ENCODERS, build_encoder, choose_encoder, find_encoder
+from utils.paths import REPOSITORY
+from utils.sample.cnn import WEIGHTS_FILE, build_cnn
 
-SETTINGS = Settings()
+SETTINGS = Config()
 FAMILIES = {"densenet201": "densenet", "efficientnet_v2b0": "efficientnet_v2"}
 FAMILIES |= {"convnext_base": "convnext"}
 KERAS_HOME = REPOSITORY.parent / "shared" / "keras_home"
@@ -28,7 +30,7 @@ KERAS_HOME = REPOSITORY.parent / "shared" / "keras_home"
 
 @pytest.fixture(scope="module")
 def tiny():
-    return build_encoder("tiny")
+    return build_encoder("sample_cnn")
 
 
 def test_the_grid_has_cells_and_every_cell_looks_at_its_own_part(tiny):
@@ -44,13 +46,13 @@ def test_the_grid_has_cells_and_every_cell_looks_at_its_own_part(tiny):
 
 def test_the_tiny_encoder_is_tiny_and_frozen(tiny):
     assert tiny.count_params() <= 500_000
-    assert WEIGHTS.stat().st_size <= 1_000_000
+    assert WEIGHTS_FILE.stat().st_size <= 1_000_000
     assert not tiny.trainable_weights
 
 
 def test_the_tiny_encoders_file_is_what_it_computes_with():
-    model = build_tiny()
-    with np.load(WEIGHTS) as arrays:
+    model = build_cnn()
+    with np.load(WEIGHTS_FILE) as arrays:
         assert {variable.path for variable in model.variables} == set(arrays.files)
         for variable in model.variables:
             np.testing.assert_array_equal(np.asarray(variable), arrays[variable.path])
@@ -81,44 +83,50 @@ def content(made, folder):
 
 def test_chunks_come_in_order_and_do_not_depend_on_their_size(photos, tiny):
     paths = list(photos.paths.values())[:5]
-    (whole,) = extract(paths, tiny, "tiny", batch=5)
-    parts = list(extract(paths, tiny, "tiny", batch=2))
+    (whole,) = extract_features(paths, tiny, "sample_cnn", batch=5)
+    parts = list(extract_features(paths, tiny, "sample_cnn", batch=2))
     assert [len(rows) for rows in parts] == [2, 2, 1]
     assert whole.dtype == np.float16 and whole.shape == (5, *tiny.output_shape[1:])
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=0.02)
     one = tiny(read_pixels(paths[3], 224)[None])
     np.testing.assert_allclose(whole[3], one[0], atol=0.02)
     images = [Image.open(paths[0]), np.asarray(Image.open(paths[1]))]
-    np.testing.assert_array_equal(np.concatenate(list(extract(images, tiny, "", 2))), parts[0])
-    assert list(extract([], tiny, "tiny")) == []
+    np.testing.assert_array_equal(
+        np.concatenate(list(extract_features(images, tiny, "", 2))), parts[0]
+    )
+    assert list(extract_features([], tiny, "sample_cnn")) == []
 
 
 def test_a_broken_photo_is_an_error_or_a_row_of_zeros_with_its_reason(photos, tiny):
     paths = list(photos.paths.values())[:4]
-    whole = np.concatenate(list(extract(paths, tiny, "tiny", 3)))
+    whole = np.concatenate(list(extract_features(paths, tiny, "sample_cnn", 3)))
     paths[2].write_bytes(b"")
     with pytest.raises(CaptionsError, match=r"2.png: empty or not an image"):
-        list(extract(paths, tiny, "tiny"))
-    rows = np.concatenate(list(extract(paths, tiny, "tiny", 3, failures=(failures := {}))))
+        list(extract_features(paths, tiny, "sample_cnn"))
+    rows = np.concatenate(
+        list(extract_features(paths, tiny, "sample_cnn", 3, failures=(failures := {})))
+    )
     assert failures == {str(paths[2]): "empty or not an image"} and not rows[2].any()
     np.testing.assert_array_equal(rows[[0, 1, 3]], whole[[0, 1, 3]])
 
 
 def test_all_photos_get_their_row_and_a_second_call_computes_nothing(photos, tiny, monkeypatch):
-    made = extract_all(photos, tiny, SETTINGS)
+    made = extract_dataset(photos, tiny, SETTINGS)
     assert made["names"] == photos.names and made["left_out"] == {}
-    grid = store.load_grid(made, SETTINGS)
-    rows = np.concatenate(list(extract(list(photos.paths.values()), tiny, "tiny", 2)))
+    grid = feature_grids.load_grid(made, SETTINGS)
+    rows = np.concatenate(
+        list(extract_features(list(photos.paths.values()), tiny, "sample_cnn", 2))
+    )
     np.testing.assert_array_equal(grid, rows)
     monkeypatch.setattr(features, "read_pixels", None)
-    assert extract_all(photos, tiny, SETTINGS) == made
+    assert extract_dataset(photos, tiny, SETTINGS) == made
 
 
 @pytest.mark.parametrize("left", [1, 2, 3, 6])
 def test_interrupted_after_any_photo_it_goes_on_and_gives_the_same_bytes(
     left, photos, tiny, monkeypatch, tmp_path
 ):
-    whole = content(extract_all(photos, tiny, SETTINGS), tmp_path)
+    whole = content(extract_dataset(photos, tiny, SETTINGS), tmp_path)
     shutil.rmtree(tmp_path / "working")
     read, seen = read_pixels, []
 
@@ -130,51 +138,51 @@ def test_interrupted_after_any_photo_it_goes_on_and_gives_the_same_bytes(
 
     monkeypatch.setattr(features, "read_pixels", stop)
     with pytest.raises(KeyboardInterrupt):
-        extract_all(photos, tiny, SETTINGS)
+        extract_dataset(photos, tiny, SETTINGS)
     monkeypatch.setattr(features, "read_pixels", read)
-    assert content(extract_all(photos, tiny, SETTINGS), tmp_path) == whole
+    assert content(extract_dataset(photos, tiny, SETTINGS), tmp_path) == whole
 
 
 def test_another_list_photo_encoder_or_reading_is_another_file(photos, tiny, monkeypatch):
-    made = [extract_all(photos, tiny, SETTINGS)]
+    made = [extract_dataset(photos, tiny, SETTINGS)]
     fewer = SimpleNamespace(names=photos.names[1:], paths=photos.paths)
-    made.append(extract_all(fewer, tiny, SETTINGS))
+    made.append(extract_dataset(fewer, tiny, SETTINGS))
     Image.new("RGB", (9, 9)).save(photos.paths["0.png"])
-    made.append(extract_all(photos, tiny, SETTINGS))
+    made.append(extract_dataset(photos, tiny, SETTINGS))
     tiny.weights[0].assign(tiny.weights[0] * 1.01)
-    made.append(extract_all(photos, tiny, SETTINGS))
+    made.append(extract_dataset(photos, tiny, SETTINGS))
     tiny.weights[0].assign(tiny.weights[0] / 1.01)
     monkeypatch.setattr(features, "READING", "cropped")
-    made.append(extract_all(photos, tiny, SETTINGS))
+    made.append(extract_dataset(photos, tiny, SETTINGS))
     assert len({each["grid"] for each in made}) == 5
 
 
 def test_broken_photos_are_left_out_by_name_and_too_many_stop_the_run(photos, tiny):
-    whole = store.load_grid(extract_all(photos, tiny, SETTINGS), SETTINGS)
+    whole = feature_grids.load_grid(extract_dataset(photos, tiny, SETTINGS), SETTINGS)
     photos.paths["1.png"].write_bytes(b"")
     photos.paths["6.png"].write_bytes(b"no picture")
     with pytest.raises(CaptionsError, match=r"2 of 7 photos must be left out, e.g. 1.png \(empty"):
-        extract_all(photos, tiny, SETTINGS)
-    made = extract_all(photos, tiny, replace(SETTINGS, max_left_out=0.5))
+        extract_dataset(photos, tiny, SETTINGS)
+    made = extract_dataset(photos, tiny, replace(SETTINGS, max_skipped=0.5))
     assert made["left_out"] == dict.fromkeys(("1.png", "6.png"), "empty or not an image")
     assert made["names"] == [name for name in photos.names if name not in made["left_out"]]
-    np.testing.assert_array_equal(store.load_grid(made, SETTINGS), whole[[0, 2, 3, 4, 5]])
+    np.testing.assert_array_equal(feature_grids.load_grid(made, SETTINGS), whole[[0, 2, 3, 4, 5]])
 
 
 def test_broken_photos_in_many_chunks_are_left_out(tiny, tmp_path, monkeypatch):
-    names = [f"{number:03}.png" for number in range(5 * features.BATCH)]
+    names = [f"{number:03}.png" for number in range(5 * features.BATCH_SIZE)]
     paths = {name: tmp_path / name for name in names}
     for number, name in enumerate(names):
         Image.new("RGB", (300, 300), (number, 0, 9)).save(paths[name])
         if number % 3 == 0:
             paths[name].write_bytes(paths[name].read_bytes()[:100])
     some = SimpleNamespace(names=names, paths=paths)
-    made = extract_all(some, tiny, replace(SETTINGS, max_left_out=1.0))
+    made = extract_dataset(some, tiny, replace(SETTINGS, max_skipped=1.0))
     assert sorted(made["left_out"]) == names[::3]
 
 
 def test_what_a_disk_could_not_read_is_no_broken_photo(photos, tiny, monkeypatch, tmp_path):
-    whole = content(extract_all(photos, tiny, SETTINGS), tmp_path)
+    whole = content(extract_dataset(photos, tiny, SETTINGS), tmp_path)
     shutil.rmtree(tmp_path / "working")
     failures = iter([photos.paths["3.png"]])
 
@@ -183,48 +191,48 @@ def test_what_a_disk_could_not_read_is_no_broken_photo(photos, tiny, monkeypatch
             raise PermissionError(13, "Permission denied", str(photo))
         return read_pixels(photo, *how)
 
-    settings = replace(SETTINGS, max_left_out=0.5)
+    config = replace(SETTINGS, max_skipped=0.5)
     monkeypatch.setattr(features, "read_pixels", hiccup)
     with pytest.raises(CaptionsError, match=r"3.png: could not be read .*: run this again"):
-        extract_all(photos, tiny, settings)
-    assert content(extract_all(photos, tiny, settings), tmp_path) == whole
+        extract_dataset(photos, tiny, config)
+    assert content(extract_dataset(photos, tiny, config), tmp_path) == whole
 
 
 def test_a_second_call_knows_what_could_not_be_read(photos, tiny, monkeypatch):
-    settings = replace(SETTINGS, max_left_out=0.5)
+    config = replace(SETTINGS, max_skipped=0.5)
     photos.paths["1.png"].write_bytes(b"")
-    made = extract_all(photos, tiny, settings)
-    store.save("features", made, settings)
+    made = extract_dataset(photos, tiny, config)
+    artifacts.save("features", made, config)
     monkeypatch.setattr(features, "read_pixels", None)
-    assert extract_all(photos, tiny, settings) == made
+    assert extract_dataset(photos, tiny, config) == made
 
 
 def test_slices_are_joined_by_who_finds_them_all(photos, tiny, tmp_path):
-    whole = extract_all(photos, tiny, SETTINGS)
+    whole = extract_dataset(photos, tiny, SETTINGS)
     expected = content(whole, tmp_path)
     shutil.rmtree(tmp_path / "working")
     for number in (1, 3):
         with pytest.raises(CaptionsError, match=f"slice {number} of 3 is written: run"):
-            extract_all(photos, tiny, replace(SETTINGS, shard=f"{number}/3"))
+            extract_dataset(photos, tiny, replace(SETTINGS, shard=f"{number}/3"))
     (tmp_path / "working").rename(tmp_path / "input")  # as on Kaggle, from earlier kernels
-    assert extract_all(photos, tiny, replace(SETTINGS, shard="2/3")) == whole
+    assert extract_dataset(photos, tiny, replace(SETTINGS, shard="2/3")) == whole
     assert content(whole, tmp_path) == expected
 
 
 def test_a_slice_comes_from_the_setting_or_the_cluster(monkeypatch):
-    assert slice_of(SETTINGS) == (1, 1)
-    assert slice_of(replace(SETTINGS, shard="2/8")) == (2, 8)
+    assert shard_of(SETTINGS) == (1, 1)
+    assert shard_of(replace(SETTINGS, shard="2/8")) == (2, 8)
     for wrong in ("0/2", "3/2", "2", "a/b", "1/2/3"):
         with pytest.raises(CaptionsError, match="write it as 2/8"):
-            slice_of(replace(SETTINGS, shard=wrong))
+            shard_of(replace(SETTINGS, shard=wrong))
     monkeypatch.setenv("TF_CONFIG", '{"environment": "cloud"}')  # there is no cluster
-    assert slice_of(SETTINGS) == (1, 1)
+    assert shard_of(SETTINGS) == (1, 1)
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for kind, index, number in (("chief", 0, 1), ("worker", 0, 2), ("worker", 1, 3)):
         task = {"type": kind, "index": index}
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-        assert slice_of(SETTINGS) == (number, 3)
-    assert slice_of(replace(SETTINGS, shard="2/8")) == (2, 8)
+        assert shard_of(SETTINGS) == (number, 3)
+    assert shard_of(replace(SETTINGS, shard="2/8")) == (2, 8)
 
 
 PROGRAM = """
@@ -238,7 +246,7 @@ from utils.encoders import build_encoder
 from utils.settings import Settings
 features.BATCH = 3
 paths = {path.name: path for path in sorted(Path(sys.argv[1]).iterdir())}
-encoder = build_encoder("tiny")
+encoder = build_encoder("sample_cnn")
 assert encoder.distribute_strategy.num_replicas_in_sync == len(devices)
 photos = SimpleNamespace(names=list(paths), paths=paths)
 print(features.extract_all(photos, encoder, Settings(shard=sys.argv[3]))["grid"])
@@ -269,10 +277,10 @@ def test_a_killed_process_leaves_what_the_next_goes_on_from(
     process.communicate()
     monkeypatch.setattr(features, "BATCH", 3)
     many = SimpleNamespace(names=sorted(many.names), paths=many.paths)
-    resumed = content(extract_all(many, tiny, SETTINGS), tmp_path)
+    resumed = content(extract_dataset(many, tiny, SETTINGS), tmp_path)
     assert "goes on after" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "working")
-    assert content(extract_all(many, tiny, SETTINGS), tmp_path) == resumed
+    assert content(extract_dataset(many, tiny, SETTINGS), tmp_path) == resumed
 
 
 @pytest.mark.slow
@@ -281,7 +289,9 @@ def test_two_devices_share_the_photos(photos, tiny, tmp_path):
     out, error = process.communicate()
     assert process.returncode == 0, error
     grid = np.load(tmp_path / "working" / out.split()[-1])
-    rows = np.concatenate(list(extract(list(photos.paths.values()), tiny, "tiny", 3)))
+    rows = np.concatenate(
+        list(extract_features(list(photos.paths.values()), tiny, "sample_cnn", 3))
+    )
     np.testing.assert_allclose(grid, rows, atol=0.02)
 
 
@@ -295,23 +305,23 @@ def test_two_processes_share_the_photos(photos, tiny, tmp_path, monkeypatch):
     assert any(process.returncode == 0 for process in both) or all(
         "is written: run 01_features with the others" in error for error in errors
     ), errors
-    made = extract_all(photos, tiny, replace(SETTINGS, shard="2/2"))
+    made = extract_dataset(photos, tiny, replace(SETTINGS, shard="2/2"))
     joined = content(made, tmp_path)
     shutil.rmtree(tmp_path / "working")
-    assert content(extract_all(photos, tiny, SETTINGS), tmp_path) == joined
+    assert content(extract_dataset(photos, tiny, SETTINGS), tmp_path) == joined
 
 
 @pytest.mark.parametrize(
     "name",
     [
         name if name == "mobilenet_v2" else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(set(ENCODERS) - {"tiny"})
+        for name in sorted(set(ENCODERS) - {"sample_cnn"})
     ],
 )
 def test_encoders_prepare_pixels_as_keras_says_and_give_a_grid(name):
     model = build_encoder(name, pretrained=False)
     (cnn,) = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    side = find_encoder(name).side
+    side = find_encoder(name).image_size
     pixels = np.random.RandomState(0).randint(0, 256, (1, side, side, 3)).astype(np.float32)
     module = getattr(keras.applications, FAMILIES.get(name, name))
     expected = cnn(module.preprocess_input(pixels.copy()), training=False)
@@ -355,7 +365,7 @@ def test_missing_weights_say_where_weights_may_come_from(monkeypatch):
     def offline():
         raise OSError("no network")
 
-    broken = find_encoder("tiny").__class__(offline, None, 224, "sum")
+    broken = find_encoder("sample_cnn").__class__(offline, None, 224, "sum")
     monkeypatch.setitem(ENCODERS, "vgg16", broken)
     with pytest.raises(CaptionsError, match=r"vgg16.*no network.*KERAS_HOME"):
         build_encoder("vgg16")

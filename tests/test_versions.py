@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from utils.settings import REPOSITORY
-from utils.store import read_artifact
+from utils.artifacts import read_artifact
+from utils.paths import REPOSITORY
 
 PYTHONS = {name: REPOSITORY / name / "bin" / "python" for name in (".venv", ".venv-kaggle")}
 MISSING = [name for name, python in PYTHONS.items() if not python.is_file()]

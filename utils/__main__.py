@@ -2,7 +2,7 @@
 
 import sys
 
-from terminal.main import main
+from utils.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,16 +16,17 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils import store
-from utils.encoders import cut_encoder, find_encoder
-from utils.settings import CaptionsError, told
-from world.photos import check_left_out
-from world.pixels import READING, Mirrored, problem, read_pixels
+from utils import artifacts, feature_grids
+from utils.data.images import RESIZE_MODE, Mirrored, image_error, read_pixels
+from utils.data.photos import check_skipped
+from utils.errors import CaptionsError, os_errors_as_caption_errors
+from utils.models.encoders import find_encoder
+from utils.models.fine_tuning import split_encoder
 
-BATCH = 32
+BATCH_SIZE = 32
 
 
-def extract(photos, encoder, name, batch=BATCH, failures=None):
+def extract_features(photos, encoder, name, batch=BATCH_SIZE, failures=None):
     """Chunks of grid rows as float16 over all `photos`, in order, with a progress bar.
 
     Photos are paths, Pillow images or arrays; other threads decode the next two chunks while the
@@ -39,8 +40,10 @@ def extract(photos, encoder, name, batch=BATCH, failures=None):
             return read_pixels(photo, side)
         except Exception as error:  # a damaged file can fail in any way
             if failures is None:
-                raise CaptionsError(f"{photo}: {problem(photo) or error}: leave it out") from None
-            failures[str(photo)] = problem(photo) or str(error)
+                raise CaptionsError(
+                    f"{photo}: {image_error(photo) or error}: leave it out"
+                ) from None
+            failures[str(photo)] = image_error(photo) or str(error)
 
     chunks = [photos[start : start + batch] for start in range(0, len(photos), batch)]
     with tqdm(total=len(photos), desc=name, unit=" photos") as bar, ThreadPoolExecutor() as pool:
@@ -52,13 +55,13 @@ def extract(photos, encoder, name, batch=BATCH, failures=None):
             whole = [row for row, picture in enumerate(pictures) if picture is not None]
             pixels[whole] = [pictures[row] for row in whole] or 0
             rows = np.zeros((len(chunk), *encoder.output_shape[1:]), np.float16)
-            rows[whole] = compiled(encoder)(pixels).numpy()[whole]
+            rows[whole] = compiled_encoder(encoder)(pixels).numpy()[whole]
             yield rows
             bar.update(len(rows))
 
 
 @cache
-def compiled(encoder):
+def compiled_encoder(encoder):
     """The encoder as a graph for batches of any size, traced once; each device computes a part."""
     strategy = encoder.distribute_strategy
 
@@ -75,18 +78,18 @@ def compiled(encoder):
     return graph
 
 
-@told()
-def extract_all(photos, encoder, settings):
+@os_errors_as_caption_errors()
+def extract_dataset(photos, encoder, config):
     """Write the grids of all photos into one file; returns what features.pkl says of them.
 
     Interrupted, the next call goes on after the last full chunk. Broken photos are left out, with
     their reasons in `left_out`. With `shard=2/8` (or a cluster's TF_CONFIG) this computes one slice
     and joins it with the others once all lie in the working folder or under the inputs.
     """
-    broken = still_broken(photos, settings)
+    broken = still_unreadable(photos, config)
     names = [name for name in photos.names if name not in broken]
     paths = [photos.paths[name] for name in names]
-    made = repr((encoder.name, encoder.input_shape, BATCH, READING)).encode()
+    made = repr((encoder.name, encoder.input_shape, BATCH_SIZE, RESIZE_MODE)).encode()
     made = hashlib.sha256(b"".join([made, *(each.tobytes() for each in encoder.get_weights())]))
 
     def plan(paths):
@@ -95,73 +98,75 @@ def extract_all(photos, encoder, settings):
         shape = [len(paths), *encoder.output_shape[1:]]
         return {"grid": f"features-{digest.hexdigest()[:16]}.npy", "grid_shape": shape}
 
-    number, count = slice_of(settings)
-    edges = [len(paths) * part // count // BATCH * BATCH for part in range(count)] + [len(paths)]
+    number, count = shard_of(config)
+    edges = [len(paths) * part // count // BATCH_SIZE * BATCH_SIZE for part in range(count)] + [
+        len(paths)
+    ]
     slices = [paths[start:end] for start, end in pairwise(edges)]
     mine = slices[number - 1]
 
     def chunks(done):
         failed = {}
-        for rows in extract(mine[done:], encoder, encoder.name, BATCH, failed):
+        for rows in extract_features(mine[done:], encoder, encoder.name, BATCH_SIZE, failed):
             while failed:  # a disk's fault is no picture's: it may be mended
                 path, why = failed.popitem()  # others are added meanwhile
-                if not problem(path) or not os.access(path, os.R_OK):
+                if not image_error(path) or not os.access(path, os.R_OK):
                     raise CaptionsError(f"{path}: could not be read ({why}): run this again")
             yield rows
 
-    store.save_grid(plan(mine), chunks, BATCH, settings)
+    feature_grids.save_grid(plan(mine), chunks, BATCH_SIZE, config)
     try:
-        grids = [np.asarray(store.load_grid(plan(each), settings)) for each in slices]
+        grids = [np.asarray(feature_grids.load_grid(plan(each), config)) for each in slices]
     except CaptionsError as error:
         more = f"slice {number} of {count} is written: run 01_features with the others, too"
         raise error if count == 1 else CaptionsError(f"{error}; {more}") from None
     rows = [row for grid in grids for row in grid]  # views of the file, not numbers in memory
-    whys = [None if row.any() else problem(path) for row, path in zip(rows, paths, strict=True)]
+    whys = [None if row.any() else image_error(path) for row, path in zip(rows, paths, strict=True)]
     broken |= {name: why for name, why in zip(names, whys, strict=True) if why}
-    check_left_out(broken, len(photos.names), "the photos", settings)
+    check_skipped(broken, len(photos.names), "the photos", config)
     kept = [place for place, why in enumerate(whys) if not why]
 
     def whole(done):
-        for start in range(done, len(kept), BATCH):
-            yield [rows[place] for place in kept[start : start + BATCH]]
+        for start in range(done, len(kept), BATCH_SIZE):
+            yield [rows[place] for place in kept[start : start + BATCH_SIZE]]
 
     features = plan([paths[place] for place in kept])
-    store.save_grid(features, whole, BATCH, settings)
+    feature_grids.save_grid(features, whole, BATCH_SIZE, config)
     return features | {"names": [names[place] for place in kept], "left_out": broken}
 
 
-def extract_frozen(features, photos, encoder, settings):
+def extract_backbone_features(features, photos, encoder, config):
     """What tuning starts from: the grid before the encoder's last blocks, and these blocks.
 
     The rows are the photos of `features`, then the same photos mirrored: a second look at each.
     """
-    (first, eyes), cut = cut_encoder(encoder), find_encoder(encoder.name).cut
+    (first, top_blocks), cut = split_encoder(encoder), find_encoder(encoder.name).split_layer
     paths = [photos.paths[name] for name in features["names"]]
     views = [*paths, *map(Mirrored, paths)]
-    grid = f"frozen-{cut}-{features['grid'].partition('-')[2]}"
+    grid = f"backbone_features-{cut}-{features['grid'].partition('-')[2]}"
     frozen = {"grid": grid, "grid_shape": [len(views), *first.output_shape[1:]]}
-    frozen |= {"encoder": encoder.name, "eyes": eyes.get_weights()}
+    frozen |= {"encoder": encoder.name, "top_blocks": top_blocks.get_weights()}
 
     def chunks(done):
-        return extract(views[done:], first, "frozen part", BATCH)
+        return extract_features(views[done:], first, "backbone features", BATCH_SIZE)
 
-    store.save_grid(frozen, chunks, BATCH, settings)
+    feature_grids.save_grid(frozen, chunks, BATCH_SIZE, config)
     return frozen
 
 
-def still_broken(photos, settings):
+def still_unreadable(photos, config):
     """name -> why of what the last run left out and is no better: the others' grids can stay."""
     try:
-        known = store.load("features", settings)["left_out"]
+        known = artifacts.load("features", config)["left_out"]
     except (CaptionsError, KeyError):
         return {}
-    found = {name: problem(photos.paths[name]) for name in known if name in photos.paths}
+    found = {name: image_error(photos.paths[name]) for name in known if name in photos.paths}
     return {name: why for name, why in found.items() if why}
 
 
-def slice_of(settings):
+def shard_of(config):
     """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
-    shard, config = settings.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
+    shard, config = config.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
     if config.get("cluster") and not shard:
         chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
         before = chiefs if config["task"]["type"] == "worker" else 0

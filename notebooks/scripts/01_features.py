@@ -35,10 +35,12 @@ import os
 import sys
 from pathlib import Path
 
+from utils import feature_grids
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
 if home is None:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
@@ -47,16 +49,17 @@ sys.path.insert(0, str(home))
 import numpy as np
 import pandas as pd
 
-from utils import store
-from utils.settings import describe, load_settings
+from utils import artifacts
+from utils.config import load_config, summarize
+from utils.data.caption_files import detect_preset
 
 # %% [markdown]
 # All numbers of a run live in one object. A preset (`sample` for the drawn world, `flickr8k` for
 # photos) sets them; to try another value, name it in the brackets: `load_settings(seed=2)`.
 
 # %% tags=["parameters"]
-settings = load_settings()
-print(describe(settings, "preset", "encoder", "tuning_epochs"))
+config = load_config(detect_preset())
+print(summarize(config, "preset", "encoder", "fine_tune_epochs"))
 
 # %% [markdown]
 # ## The photos
@@ -69,12 +72,12 @@ print(describe(settings, "preset", "encoder", "tuning_epochs"))
 # scores are far higher than on photos: compare them with each other, not with papers.
 
 # %%
-from world.photos import find_photos
+from utils.data.photos import find_photos
 
-photos = find_photos(settings)
+photos = find_photos(config)
 print(f"{len(photos.names):,} photos: {photos.source}; split: {photos.split_source}")
-left_out = [f"{name}: {why}" for name, why in photos.left_out.items()]
-print(f"{len(left_out)} left out", *left_out, sep="\n")
+skipped = [f"{name}: {why}" for name, why in photos.skipped.items()]
+print(f"{len(skipped)} left out", *skipped, sep="\n")
 
 # %% [markdown]
 # Each photo belongs to one of three parts, called splits. **Train** is what the model learns from,
@@ -89,10 +92,10 @@ pd.DataFrame({split: [len(names)] for split, names in photos.splits.items()}, in
 # The first eight photos of the training part that can be read, each with one of its captions:
 
 # %%
-from utils.visualize import show_photos
-from world.pixels import problem
+from utils.data.images import image_error
+from utils.plotting.figures import show_photos
 
-readable = [name for name in photos.splits["train"][:50] if not problem(photos.paths[name])]
+readable = [name for name in photos.splits["train"][:50] if not image_error(photos.paths[name])]
 first = readable[:8]
 _ = show_photos(
     [photos.paths[name] for name in first], [photos.captions[name][0] for name in first]
@@ -114,11 +117,11 @@ print(example, *photos.captions[example], sep="\n")
 # `auto`, it is decided here, once, and recorded for the later notebooks.
 
 # %%
-from utils.encoders import choose_encoder, find_encoder
+from utils.models.encoders import choose_encoder, find_encoder
 
-settings = choose_encoder(settings)
-side = find_encoder(settings.encoder).side
-print(f"{settings.encoder}, which wants {side} × {side} pixels")
+config = choose_encoder(config)
+side = find_encoder(config.encoder).side
+print(f"{config.encoder}, which wants {side} × {side} pixels")
 
 # %% [markdown]
 # **By hand**: open the file, turn it upright if the camera noted that it was held sideways, and
@@ -140,7 +143,7 @@ print(f"shape {by_hand.shape}: height, width, and red, green, blue from 0 to 255
 # changes pixels a little, so we ask for *nearly* the same).
 
 # %%
-from world.pixels import read_pixels
+from utils.data.images import read_pixels
 
 pixels = read_pixels(photos.paths[example], side)
 assert np.abs(by_hand - pixels).mean() < 3 or upright.mode not in ("RGB", "L")  # of 255
@@ -174,9 +177,9 @@ assert np.allclose(by_name[0, :, :, 0], edges)
 # Bright is where left and right differ, whichever of the two is lighter.
 
 # %%
-from utils.visualize import show_maps
+from utils.plotting.figures import show_feature_maps
 
-_ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
+_ = show_feature_maps(pixels, [np.abs(edges)], ["where left differs from right"])
 
 # %% [markdown]
 # In a CNN nobody chooses the kernels: they are learnt. What is negative becomes 0 (ReLU), else two
@@ -199,9 +202,9 @@ _ = show_maps(pixels, [np.abs(edges)], ["where left differs from right"])
 # before you sell what you build.
 
 # %%
-from utils.encoders import ENCODERS
+from utils.models.encoders import ENCODERS
 
-sizes = {name: f"{encoder.side} × {encoder.side}" for name, encoder in ENCODERS.items()}
+sizes = {name: f"{encoder.image_size} × {encoder.image_size}" for name, encoder in ENCODERS.items()}
 pd.DataFrame(sizes.items(), columns=["encoder", "pixels"])
 
 # %% [markdown]
@@ -210,11 +213,11 @@ pd.DataFrame(sizes.items(), columns=["encoder", "pixels"])
 # model, where it can't be forgotten or be done twice.
 
 # %%
-from utils.encoders import build_encoder
+from utils.models.encoders import build_encoder
 
-encoder = build_encoder(settings.encoder)
+encoder = build_encoder(config.encoder)
 _, cells, channels = encoder.output_shape
-print(f"{settings.encoder}: {encoder.count_params():,} weights, none of them trained here")
+print(f"{config.encoder}: {encoder.count_params():,} weights, none of them trained here")
 
 # %% [markdown]
 # Give it one picture. What comes back is a *grid* of cells: each tells of one place in the picture
@@ -228,10 +231,10 @@ print(f"{cells} cells × {channels} channels")
 # That is one row of channels for each of these cells:
 
 # %%
-from utils.visualize import show_cells
+from utils.plotting.figures import show_grid_cells
 
 cells_a_side = int(cells**0.5)
-_ = show_cells(pixels, cells_a_side)
+_ = show_grid_cells(pixels, cells_a_side)
 
 # %% [markdown]
 # The white lines show the cells. Nobody told a channel what to stand for; it became whatever
@@ -244,7 +247,7 @@ busy = np.argsort(traits.var(axis=0))[::-1]  # the liveliest first
 places, liveliest = np.unique(traits[:, busy].argmax(axis=0), return_index=True)
 busy = busy[np.sort(liveliest)[:5]]
 maps = [traits[:, channel].reshape(cells_a_side, -1) for channel in busy]
-_ = show_maps(pixels, maps, [f"channel {channel}" for channel in busy])
+_ = show_feature_maps(pixels, maps, [f"channel {channel}" for channel in busy])
 
 # %% [markdown]
 # What if the pixels are prepared twice, once by us and once by the model? For the CNN the pictures
@@ -272,13 +275,13 @@ assert alike["scaled twice"] > alike["as it should be"]
 # photos a second each, and that the GPU waits for them.
 
 # %%
-from utils.features import extract_all
+from utils.features import extract_dataset
 
 count = len(photos.names)
 megabytes = count * cells * channels * 2 / 1e6  # two bytes a number
 print(f"{count:,} photos × {cells} cells × {channels} channels: {megabytes:,.0f} MB")
 print(f"minutes on Kaggle, estimated: {max(0.1, count / 100 / 60):.1f}")
-features = extract_all(photos, encoder, settings)
+features = extract_dataset(photos, encoder, config)
 print(f"{len(features['left_out'])} could not be read", *features["left_out"].items(), sep="\n")
 
 # %% [markdown]
@@ -287,7 +290,7 @@ print(f"{len(features['left_out'])} could not be read", *features["left_out"].it
 # number has 16 bits.
 
 # %%
-grids = store.load_grid(features, settings)
+grids = feature_grids.load_grid(features, config)
 paths = [photos.paths[name] for name in features["names"]]
 assert np.abs(grids[0] - traits).mean() < 0.02 * np.abs(traits).mean()
 
@@ -341,18 +344,20 @@ _ = show_photos([paths[row] for row in most], [f"answer {answers[row]:.1f}" for 
 # `features.pkl` holds the names and one vector a photo; the grid lies beside it. It is written to
 # a temporary name first: whoever reads it finds all of it or none.
 #
-# With `tuning_epochs`, the CNN's last layers will learn in [notebook 3](03_train.ipynb), too. Then
-# `frozen.pkl` and a second grid are saved: what comes before these layers, for each photo and for
+# With `fine_tune_epochs`, the CNN's last layers will learn in [notebook 3](03_train.ipynb), too. Then
+# `backbone_features.pkl` and a second grid are saved: what comes before these layers, for each photo and for
 # the photo mirrored, since a dog seen from its other side is a dog.
 
 # %%
-from utils.features import extract_frozen
+from utils.features import extract_backbone_features
 
-path = store.save("features", features, settings)
-if settings.tuning_epochs:
-    store.save("frozen", extract_frozen(features, photos, encoder, settings), settings)
-print("for 03_train and 04_evaluate: features.pkl", store.size(path))
-print("its grid", store.size(path.parent / features["grid"]))
+path = artifacts.save("features", features, config)
+if config.fine_tune_epochs:
+    artifacts.save(
+        "backbone_features", extract_backbone_features(features, photos, encoder, config), config
+    )
+print("for 03_train and 04_evaluate: features.pkl", artifacts.format_size(path))
+print("its grid", artifacts.format_size(path.parent / features["grid"]))
 
 # %% [markdown]
 # ## What you have seen

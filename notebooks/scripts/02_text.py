@@ -36,7 +36,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
 if home is None:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
@@ -45,16 +45,17 @@ sys.path.insert(0, str(home))
 import numpy as np
 import pandas as pd
 
-from utils import store
-from utils.settings import describe, load_settings
+from utils import artifacts
+from utils.config import load_config, summarize
+from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# Two settings matter here: `min_count`, how often a word must occur to be known, and `max_words`,
+# Two settings matter here: `min_count`, how often a word must occur to be known, and `max_length`,
 # where a caption is cut.
 
 # %% tags=["parameters"]
-settings = load_settings()
-print(describe(settings, "min_count", "max_words"))
+config = load_config(detect_preset())
+print(summarize(config, "min_count", "max_length"))
 
 # %% [markdown]
 # ## What people said
@@ -62,9 +63,9 @@ print(describe(settings, "min_count", "max_words"))
 # Every photo has five captions, each written without seeing the others.
 
 # %%
-from world.photos import find_photos
+from utils.data.photos import find_photos
 
-photos = find_photos(settings)
+photos = find_photos(config)
 example = photos.splits["train"][0]
 print(*photos.captions[example], sep="\n")
 
@@ -94,7 +95,7 @@ print(f"same photo {same:.0%}, different photos {different:.0%}")
 # have to be learnt on its own.
 
 # %%
-short = [text for text in photos.captions[example] if len(text.split()) < settings.max_words]
+short = [text for text in photos.captions[example] if len(text.split()) < config.max_length]
 plain = [text for text in short if not set("'-’.:_") & set(text.strip(" ."))]
 caption = plain[0] if plain else "A dog runs."
 letters = [letter if letter.isalnum() else " " for letter in caption.lower()]
@@ -109,10 +110,10 @@ print(words)
 # %%
 from collections import Counter
 
-from utils.text import words_of
+from utils.data.tokenizer import tokenize
 
-assert words_of(caption) == words
-print(words_of("A dog doesn't catch the man's T-shirt!"))
+assert tokenize(caption) == words
+print(tokenize("A dog doesn't catch the man's T-shirt!"))
 
 # %% [markdown]
 # One-letter words stay, too. Many recipes drop them, with `if len(word) > 1`, and then no caption
@@ -120,7 +121,7 @@ print(words_of("A dog doesn't catch the man's T-shirt!"))
 
 # %%
 train_captions = [text for name in photos.splits["train"] for text in photos.captions[name]]
-train_words = [words_of(text) for text in train_captions]
+train_words = [tokenize(text) for text in train_captions]
 lost = Counter(word for words in train_words for word in words if len(word) == 1)
 share = lost.total() / sum(len(words) for words in train_words)
 print(f"{share:.0%} of all words: {', '.join(word for word, _ in lost.most_common(3))}")
@@ -168,9 +169,9 @@ pd.DataFrame(counts.most_common(10), columns=["word", "times"])
 # network learns little, so words below `min_count` share one place: *unknown*.
 
 # %%
-from utils.visualize import plot_vocabulary
+from utils.plotting.figures import plot_vocabulary
 
-_ = plot_vocabulary(counts, settings.min_count)
+_ = plot_vocabulary(counts, config.min_count)
 
 # %% [markdown]
 # Left: each word's count by its rank; both axes are logarithmic, each step is ten times more.
@@ -180,7 +181,7 @@ _ = plot_vocabulary(counts, settings.min_count)
 # The numbers below 4 are taken by padding, start, end and unknown.
 
 # %%
-kept = [word for word, times in counts.items() if times >= settings.min_count]
+kept = [word for word, times in counts.items() if times >= config.min_count]
 kept.sort(key=lambda word: (-counts[word], word))
 rare = sorted(set(counts) - set(kept))
 print(f"{len(rare):,} words are left out, among them: {', '.join(rare[:5])}")
@@ -192,23 +193,23 @@ print({word: number_of[word] for word in kept[:5]}, "...", {kept[-1]: number_of[
 # (`earlier` is empty, unless `start_from` names an earlier run; notebook 3 says what for.)
 
 # %%
-from utils.earlier import earlier_run
-from utils.text import Tokenizer
+from utils.data.tokenizer import Tokenizer
+from utils.models.warm_start import load_pretrained
 
-_, earlier = earlier_run(settings)
-tokenizer = Tokenizer.fit(train_captions, settings.min_count, settings.max_words, earlier)
-assert tokenizer.words[4 : 4 + len(kept)] == kept
-assert all(tokenizer.numbers[word] == number for word, number in number_of.items())
-print(f"{len(tokenizer):,} words: {' '.join(tokenizer.words[:12])} ...")
+_, pretrained = load_pretrained(config)
+tokenizer = Tokenizer.fit(train_captions, config.min_count, config.max_length, pretrained)
+assert tokenizer.vocabulary[4 : 4 + len(kept)] == kept
+assert all(tokenizer.word_to_id[word] == number for word, number in number_of.items())
+print(f"{len(tokenizer):,} words: {' '.join(tokenizer.vocabulary[:12])} ...")
 
 # %% [markdown]
 # The honest test of a vocabulary is text that it was not made from. How many of the words that
 # people used for the *validation* photos does it know?
 
 # %%
-said = [word for name in validation for text in photos.captions[name] for word in words_of(text)]
-known = sum(word in tokenizer.numbers for word in said) / len(said)
-unknown = Counter(word for word in said if word not in tokenizer.numbers)
+said = [word for name in validation for text in photos.captions[name] for word in tokenize(text)]
+known = sum(word in tokenizer.word_to_id for word in said) / len(said)
+unknown = Counter(word for word in said if word not in tokenizer.word_to_id)
 print(f"{known:.1%} of the words of the validation captions are known")
 print("most missed:", ", ".join(word for word, _ in unknown.most_common(5)) or "none")
 
@@ -219,8 +220,8 @@ print("most missed:", ", ".join(word for word, _ in unknown.most_common(5)) or "
 # padding on the right until all rows are equally long.
 
 # %%
-numbers = [1] + [tokenizer.numbers.get(word, 3) for word in words] + [2]
-numbers += [0] * (settings.max_words + 2 - len(numbers))
+numbers = [1] + [tokenizer.word_to_id.get(word, 3) for word in words] + [2]
+numbers += [0] * (config.max_length + 2 - len(numbers))
 print(numbers)
 
 # %% [markdown]
@@ -243,8 +244,8 @@ print(strange[strange > 0], tokenizer.decode(strange))
 
 # %%
 for row, text in zip(rows, photos.captions[example], strict=True):
-    known_words = [w if w in tokenizer.numbers else "<unk>" for w in words_of(text)]
-    assert tokenizer.decode(row).split() == known_words[: settings.max_words]
+    known_words = [w if w in tokenizer.word_to_id else "<unk>" for w in tokenize(text)]
+    assert tokenizer.decode(row).split() == known_words[: config.max_length]
     print(tokenizer.decode(row))
 
 # %% [markdown]
@@ -252,12 +253,12 @@ for row, text in zip(rows, photos.captions[example], strict=True):
 # word, since it should not teach the model that sentences end there. The dashed line is the limit.
 
 # %%
-from utils.visualize import plot_lengths
+from utils.plotting.figures import plot_lengths
 
-lengths = np.array([len(words_of(text)) for text in train_captions])
-cut = np.sum(lengths > settings.max_words)
-_ = plot_lengths(lengths, settings.max_words)
-print(f"{cut} of {len(lengths):,} training captions are cut at {settings.max_words} words")
+lengths = np.array([len(tokenize(text)) for text in train_captions])
+cut = np.sum(lengths > config.max_length)
+_ = plot_lengths(lengths, config.max_length)
+print(f"{cut} of {len(lengths):,} training captions are cut at {config.max_length} words")
 
 # %% [markdown]
 # ## What is learnt from one row
@@ -278,8 +279,8 @@ print(f"after {top!r}:", ", ".join(f"{w} {n / after.total():.0%}" for w, n in af
 # %%
 inputs, targets = rows[0][:-1], rows[0][1:]
 steps = range(np.count_nonzero(targets))
-read = [" ".join(tokenizer.words[n] for n in inputs[: step + 1]) for step in steps]
-exercises = [(read[step], tokenizer.words[targets[step]]) for step in steps]
+read = [" ".join(tokenizer.vocabulary[n] for n in inputs[: step + 1]) for step in steps]
+exercises = [(read[step], tokenizer.vocabulary[targets[step]]) for step in steps]
 pd.DataFrame(exercises, columns=["what it has read", "what comes next"])
 
 # %% [markdown]
@@ -295,16 +296,16 @@ pd.DataFrame(exercises, columns=["what it has read", "what comes next"])
 
 # %%
 captions = {"captions": {name: photos.captions[name] for name in photos.names}}
-captions |= {"splits": photos.splits, "split_source": photos.split_source, "marked": photos.marked}
+captions |= {"splits": photos.splits, "split_source": photos.split_source, "marked": photos.subsets}
 for kind, data in {"captions": captions, "tokenizer": tokenizer.to_dict()}.items():
-    path = store.save(kind, data, settings)
-    print(path.name, store.size(path), "for 03_train, 04_evaluate and 05_visualize")
+    path = artifacts.save(kind, data, config)
+    print(path.name, artifacts.format_size(path), "for 03_train, 04_evaluate and 05_visualize")
 
 # %% [markdown]
 # What was saved comes back as it was.
 
 # %%
-again = Tokenizer.from_dict(store.load("tokenizer", settings))
+again = Tokenizer.from_dict(artifacts.load("tokenizer", config))
 assert (again.encode(photos.captions[example]) == rows).all()
 
 # %% [markdown]
@@ -327,7 +328,7 @@ assert (again.encode(photos.captions[example]) == rows).all()
 #
 # ```python
 # for least in (1, 10, settings.min_count):
-#     size = len(Tokenizer.fit(train_captions, least, settings.max_words))
+#     size = len(Tokenizer.fit(train_captions, least, settings.max_length))
 #     lost = sorted(word for word, times in counts.items() if times < least)
 #     print(f"min_count {least}: {size:,} words; lost: {', '.join(lost[:9]) or 'none'}")
 #     assert size == 4 + len(counts) - len(lost)  # four stand for padding, start, end, unknown
@@ -402,7 +403,7 @@ assert (again.encode(photos.captions[example]) == rows).all()
 #
 # Where blanks part the words and letters are letters, nothing has to change. Japanese and Chinese
 # have no blanks: the cheapest mend is to put one between all letters in the captions' file, so that
-# each letter is a word, and to raise `max_words`. Hindi and Thai write vowels as signs around a
+# each letter is a word, and to raise `max_length`. Hindi and Thai write vowels as signs around a
 # letter, which `words_of` takes for punctuation: they need another pattern in `utils/text.py`. With
 # few captions lower `min_count`, or hardly a word is frequent enough. Multi30k has German captions
 # for the photos of Flickr30k.

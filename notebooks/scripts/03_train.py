@@ -34,10 +34,12 @@ import os
 import sys
 from pathlib import Path
 
+from utils import feature_grids
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
 if home is None:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
@@ -46,31 +48,32 @@ sys.path.insert(0, str(home))
 import numpy as np
 import pandas as pd
 
-from utils import store
-from utils.settings import describe, load_settings
+from utils import artifacts
+from utils.config import load_config, summarize
+from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# The settings of this notebook: how wide the network is (`units`, `embedding`), how strongly it is
-# kept from learning by heart (`dropout`, `smoothing`), how long and how fast it learns, how much of
-# its weights' average each step keeps (`averaging`), after how many epochs without a better score
+# The settings of this notebook: how wide the network is (`units`, `embedding_dim`), how strongly it is
+# kept from learning by heart (`dropout`, `label_smoothing`), how long and how fast it learns, how much of
+# its weights' average each step keeps (`ema_momentum`), after how many epochs without a better score
 # it stops (`patience`: *early stopping*), and ways to go further, which are explained near the end.
 
 # %% tags=["parameters"]
-settings = load_settings()
-shown = "captioner units embedding dropout smoothing epochs batch_photos learning_rate averaging"
-shown += " patience tuning_epochs score_epochs members"
-print(describe(settings, *shown.split()))
+config = load_config(detect_preset())
+shown = "captioner units embedding dropout smoothing epochs batch_size learning_rate ema_momentum"
+shown += " patience fine_tune_epochs scst_epochs members"
+print(summarize(config, *shown.split()))
 
 # %% [markdown]
 # What the notebooks before have made. Had one of them been run with other settings, or not at all,
 # loading it would say which to run again.
 
 # %%
-from utils.text import Tokenizer
+from utils.data.tokenizer import Tokenizer
 
-features, captions = store.load("features", settings), store.load("captions", settings)
-tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
-grid = store.load_grid(features, settings)
+features, captions = artifacts.load("features", config), artifacts.load("captions", config)
+tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
+grid = feature_grids.load_grid(features, config)
 print(f"{len(grid):,} photos of {grid.shape[1]} cells × {grid.shape[2]} channels")
 
 # %% [markdown]
@@ -90,11 +93,11 @@ print(f"guessing blindly among {len(tokenizer):,} words costs {known_nothing:.2f
 # its row in the grid, and all its captions as numbers. A photo that 01 could not read is left out.
 
 # %%
-from utils.batches import training_pairs
+from utils.training.batching import make_training_data
 
 positions, left = {name: row for row, name in enumerate(features["names"])}, features["left_out"]
 splits = {s: [n for n in names if n not in left] for s, names in captions["splits"].items()}
-pairs = training_pairs(splits["train"], captions["captions"], positions, tokenizer)
+pairs = make_training_data(splits["train"], captions["captions"], positions, tokenizer)
 print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positions")
 
 # %% [markdown]
@@ -103,11 +106,11 @@ print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positio
 # `word_frequencies`.
 
 # %%
-from utils.captioners import word_frequencies
+from utils.models.captioners import token_frequencies
 
 targets = pairs[1][:, :, 1:]
 counts = np.bincount(targets[targets > 0], minlength=len(tokenizer)) + 0.1
-frequencies = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
+frequencies = token_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
 assert np.allclose(frequencies, counts / counts.sum())
 known_frequencies = -np.sum(frequencies * np.log(frequencies))
 assert known_frequencies < known_nothing
@@ -126,21 +129,24 @@ print(f"guessing by frequency costs {known_frequencies:.2f} a word")
 # %%
 from dataclasses import replace
 
-from utils.captioners import build_captioner
-from utils.devices import choose_devices, precision
+from utils.devices import dtype_policy
+from utils.models.captioners import build_captioner
+from utils.training.distribution import choose_strategy
 
-devices, classic_settings = choose_devices(), replace(settings, captioner="merge")
-frozen = store.load("frozen", settings) if settings.tuning_epochs else None  # tuning starts there
+devices, classic_settings = choose_strategy(), replace(config, decoder="merge")
+frozen = (
+    artifacts.load("backbone_features", config) if config.fine_tune_epochs else None
+)  # tuning starts there
 
 
-def build(settings):
+def build(config):
     """A captioner that has learnt nothing yet, on one device or copied to each of several GPUs."""
     with devices.scope():
-        return build_captioner(grid.shape[2], len(tokenizer), settings, frequencies)
+        return build_captioner(grid.shape[2], len(tokenizer), config, frequencies)
 
 
 merge = build(classic_settings)
-near = 1e-4 if precision(settings) == "float32" else 0.05  # half the bits are less exact
+near = 1e-4 if dtype_policy(config) == "float32" else 0.05  # half the bits are less exact
 print(f"{merge.count_params():,} weights")
 
 # %% [markdown]
@@ -153,7 +159,7 @@ import tensorflow as tf
 
 photo, sentence = grid[pairs[0][:1]].astype("float32"), pairs[1][0][:1]
 kernel, recurrent, bias = (np.asarray(weight) for weight in merge.lstm.get_weights())
-hidden = memory = np.zeros(settings.units)
+hidden = memory = np.zeros(config.units)
 for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
     let_in, keep, new, show = np.split(word @ kernel + hidden @ recurrent + bias, 4)
     let_in, keep, show = (1 / (1 + np.exp(-gate)) for gate in (let_in, keep, show))
@@ -201,9 +207,9 @@ print(f"{tokenizer.decode(sentence[0])}: {np.mean(costs):.2f} a word, over {len(
 # for whole batches.
 
 # %%
-from utils.train import caption_loss
+from utils.training.loss import masked_loss
 
-by_name = caption_loss(logits, sentence[:, 1:], smoothing=0.0).numpy()
+by_name = masked_loss(logits, sentence[:, 1:], label_smoothing=0.0).numpy()
 assert np.isclose(by_name, np.mean(costs), atol=1e-4)
 
 # %% [markdown]
@@ -234,12 +240,12 @@ print(f"{len(slow) * sentence.size} words went through the LSTM; one pass has {s
 # longest captions are about as long, and shuffles the batches.
 
 # %%
-from utils.batches import plan_epoch
+from utils.training.batching import bucketed_batches
 
-lengths, size = (pairs[1] > 0).sum(axis=-1), settings.batch_photos
+lengths, size = (pairs[1] > 0).sum(axis=-1), config.batch_size
 by_chance = np.random.RandomState(0).permutation(len(lengths))
 by_chance = [by_chance[first : first + size] for first in range(0, len(lengths), size)]
-by_length = plan_epoch(pairs[1], size, seed=0)
+by_length = bucketed_batches(pairs[1], size, seed=0)
 for name, groups in {"by chance": by_chance, "by length": by_length}.items():
     words = [(lengths[group].sum(), lengths[group].max() * lengths[group].size) for group in groups]
     real, computed = np.sum(words, axis=0)
@@ -258,18 +264,18 @@ for name, groups in {"by chance": by_chance, "by length": by_length}.items():
 # first validation photo, too, word by word, the likeliest each time (the next notebook shows how).
 
 # %%
-from utils.search import write_captions
-from utils.train import train, validator
+from utils.decoding.beam_search import generate
+from utils.training.loop import make_validator, train
 
 names = splits["validation"]
-rows, _ = training_pairs(names, captions["captions"], positions, tokenizer)  # 01 has them all
+rows, _ = make_training_data(names, captions["captions"], positions, tokenizer)  # 01 has them all
 references = [captions["captions"][name] for name in names]
-validate, diary = validator(grid, rows, references, tokenizer, settings), []
+validate, diary = make_validator(grid, rows, references, tokenizer, config), []
 
 
 def watched(captioner):
     """The score; what it writes of one photo goes into the diary."""
-    wrote = write_captions(captioner, grid, settings, 1, rows=rows[:1], progress=False)
+    wrote = generate(captioner, grid, config, 1, rows=rows[:1], progress=False)
     diary.append(tokenizer.decode(wrote.words[0]))
     return validate(captioner)
 
@@ -277,13 +283,13 @@ def watched(captioner):
 # %% [markdown]
 # The optimizer is AdamW: Adam, which also shrinks the weights a little. Its rate rises for the
 # first tenth of the steps, then falls to 0. Against learning by heart (*overfitting*), `dropout`
-# hides part of the numbers from the network, and `smoothing` asks a little for all other words too,
+# hides part of the numbers from the network, and `label_smoothing` asks a little for all other words too,
 # so that it never becomes too sure (*label smoothing*). So the cost while training can't reach 0,
 # nor be compared with those above.
 
 # %% tags=["nbval-ignore-output"]
 diary.clear()
-histories = {"merge": train(merge, pairs, grid, watched, classic_settings, "checkpoint")}
+histories = {"merge": train(merge, pairs, grid, watched, classic_settings, "train")}
 print("Somebody said:", references[0][0])
 for row, wrote in zip(histories["merge"][-len(diary) :], diary, strict=False):
     print(f"epoch {row['epoch']:2}, CIDEr-D {row['CIDEr-D']:.2f}: {wrote}")
@@ -303,14 +309,16 @@ for row, wrote in zip(histories["merge"][-len(diary) :], diary, strict=False):
 # all); softmax turns that into shares; the shares mix the cells. **By name**: `Attention.attend`.
 
 # %%
-from utils.captioners import Attention
+from utils.models.captioners import AttentionCaptioner
 
 cells, query = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([0.0, 3.0])
 fits = np.array([query @ cell for cell in cells]) / np.sqrt(len(query))
 shares = np.exp(fits) / np.exp(fits).sum()
 mixed = sum(share * cell for share, cell in zip(shares, cells, strict=True))
 print("shares", shares.round(2), "mixed", mixed.round(2))
-looked, attention = Attention.attend(tf.constant(query[None, None]), tf.constant(cells[None]))
+looked, attention = AttentionCaptioner.attend(
+    tf.constant(query[None, None]), tf.constant(cells[None])
+)
 assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 
 # %% [markdown]
@@ -321,13 +329,13 @@ assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 # sentences still run in one pass. **By hand**, layer by layer; **by name**, the model itself:
 
 # %%
-model = build(replace(settings, captioner="attention"))
+model = build(replace(config, decoder="attention"))
 leveled, words = model.level(photo), model.embed(sentence[:, :-1])
 thought = model.picture(tf.reduce_mean(leveled, axis=1))
 read = model.first(words, initial_state=[thought, tf.zeros_like(thought)])[0]
 cells_here = model.cells(leveled)
 fits_here = tf.matmul(model.query(read), cells_here, transpose_b=True)
-looked = tf.nn.softmax(fits_here / settings.units**0.5) @ cells_here
+looked = tf.nn.softmax(fits_here / config.units**0.5) @ cells_here
 written = model.second(tf.concat([read, looked], axis=-1))[0]
 logits = model.logits(written + looked)
 assert np.allclose(model([photo, sentence[:, :-1]]), logits, atol=near)
@@ -339,22 +347,22 @@ assert np.allclose(model([photo, sentence[:, :-1]]), logits, atol=near)
 # words; below, the picture.
 
 # %%
-from utils.visualize import plot_flow
+from utils.plotting.figures import plot_architecture
 
-time, wide, narrow = sentence.shape[1] - 1, settings.units, settings.embedding
+time, wide, narrow = sentence.shape[1] - 1, config.units, config.embedding_dim
 boxes = {
     "words": (0, 0, [time]),
-    "embedding": (1, 0, [time, narrow], "words"),
+    "embedding_dim": (1, 0, [time, narrow], "words"),
     "grid": (0, 1.5, grid.shape[1:]),
     "mean": (1, 1, [wide], "grid"),
     "cells": (1, 2, [grid.shape[1], wide], "grid"),
-    "read: LSTM": (2, 0, [time, wide], "embedding", "mean"),
+    "read: LSTM": (2, 0, [time, wide], "embedding_dim", "mean"),
     "look: attention": (2.6, 2, [time, wide], "read: LSTM", "cells"),
     "write: LSTM": (3.6, 0, [time, wide], "read: LSTM", "look: attention"),
     "sum, narrow": (4.6, 1, [time, narrow], "write: LSTM", "look: attention"),
     "logits": (5.6, 1, [time, len(tokenizer)], "sum, narrow"),
 }
-_ = plot_flow(boxes)
+_ = plot_architecture(boxes)
 
 # %% [markdown]
 # In the classic the two meet at the sum only: it has no *cells*, no *look* and no second LSTM, and
@@ -365,32 +373,32 @@ _ = plot_flow(boxes)
 # start a step, and 15 ms to write a validation caption.
 
 # %%
-words, weights = settings.epochs * int((pairs[1] > 0).sum()), build(settings).count_params()
-print(f"{settings.captioner}: {weights:,} weights")
+words, weights = config.epochs * int((pairs[1] > 0).sum()), build(config).count_params()
+print(f"{config.decoder}: {weights:,} weights")
 
 work = 6 * words * (merge.count_params() + weights) / 1e12
-waiting = 2 * settings.epochs * (0.02 * len(by_length) + 0.015 * len(names))
+waiting = 2 * config.epochs * (0.02 * len(by_length) + 0.015 * len(names))
 print(f"both: {work:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {(work + waiting) / 60:.1f}")
 
 # %% [markdown]
 # `train_all` trains the settings' `captioner`: `attention`, unless you chose another.
 
 # %%
-from utils.train import train_all
+from utils.training.stages import train_all
 
 checked = rows, references, tokenizer
-captioner, stages = train_all(build, features, frozen, pairs, checked, settings)
+captioner, stages = train_all(build, features, frozen, pairs, checked, config)
 histories |= stages
 
 # %% [markdown]
 # ## Compare
 #
-# Left, the cost while training (with `smoothing`, so not to be compared with those above); right,
+# Left, the cost while training (with `label_smoothing`, so not to be compared with those above); right,
 # how good the captions for the validation photos are. A ring marks the epoch that is kept. The
 # curves compare two whole captioners: the second one also has more weights.
 
 # %%
-from utils.visualize import plot_histories
+from utils.plotting.figures import plot_histories
 
 _ = plot_histories(histories)
 
@@ -410,13 +418,13 @@ table.round(2)
 # Four settings make `train_all` do more. The drawn sample needs none of them; `flickr8k` has the
 # first, which pays most. The second and third gained nothing certain there (`RESULTS.md`):
 #
-# - `tuning_epochs`: **tune the CNN** (*fine-tuning*). So far it answers what it was asked when it
+# - `fine_tune_epochs`: **tune the CNN** (*fine-tuning*). So far it answers what it was asked when it
 #   was trained: which of a thousand things is this? A caption asks more: how many, doing what,
 #   where? So now its last blocks learn with the captioner. They do so last: before the captioner
 #   can write, its errors say little about pictures, and would only spoil what the CNN knows. And
 #   slowly, for the same reason. By chance a photo is seen as it is or mirrored, so that there is
 #   less to learn by heart (at a price: the captioner can't tell left from right).
-# - `score_epochs`: **train on the score** (*self-critical training*). Until now every word was to
+# - `scst_epochs`: **train on the score** (*self-critical training*). Until now every word was to
 #   be the one that a person said. Now the captioner writes five captions by chance for each photo;
 #   CIDEr-D judges them, and each is made likelier or less likely by how far it is above or below
 #   the others.
@@ -434,10 +442,10 @@ table.round(2)
 # pair. It remembers which features and which vocabulary it was trained on, and refuses others.
 
 # %%
-from utils.trained import from_dict, to_dict
+from utils.models.serialization import from_dict, to_dict
 
-path = store.save("captioner", to_dict(captioner), settings)
-store.save("history", histories, settings)
+path = artifacts.save("captioner", to_dict(captioner), config)
+artifacts.save("history", histories, config)
 print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
@@ -445,18 +453,18 @@ print(f"{path.name} for 04_evaluate and 05_visualize")
 # has seen while it learnt. Of a validation photo, the one of the diary, it writes here: is it true?
 
 # %% tags=["nbval-ignore-output"]
-from utils.visualize import show_photos
-from world.photos import pictures_of
+from utils.data.photos import image_paths
+from utils.plotting.figures import show_photos
 
-again = from_dict(store.load("captioner", settings), settings)
-looks = store.load_grid(frozen, settings) if frozen else grid  # what a tuned captioner takes
+again = from_dict(artifacts.load("captioner", config), config)
+looks = feature_grids.load_grid(frozen, config) if frozen else grid  # what a tuned captioner takes
 photo = looks[pairs[0][:1]].astype("float32")
 assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=near)
-now = caption_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], smoothing=0.0).numpy()
+now = masked_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], label_smoothing=0.0).numpy()
 print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
-wrote = write_captions(again, looks, settings, beam_width=1, rows=rows[:1], progress=False)
+wrote = generate(again, looks, config, beam_width=1, rows=rows[:1], progress=False)
 title = f"It writes: {tokenizer.decode(wrote.words[0])}. Somebody said: {references[0][0]}"
-paths = pictures_of(names[:1], settings)
+paths = image_paths(names[:1], config)
 _ = show_photos(paths, [title] * len(paths), size=3)
 
 # %% [markdown]
@@ -546,13 +554,13 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 #         super().__init__(*given)
 #         self.lstm = tf.keras.layers.Dense(settings.units, "tanh")  # it has no memory
 #
-#     def steps(self, words, state, training=False):
+#     def decode_sequence(self, words, state, training=False):
 #         logits = self.logits(self.lstm(self.embed(words)) + state["picture"][:, None], training)
 #         return logits, state, logits[..., :0]  # it attends to no cell
 #
 #
 # CAPTIONERS["forgetful"] = Forgetful
-# own = replace(settings, captioner="forgetful", epochs=4)
+# own = replace(settings, decoder="forgetful", epochs=4)
 # forgetful = build(own)
 # history = train(forgetful, pairs, grid, validate, own)
 # wrote = write_captions(forgetful, grid, own, beam_width=1, rows=rows[:5], progress=False)
@@ -563,7 +571,7 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # It learns quickly, as there is little to learn, and its sentences end early or go round in a
 # circle: after "in the snow" it can't know whether it has said who is there. It stays below the
 # classic's best. A kind that is to stay gets its entry in `utils/captioners.py`, and its name in
-# the choices of `utils/settings.py`. Or change what is learnt: any folder with photos and a table
+# the choices of `utils/config.py`. Or change what is learnt: any folder with photos and a table
 # of `image,caption` will do, `python -m utils run --input your_folder`. With few photos begin with
 # what another run has learnt (`start_from`).
 # </details>

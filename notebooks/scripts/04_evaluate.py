@@ -35,10 +35,12 @@ import os
 import sys
 from pathlib import Path
 
+from utils import feature_grids
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
 if home is None:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
@@ -47,16 +49,17 @@ sys.path.insert(0, str(home))
 import numpy as np
 import pandas as pd
 
-from utils import store
-from utils.settings import describe, load_settings
+from utils import artifacts
+from utils.config import load_config, summarize
+from utils.data.caption_files import detect_preset
 
 # %% [markdown]
 # Two settings are used here: `beam_width`, the number of candidates that are kept side by side,
-# and `length_power`, which decides how long sentences are compared with short ones.
+# and `length_penalty`, which decides how long sentences are compared with short ones.
 
 # %% tags=["parameters"]
-settings = load_settings()
-print(describe(settings, "beam_width", "length_power"))
+config = load_config(detect_preset())
+print(summarize(config, "beam_width", "length_penalty"))
 
 # %% [markdown]
 # The captioner comes back as it was saved, with the vocabulary and the features that it knows. The
@@ -64,14 +67,14 @@ print(describe(settings, "beam_width", "length_power"))
 # without test photos, validation is scored, and called so.
 
 # %%
-from utils.text import Tokenizer, words_of
-from utils.trained import from_dict
+from utils.data.tokenizer import Tokenizer, tokenize
+from utils.models.serialization import from_dict
 
-features, captions = store.load("features", settings), store.load("captions", settings)
-tokenizer = Tokenizer.from_dict(store.load("tokenizer", settings))
-captioner = from_dict(store.load("captioner", settings), settings)
-seen = "frozen" if settings.tuning_epochs else "features"  # what the captioner takes
-grid = store.load_grid(store.load(seen, settings), settings)
+features, captions = artifacts.load("features", config), artifacts.load("captions", config)
+tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
+captioner = from_dict(artifacts.load("captioner", config), config)
+seen = "backbone_features" if config.fine_tune_epochs else "features"  # what the captioner takes
+grid = feature_grids.load_grid(artifacts.load(seen, config), config)
 split = "test" if captions["splits"]["test"] else "validation"
 names = [name for name in captions["splits"][split] if name not in features["left_out"]]
 
@@ -92,20 +95,20 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 # softmax. Some words are never written: padding, start and unknown.
 
 # %% tags=["nbval-ignore-output"]
-from utils.text import END, NEVER_WRITTEN, START
-from utils.visualize import plot_bars, plot_beam, show_photos
-from world.photos import pictures_of
+from utils.data.photos import image_paths
+from utils.data.tokenizer import BOS_ID, EOS_ID, SUPPRESSED_IDS
+from utils.plotting.figures import plot_bars, plot_beam_tree, show_photos
 
-_ = show_photos(pictures_of(names[:1], settings), size=3)
+_ = show_photos(image_paths(names[:1], config), size=3)
 example = grid[rows[:1]].astype("float32")
-state = captioner.start(example)
-word, greedy, table = START, [], []
-while word != END and len(greedy) < settings.max_words:
-    logits, state, _ = captioner.step(np.array([word]), state)
+state = captioner.initial_state(example)
+word, greedy, table = BOS_ID, [], []
+while word != EOS_ID and len(greedy) < config.max_length:
+    logits, state, _ = captioner.decode_step(np.array([word]), state)
     chances = np.exp(logits[0] - np.logaddexp.reduce(logits[0]))
-    chances[list(NEVER_WRITTEN)] = 0
+    chances[list(SUPPRESSED_IDS)] = 0
     likeliest = np.argsort(chances)[::-1][:5]
-    table.append([f"{tokenizer.words[n]} {chances[n]:.0%}" for n in likeliest])
+    table.append([f"{tokenizer.vocabulary[n]} {chances[n]:.0%}" for n in likeliest])
     word = likeliest[0]
     greedy.append(word)
 pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
@@ -118,9 +121,9 @@ pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 # words is compiled together with the model, so nothing returns to Python between two words.
 
 # %%
-from utils.search import write_captions
+from utils.decoding.beam_search import generate
 
-quick = write_captions(captioner, grid, settings, beam_width=1, rows=rows)
+quick = generate(captioner, grid, config, beam_width=1, rows=rows)
 greedily = [tokenizer.decode(words) for words in quick.words]
 assert greedily[0] == tokenizer.decode(greedy)
 
@@ -136,24 +139,24 @@ assert greedily[0] == tokenizer.decode(greedy)
 def continued(beam):
     """The likeliest continuations of a beam (words, log-probability, state)."""
     words, score, state = beam
-    logits, state, _ = captioner.step(np.array(words[-1:]), state)
+    logits, state, _ = captioner.decode_step(np.array(words[-1:]), state)
     logs = logits[0].numpy() - np.logaddexp.reduce(logits[0])
-    logs[list(NEVER_WRITTEN)] = -np.inf
-    best = np.argsort(logs)[::-1][: settings.beam_width]
+    logs[list(SUPPRESSED_IDS)] = -np.inf
+    best = np.argsort(logs)[::-1][: config.beam_width]
     return [((*words, int(word)), score + logs[word], state) for word in best]
 
 
 def rank(beam):
     """What beams are compared by: log-probability per length."""
-    return beam[1] / (len(beam[0]) - 1) ** settings.length_power
+    return beam[1] / (len(beam[0]) - 1) ** config.length_penalty
 
 
 # %% [markdown]
-# **By name**, for all photos of the split. A caption that has not ended after `max_words` words is
+# **By name**, for all photos of the split. A caption that has not ended after `max_length` words is
 # cut.
 
 # %% tags=["nbval-ignore-output"]
-written = write_captions(captioner, grid, settings, rows=rows)
+written = generate(captioner, grid, config, rows=rows)
 predicted = [tokenizer.decode(words) for words in written.words]
 changed = [n for n in range(len(names)) if predicted[n] != greedily[n]]
 print(f"{len(changed)} of {len(names):,} captions are not greedy search's")
@@ -166,11 +169,14 @@ print(f"{len(changed)} of {len(names):,} captions are not greedy search's")
 # %% tags=["nbval-ignore-output"]
 turned = [n for n in changed if predicted[n].split()[:4] != greedily[n].split()[:4]]
 place = (turned + changed + [0])[0]
-beams, steps = [((START,), 0.0, captioner.start(grid[rows[[place]]].astype("float32")))], []
-for _ in range(settings.max_words):
-    done = [beam for beam in beams if beam[0][-1] == END]
-    more = [longer for beam in beams if beam[0][-1] != END for longer in continued(beam)]
-    beams = sorted(done + more, key=rank, reverse=True)[: settings.beam_width]
+beams, steps = (
+    [((BOS_ID,), 0.0, captioner.initial_state(grid[rows[[place]]].astype("float32")))],
+    [],
+)
+for _ in range(config.max_length):
+    done = [beam for beam in beams if beam[0][-1] == EOS_ID]
+    more = [longer for beam in beams if beam[0][-1] != EOS_ID for longer in continued(beam)]
+    beams = sorted(done + more, key=rank, reverse=True)[: config.beam_width]
     kept = [beam[0] for beam in beams]
     steps.append([(beam[0], beam[0] in kept) for beam in sorted(more, key=rank, reverse=True)])
 assert tokenizer.decode(beams[0][0]) == predicted[place]
@@ -183,7 +189,7 @@ for how, found, texts in ("greedy", quick, greedily), ("beam", written, predicte
 # Where it leaves the top row, others looked better for a while.
 
 # %%
-_ = plot_beam(steps[:5], beams[0][0], tokenizer.words)
+_ = plot_beam_tree(steps[:5], beams[0][0], tokenizer.vocabulary)
 
 # %% [markdown]
 # ## BLEU, by hand
@@ -195,9 +201,9 @@ _ = plot_beam(steps[:5], beams[0][0], tokenizer.words)
 # %%
 from collections import Counter
 
-from utils.metrics import ngrams
+from utils.evaluation.metrics import ngrams
 
-ours, people = words_of(predicted[0]), [words_of(text) for text in references[0]]
+ours, people = tokenize(predicted[0]), [tokenize(text) for text in references[0]]
 assert ngrams(ours, 2) == Counter(zip(ours[:-1], ours[1:], strict=True))
 counts = []
 for n in (1, 2, 3, 4):
@@ -223,15 +229,15 @@ pd.DataFrame(counts, columns=["hits", "of"], index=["words", "pairs", "threes", 
 # %%
 from nltk.translate.bleu_score import corpus_bleu
 
-from utils.metrics import bleu
+from utils.evaluation.metrics import bleu
 
 closest = min(map(len, people), key=lambda length: (abs(length - len(ours)), length))
 short = min(1, np.exp(1 - closest / max(1, len(ours))))
 shares = np.cumprod([hits / max(1, total) for hits, total in counts])
 corpus, each = bleu(predicted, references)
 assert np.allclose(each[0], short * shares ** (1 / np.arange(1, 5)), atol=1e-3)
-said = [[words_of(text) for text in group] for group in references]
-assert np.isclose(corpus[3], corpus_bleu(said, [words_of(text) for text in predicted]), atol=1e-3)
+said = [[tokenize(text) for text in group] for group in references]
+assert np.isclose(corpus[3], corpus_bleu(said, [tokenize(text) for text in predicted]), atol=1e-3)
 
 # %% [markdown]
 # ## CIDEr-D: words that tell
@@ -254,7 +260,7 @@ pd.DataFrame(weights, columns=["word", "photos", "weight"]).round(2)
 # of them stays far below. (Papers often print it times 100: our 0.5 is their 50.)
 
 # %% tags=["nbval-ignore-output"]
-from utils.metrics import cider_d
+from utils.evaluation.metrics import cider_d
 
 weight = {gram: np.log(len(names) / count) for gram, count in photos_with.items()}
 nowhere, alike = np.log(len(names)), []  # what no reference holds, weighs as if one did
@@ -280,7 +286,8 @@ print(f"our caption: BLEU-4 {each[0][3]:.2f} of 1, CIDEr-D {own[0]:.2f} of 10")
 # WordNet, synonyms; its programs differ, so its name says which.
 
 # %%
-from utils.evaluate import constant_caption, full_score, one_human, protocol
+from utils.evaluation.baselines import constant_caption, human_baseline
+from utils.evaluation.protocol import full_score, protocol
 
 train_captions = [c for name in captions["splits"]["train"] for c in captions["captions"][name]]
 texts = {"constant caption": [constant_caption(train_captions)] * len(names)}
@@ -288,8 +295,8 @@ texts["another photo"] = predicted[-1:] + predicted[:-1]  # what was written for
 texts |= {"greedy": greedily, "captioner": predicted}
 scores = {who: full_score(wrote, references) for who, wrote in texts.items()}
 if min(len(group) for group in references) > 1:  # there must be others to compare one with
-    scores["one human"] = one_human(references)
-rules = protocol(split, captions["split_source"], references, settings)
+    scores["one human"] = human_baseline(references)
+rules = protocol(split, captions["split_source"], references, config)
 
 # %% [markdown]
 # Beside a table of scores belongs what was counted, and how.
@@ -311,9 +318,9 @@ pd.DataFrame(scores).T.round(3)
 # span 95 of 100 draws; the human, a mean of several, has none.
 
 # %%
-from utils.evaluate import compare, resampled
+from utils.evaluation.bootstrap import bootstrap_scores, paired_bootstrap
 
-draws = {who: resampled(wrote, references)["CIDEr-D"] for who, wrote in texts.items()}
+draws = {who: bootstrap_scores(wrote, references)["CIDEr-D"] for who, wrote in texts.items()}
 ends = {who: np.percentile(found, [2.5, 97.5]) for who, found in draws.items()}
 _ = plot_bars({who: row["CIDEr-D"] for who, row in scores.items()}, "CIDEr-D", ends)
 
@@ -323,7 +330,7 @@ _ = plot_bars({who: row["CIDEr-D"] for who, row in scores.items()}, "CIDEr-D", e
 # that say the opposite. Is the beam worth it?
 
 # %% tags=["nbval-ignore-output"]
-low, high, p = compare(draws["captioner"], draws["greedy"])
+low, high, p = paired_bootstrap(draws["captioner"], draws["greedy"])
 verdict = "the beam is better" if low > 0 else "greedy is better" if high < 0 else "not certain"
 print(f"beam minus greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p:.3f}: {verdict}")
 
@@ -339,10 +346,11 @@ print(f"beam minus greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p:.3f}
 # it says. Below, how varied it is.
 
 # %% tags=["nbval-ignore-output"]
-from utils.evaluate import by_kind, variety
+from utils.evaluation.diversity import diversity
+from utils.evaluation.word_categories import word_category_scores
 
-print(pd.DataFrame(by_kind(predicted, references)).T.round(2), "\n")
-count, different, copied, _ = variety(predicted, train_captions).values()
+print(pd.DataFrame(word_category_scores(predicted, references)).T.round(2), "\n")
+count, different, copied, _ = diversity(predicted, train_captions).values()
 print(f"{count} different words; captions: {different:.1%} different, {copied:.1%} from training")
 
 # %% [markdown]
@@ -358,18 +366,20 @@ print(f"{count} different words; captions: {different:.1%} different, {copied:.1
 # %%
 import tensorflow as tf
 
-from utils.ranking import likelihoods, recall, telling
+from utils.evaluation.retrieval import pmi_scores, retrieval_metrics, sequence_log_probs
 
 part = len(names) if tf.config.list_physical_devices("GPU") else min(200, len(names))
 sentences = tokenizer.encode([group[0] for group in references[:part]])
-found = likelihoods(captioner, grid[rows[:part]], sentences)
+found = sequence_log_probs(captioner, grid[rows[:part]], sentences)
 logits = captioner([example, sentences[:1, :-1]])[0].numpy()
 chances = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
 by_hand = sum(chances[step, word] for step, word in enumerate(sentences[0, 1:]) if word)
 assert np.isclose(found[0, 0], by_hand, atol=0.05)
 
 # %% tags=["nbval-ignore-output"]
-table, raw = (pd.DataFrame(recall(each, np.arange(part))) for each in (telling(found), found))
+table, raw = (
+    pd.DataFrame(retrieval_metrics(each, np.arange(part))) for each in (pmi_scores(found), found)
+)
 table.loc["the same without telling"] = raw.loc["sentence for a photo"]
 print(f"chance of R@5 among {part} photos: {5 / part:.3f}")
 table.round(3)
@@ -384,19 +394,20 @@ table.round(3)
 # back and compares it with the scene. Photos have no such list; for them this section only says so.
 
 # %% tags=["nbval-ignore-output"]
-from utils.settings import Settings, working_folder
-from world.scenes import read_scenes
-from world.voices import read, truth
+from utils.config import Config
+from utils.paths import working_folder
+from utils.sample.dataset import read_scenes
+from utils.sample.facts import fact_accuracy, parse_facts
 
-world = working_folder(settings) / "world"
-scenes = read_scenes(world) if settings.preset == "sample" else {}
+world = working_folder(config) / "world"
+scenes = read_scenes(world) if config.preset == "sample" else {}
 unseen = set(captions["marked"].get("unseen", []))
 parts = {"known": [n for n in names if n not in unseen], "new": [n for n in names if n in unseen]}
-said_by_one = np.mean([len(read(text)) for group in references for text in group])
+said_by_one = np.mean([len(parse_facts(text)) for group in references for text in group])
 truths = {}
 for kind, members in parts.items() if scenes else ():
     wrote = [predicted[names.index(name)] for name in members]
-    truths[kind] = truth(wrote, [scenes[name] for name in members])
+    truths[kind] = fact_accuracy(wrote, [scenes[name] for name in members])
 print(pd.DataFrame(truths).T.round(3) if scenes else "Real photos: nobody listed their facts.")
 
 # %% [markdown]
@@ -406,7 +417,7 @@ print(pd.DataFrame(truths).T.round(3) if scenes else "Real photos: nobody listed
 # %%
 if scenes:
     print(f"One human voice states {said_by_one:.1f} facts.")
-if settings == Settings():
+if config == Config():
     assert looked and truths["known"]["right"] >= 0.95 and truths["new"]["right"] >= 0.85
     assert min(each["facts each"] for each in truths.values()) >= said_by_one
 
@@ -419,14 +430,14 @@ if settings == Settings():
 # %%
 import json
 
-from utils.files import write_text
+from utils.io import write_text
 
 length = int((written.words != 0).sum(axis=1).max())
 predictions = {"split": split, "names": names, "captions": predicted, "CIDEr-D": own}
 predictions |= {"log_probability": written.log_probability, "words": written.words[:, :length]}
 predictions["attention"] = written.attention[:, :length].astype("float16")
 predictions |= {"scores": scores, "protocol": rules}
-path = store.save("predictions", predictions, settings)
+path = artifacts.save("predictions", predictions, config)
 write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))
 print("predictions.pkl for 05_visualize, scores.json for you")
 

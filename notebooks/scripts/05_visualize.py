@@ -37,7 +37,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
 folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/store.py")]
+folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
 home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
 if home is None:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
@@ -46,22 +46,23 @@ sys.path.insert(0, str(home))
 import numpy as np
 import pandas as pd
 
-from utils import store
-from utils.settings import describe, load_settings
+from utils import artifacts
+from utils.config import load_config, summarize
+from utils.data.caption_files import detect_preset
 
 # %% [markdown]
 # Nothing is trained here; the settings only say which run to look at.
 
 # %% tags=["parameters"]
-settings = load_settings()
-print(describe(settings, "preset", "encoder", "captioner"))
+config = load_config(detect_preset())
+print(summarize(config, "preset", "encoder", "captioner"))
 
 # %% [markdown]
 # What notebook 4 wrote down: the captions, their scores, and where the network looked.
 
 # %%
-predictions = store.load("predictions", settings)
-captions = store.load("captions", settings)["captions"]
+predictions = artifacts.load("predictions", config)
+captions = artifacts.load("captions", config)["captions"]
 names, predicted, scores = (predictions[key] for key in ("names", "captions", "CIDEr-D"))
 print(f"{len(names):,} captions for the {predictions['split']} split")
 
@@ -95,11 +96,11 @@ chosen |= {"surest": by_sureness[:1], "least sure": by_sureness[-1:]}
 # wrote; below it what people said, two of them or all.
 
 # %%
-from utils.settings import working_folder
-from utils.visualize import show_captioned
-from world.photos import find_photos
+from utils.data.photos import find_photos
+from utils.paths import working_folder
+from utils.plotting.figures import show_captioned
 
-photos = find_photos(settings)
+photos = find_photos(config)
 paths = [photos.paths[name] for name in names]
 references = [captions[name] for name in names]
 notes = [
@@ -118,7 +119,7 @@ def show(rows, people=2, notes=notes):
     return show_captioned(*columns, columns=len(rows), people=people)
 
 
-show(chosen["best"]).savefig(working_folder(settings) / "best.png", dpi=110)
+show(chosen["best"]).savefig(working_folder(config) / "best.png", dpi=110)
 
 # %% [markdown]
 # Now the middle. Which of these are right, but in words of their own, which costs points, and which
@@ -147,13 +148,13 @@ _ = show(np.concatenate([chosen["surest"], chosen["least sure"]]))
 # **By hand**: rank all by both, and mark the two whose ranks are furthest apart.
 
 # %%
-from utils.metrics import bleu
-from utils.visualize import plot_against
+from utils.evaluation.metrics import bleu
+from utils.plotting.figures import plot_score_scatter
 
 bleu_2 = bleu(predicted, references)[1][:, 1]
 apart = pd.Series(bleu_2).rank() - pd.Series(scores).rank()
-marked = {"ahead by BLEU-2": int(apart.idxmax()), "ahead by CIDEr-D": int(apart.idxmin())}
-_ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
+subsets = {"ahead by BLEU-2": int(apart.idxmax()), "ahead by CIDEr-D": int(apart.idxmin())}
+_ = plot_score_scatter(bleu_2, scores, ("BLEU-2", "CIDEr-D"), subsets)
 
 # %% [markdown]
 # Dots along one line would mean that it does not matter whom you ask. At the right edge every pair
@@ -164,7 +165,7 @@ _ = plot_against(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 
 # %%
 both = [f"BLEU-2 {two:.2f}, CIDEr-D {score:.2f}" for two, score in zip(bleu_2, scores, strict=True)]
-_ = show(list(marked.values()), people=None, notes=both)
+_ = show(list(subsets.values()), people=None, notes=both)
 
 # %% [markdown]
 # ## What it says and what it misses
@@ -175,11 +176,11 @@ _ = show(list(marked.values()), people=None, notes=both)
 # %%
 from collections import Counter
 
-from utils.text import words_of
+from utils.data.tokenizer import tokenize
 
 said, missed = Counter(), Counter()
 for caption, group in zip(predicted, references, strict=True):
-    people = Counter(word for text in group for word in set(words_of(text)))
+    people = Counter(word for text in group for word in set(tokenize(text)))
     agreed = {word for word, count in people.items() if count >= 3}
     said.update(agreed & set(caption.split()))
     missed.update(agreed - set(caption.split()))
@@ -202,7 +203,7 @@ pd.concat([often.head(5), often[5:].tail(5)])
 # interval, rough where captions are few: the mean, and 1.96 of its standard errors to either side.
 
 # %%
-from utils.visualize import plot_bars
+from utils.plotting.figures import plot_bars
 
 groups = pd.Series(scores).groupby(lengths // 3 * 3)
 low, high = (groups.mean() + side * groups.sem().fillna(0) for side in (-1.96, 1.96))
@@ -233,10 +234,10 @@ if attends:
 # is as clear as its own largest share, so a vague look and a sharp one both show.
 
 # %%
-from utils.visualize import show_attention, small_photo
+from utils.plotting.figures import load_thumbnail, show_attention
 
 if attends:
-    _ = show_attention(small_photo(paths[best]), words, attention)
+    _ = show_attention(load_thumbnail(paths[best]), words, attention)
 else:
     print("This captioner looks at the mean of all cells: there is nothing to draw.")
 
@@ -252,15 +253,15 @@ else:
 # cartoon.
 
 # %%
-from world.paint import paint
-from world.photos import MINE, is_picture
-from world.scenes import imagine
+from utils.data.photos import MY_PHOTOS_DIR, is_image
+from utils.sample.painter import paint
+from utils.sample.scenes import sample_scenes
 
-mine = sorted(filter(is_picture, MINE.glob("*")))[:8]
+mine = sorted(filter(is_image, MY_PHOTOS_DIR.glob("*")))[:8]
 if not mine:
-    fresh = working_folder(settings) / "fresh"
+    fresh = working_folder(config) / "fresh"
     fresh.mkdir(exist_ok=True)
-    for number, scene in enumerate(imagine(3, seed=20), 1):
+    for number, scene in enumerate(sample_scenes(3, seed=20), 1):
         paint(scene).save(fresh / f"fresh_{number}.jpg")
     mine = sorted(fresh.glob("fresh_*.jpg"))
 
@@ -271,9 +272,9 @@ if not mine:
 # again:
 
 # %% tags=["nbval-ignore-output"]
-from utils.caption import Captioner
+from utils.inference import Captioner
 
-captioner = Captioner.load(working_folder(settings))
+captioner = Captioner.load(working_folder(config))
 again = [row["caption"] for row in captioner(paths[:8])]
 same = sum(one == other for one, other in zip(again, predicted[:8], strict=True))
 print(f"{same} of {len(again)} captions are those of notebook 4")
@@ -286,8 +287,8 @@ print(f"{same} of {len(again)} captions are those of notebook 4")
 # published, as a wrong one can be worse than none.
 
 # %%
-from utils.caption import alt_text
-from utils.visualize import show_photos
+from utils.inference import alt_text
+from utils.plotting.figures import show_photos
 
 own = captioner(mine)
 assert all(0 < row["probability"] <= 1 for row in own)
@@ -333,9 +334,9 @@ _ = show_photos([found[0][1]], [wish])
 # the network. Move the slider under a photo, or point at a word, to see where the network looked.
 
 # %%
-from utils.visualize import write_gallery
+from utils.plotting.gallery import write_gallery
 
-page = working_folder(settings) / "gallery.html"
+page = working_folder(config) / "gallery.html"
 looks = [rows[:length] for rows, length in zip(predictions["attention"], lengths, strict=True)]
 columns = zip(paths, predicted, references, scores, sure, looks, strict=True)
 keys = ("path", "caption", "references", "score", "sure", "attention")

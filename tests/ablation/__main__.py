@@ -33,7 +33,7 @@ def main():
     from tests.ablation import study
     from tests.ablation.runs import RUNS
     from tests.ablation.transformer import Transformer
-    from utils.captioners import CAPTIONERS
+    from utils.models.captioners import CAPTIONERS
 
     CAPTIONERS["transformer"] = Transformer
 

@@ -8,21 +8,25 @@ import tensorflow as tf
 
 from tests.ablation.runs import PROTOCOL, RUNS, SEARCHES
 from tests.page import machine
-from utils import store
-from utils.batches import training_pairs
-from utils.captioners import Ensemble, Sighted, build_captioner, word_frequencies
-from utils.encoders import build_encoder, choose_encoder, find_encoder
-from utils.evaluate import one_human, resampled
-from utils.features import extract_all, extract_frozen
-from utils.metrics import References, cider_d, score
-from utils.search import write_captions
-from utils.settings import load_settings
-from utils.text import Tokenizer
-from utils.train import give_sight, train_stage, validator
-from utils.trained import from_dict, to_dict
-from world.photos import find_photos
+from utils import artifacts, feature_grids
+from utils.config import load_config
+from utils.data.photos import find_photos
+from utils.data.tokenizer import Tokenizer
+from utils.decoding.beam_search import generate
+from utils.evaluation.baselines import human_baseline
+from utils.evaluation.bootstrap import bootstrap_scores
+from utils.evaluation.metrics import References, cider_d, score
+from utils.features import extract_backbone_features, extract_dataset
+from utils.models.captioners import build_captioner, token_frequencies
+from utils.models.encoders import build_encoder, choose_encoder, find_encoder
+from utils.models.ensemble import Ensemble
+from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
+from utils.models.serialization import from_dict, to_dict
+from utils.training.batching import make_training_data
+from utils.training.loop import make_validator
+from utils.training.stages import train_stage
 
-LATER = {"tuning": "tuning_epochs", "scoring": "score_epochs"}  # stages, by what asks for them
+LATER = {"fine_tune": "fine_tune_epochs", "scst": "scst_epochs"}  # stages, by what asks for them
 COSTS = ("minutes", "CPU minutes")  # of a run's last stage; without what was before a restart
 
 
@@ -42,69 +46,73 @@ class Laboratory:
 
     def __init__(self, folder):
         self.folder = folder
-        settings = replace(load_settings(), working=str(folder))
+        config = replace(load_config(), working=str(folder))
         # The later stages belong to the runs that name them.
-        self.settings = replace(choose_encoder(settings), tuning_epochs=0, score_epochs=0)
-        self.photos = find_photos(settings)
-        self.pixels = f"all, {find_encoder(self.settings.encoder).side}"
+        self.config = replace(choose_encoder(config), fine_tune_epochs=0, scst_epochs=0)
+        self.photos = find_photos(config)
+        self.pixels = f"all, {find_encoder(self.config.encoder).side}"
 
     def home(self):
         """Settings whose working folder has the features: made there, where they lack."""
-        home = replace(self.settings, working=str(self.folder))
-        if not store.find("features", home):
+        home = replace(self.config, working=str(self.folder))
+        if not artifacts.find("features", home):
             encoder = build_encoder(home.encoder)
-            features = extract_all(self.photos, encoder, home)
-            store.save("features", features, home)
-            store.save("frozen", extract_frozen(features, self.photos, encoder, home), home)
+            features = extract_dataset(self.photos, encoder, home)
+            artifacts.save("features", features, home)
+            artifacts.save(
+                "backbone_features",
+                extract_backbone_features(features, self.photos, encoder, home),
+                home,
+            )
         return home
 
     def features(self):
         """Which photos have features, and where."""
-        return store.load("features", self.home())
+        return artifacts.load("features", self.home())
 
     def frozen(self):
         """What tuning starts from."""
-        return store.load("frozen", self.home())
+        return artifacts.load("backbone_features", self.home())
 
     def names(self, split):
         """The photos of a split that have features."""
-        left_out = self.features()["left_out"]
-        return [name for name in self.photos.splits[split] if name not in left_out]
+        skipped = self.features()["left_out"]
+        return [name for name in self.photos.splits[split] if name not in skipped]
 
     def rows(self, names):
         """Where the photos stand in the grids."""
         places = {name: row for row, name in enumerate(self.features()["names"])}
         return np.array([places[name] for name in names])
 
-    def grid(self, settings):
+    def grid(self, config):
         """The grid that a captioner of these settings takes."""
-        chosen = self.frozen() if settings.tuning_epochs else self.features()
-        return store.load_grid(chosen, self.home())
+        chosen = self.frozen() if config.fine_tune_epochs else self.features()
+        return feature_grids.load_grid(chosen, self.home())
 
-    def tokenizer(self, settings):
+    def tokenizer(self, config):
         """The vocabulary of the training captions."""
         captions = [text for name in self.names("train") for text in self.photos.captions[name]]
-        return Tokenizer.fit(captions, settings.min_count, settings.max_words)
+        return Tokenizer.fit(captions, config.min_count, config.max_length)
 
     def settings_of(self, name, seed):
         """The settings of a run: those of the run that it goes on from, and its own changes."""
         own = dict(RUNS[name])
         before = own.pop("after", None) or own.pop("members", None)
         own.pop("mirrored", None)
-        start = self.settings_of(before, seed) if before else self.settings
+        start = self.settings_of(before, seed) if before else self.config
         slug = f"{name}-{seed}".replace(",", "").replace(" ", "-")
         return replace(start, seed=seed, working=str(self.folder / slug), **own)
 
-    def enter(self, settings):
+    def enter(self, config):
         """The run's folder, with all that a checkpoint says it was made from."""
-        folder = store.working_folder(settings)
+        folder = artifacts.working_folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        home = store.working_folder(self.home())
-        for path in [*home.glob("f*-*.npy"), home / "features.pkl", home / "frozen.pkl"]:
+        home = artifacts.working_folder(self.home())
+        for path in [*home.glob("f*-*.npy"), home / "features.pkl", home / "backbone_features.pkl"]:
             (folder / path.name).unlink(missing_ok=True)
             (folder / path.name).symlink_to(path)
-        store.save("captions", {"splits": self.photos.splits}, settings)
-        store.save("tokenizer", self.tokenizer(settings).to_dict(), settings)
+        artifacts.save("captions", {"splits": self.photos.splits}, config)
+        artifacts.save("tokenizer", self.tokenizer(config).to_dict(), config)
 
     def trained(self, name, seed):
         """The captioner of a run, its settings, and how its last stage went."""
@@ -112,61 +120,66 @@ class Laboratory:
             parts = [self.trained(members, seed + number) for number in range(3)]
             costs = {key: sum(part[2][key] for part in parts) for key in COSTS}
             return Ensemble([part[0] for part in parts]), parts[0][1], costs | {"epochs": []}
-        settings = self.settings_of(name, seed)
-        self.enter(settings)
-        if store.find("captioner", settings):
-            saved = store.load("captioner", settings)
-            return from_dict(saved, settings), settings, store.load("history", settings)
+        config = self.settings_of(name, seed)
+        self.enter(config)
+        if artifacts.find("captioner", config):
+            saved = artifacts.load("captioner", config)
+            return from_dict(saved, config), config, artifacts.load("history", config)
         begun = clocks()
-        captioner, epochs = self.train(name, settings)
+        captioner, epochs = self.train(name, config)
         costs = [round((now - then) / 60, 1) for now, then in zip(clocks(), begun, strict=True)]
         history = {"epochs": epochs} | dict(zip(COSTS, costs, strict=True))
-        store.save("captioner", to_dict(captioner), settings)
-        store.save("history", history, settings)
-        return captioner, settings, history
+        artifacts.save("captioner", to_dict(captioner), config)
+        artifacts.save("history", history, config)
+        return captioner, config, history
 
-    def train(self, name, settings):
+    def train(self, name, config):
         """Train the last stage of a run, after what it goes on from."""
-        run, tokenizer = RUNS[name], self.tokenizer(settings)
+        run, tokenizer = RUNS[name], self.tokenizer(config)
         names, checked = self.names("train"), self.names("validation")
         positions = dict(zip(names, self.rows(names), strict=True))
-        pairs = training_pairs(names, self.photos.captions, positions, tokenizer)
+        pairs = make_training_data(names, self.photos.captions, positions, tokenizer)
         references = [self.photos.captions[name] for name in checked]
         if before := run.get("after"):
-            captioner = self.trained(before, settings.seed)[0]
+            captioner = self.trained(before, config.seed)[0]
         else:
-            shares = word_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
+            shares = token_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
             channels = self.features()["grid_shape"][2]
-            captioner = build_captioner(channels, len(tokenizer), settings, shares)
-        learner, eyes, mirrored = captioner, self.frozen(), run.get("mirrored", True)
-        if isinstance(captioner, Sighted):
-            captioner, eyes = captioner.captioner, eyes | {"eyes": captioner.eyes.get_weights()}
-        if mirrored or settings.tuning_epochs:
-            learner, views, grid = give_sight(captioner, eyes, pairs, settings)
+            captioner = build_captioner(channels, len(tokenizer), config, shares)
+        learner, top_blocks, mirrored = captioner, self.frozen(), run.get("mirrored", True)
+        if isinstance(captioner, EndToEndCaptioner):
+            captioner, top_blocks = (
+                captioner.captioner,
+                top_blocks | {"top_blocks": captioner.top_blocks.get_weights()},
+            )
+        if mirrored or config.fine_tune_epochs:
+            learner, views, grid = attach_top_blocks(captioner, top_blocks, pairs, config)
             pairs = views if mirrored else pairs
         else:
-            grid = self.grid(settings)
-        judge = validator(grid, self.rows(checked), references, tokenizer, settings)
-        stage = next((each for each in LATER if LATER[each] in run), "checkpoint")
-        epochs = train_stage(stage, learner, pairs, grid, judge, settings)
-        return learner if settings.tuning_epochs else captioner, epochs
+            grid = self.grid(config)
+        judge = make_validator(grid, self.rows(checked), references, tokenizer, config)
+        stage = next((each for each in LATER if LATER[each] in run), "train")
+        epochs = train_stage(stage, learner, pairs, grid, judge, config)
+        return learner if config.fine_tune_epochs else captioner, epochs
 
     def human(self):
         """What one human's caption scores against the other four of the validation photos."""
-        return rounded(one_human([self.photos.captions[name] for name in self.names("validation")]))
+        return rounded(
+            human_baseline([self.photos.captions[name] for name in self.names("validation")])
+        )
 
     def run(self, name, seed):
         """What a run scored, in all the ways of searching."""
-        captioner, settings, history = self.trained(name, seed)
-        names, tokenizer = self.names("validation"), self.tokenizer(settings)
+        captioner, config, history = self.trained(name, seed)
+        names, tokenizer = self.names("validation"), self.tokenizer(config)
         references = References([self.photos.captions[name] for name in names])
-        found, grid, rows = {}, self.grid(settings), self.rows(names)
+        found, grid, rows = {}, self.grid(config), self.rows(names)
         for search, changes in SEARCHES.items():
-            written = write_captions(captioner, grid, replace(settings, **changes), rows=rows)
+            written = generate(captioner, grid, replace(config, **changes), rows=rows)
             captions = [tokenizer.decode(row) for row in written.words]
             found[search] = rounded(score(captions, references))
             if search == PROTOCOL:
-                draws = resampled(captions, references.words)["CIDEr-D"]
+                draws = bootstrap_scores(captions, references.words)["CIDEr-D"]
                 interval = np.percentile(draws, [2.5, 97.5]).round(4).tolist()
                 photos = (1000 * cider_d(captions, references)[1]).round().astype(int).tolist()
         return {

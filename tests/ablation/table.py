@@ -8,8 +8,8 @@ import numpy as np
 
 from tests.ablation.runs import PROTOCOL, RUNS, SHORT
 from tests.page import in_columns
-from utils.evaluate import compare
-from utils.visualize import plot_bars
+from utils.evaluation.bootstrap import paired_bootstrap
+from utils.plotting.figures import plot_bars
 
 PIXELS = "all, 288"  # what the CNN sees today
 FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
@@ -38,7 +38,7 @@ def difference(row, other, repeats=2000):
     count = photos.shape[1]
     draws = np.random.RandomState(1).multinomial(count, np.full(count, 1 / count), repeats)
     ours, theirs = photos @ draws.T / count
-    low, high, p = compare(ours, theirs)
+    low, high, p = paired_bootstrap(ours, theirs)
     gap = photos[0].mean() - photos[1].mean()
     return f"{gap:+.3f} ({low:+.3f} to {high:+.3f})", f"{p:.3f}"
 

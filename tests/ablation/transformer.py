@@ -7,7 +7,7 @@ are kept in a table of fixed length, so that search can reorder them like any st
 import keras
 import tensorflow as tf
 
-from utils.captioners import CaptionModel
+from utils.models.captioners import CaptionModel
 
 LAYERS, HEADS = 2, 8
 
@@ -15,9 +15,9 @@ LAYERS, HEADS = 2, 8
 class Block(keras.layers.Layer):
     """One layer: look back at the words, look at the picture, think; each adds to what comes in."""
 
-    def __init__(self, settings, name):
+    def __init__(self, config, name):
         super().__init__(name=name)
-        units, rate = settings.units, settings.dropout
+        units, rate = config.units, config.dropout
         widths = {"query": 1, "past": 2, "back": 1, "look": 1, "ahead": 1}
         self.dense = {
             part: keras.layers.Dense(times * units, name=f"{name}_{part}")
@@ -27,7 +27,7 @@ class Block(keras.layers.Layer):
         self.outer = keras.layers.Dense(units, name="outer")
         self.out = keras.layers.Dense(units, name="out")
         self.norms = [keras.layers.LayerNormalization(name=f"norm{n}") for n in range(3)]
-        self.drop = keras.layers.Dropout(rate, seed=settings.seed)
+        self.drop = keras.layers.Dropout(rate, seed=config.seed)
 
     def build(self, *_):
         """Its layers are built as they are used."""
@@ -71,20 +71,20 @@ def mix(queries, keys_and_values, mask=None):
 class Transformer(CaptionModel):
     """Causal self-attention over the words and cross-attention over the picture's cells."""
 
-    def __init__(self, vocabulary, settings, frequencies=None):
-        super().__init__(vocabulary, settings, frequencies)
-        self.longest = settings.max_words + 2
-        self.widen = keras.layers.Dense(settings.units, name="widen")
-        self.blocks = [Block(settings, f"block{n}") for n in range(LAYERS)]
-        self.cells = keras.layers.Dense(2 * LAYERS * settings.units, name="cells")
+    def __init__(self, vocabulary, config, frequencies=None):
+        super().__init__(vocabulary, config, frequencies)
+        self.longest = config.max_length + 2
+        self.widen = keras.layers.Dense(config.units, name="widen")
+        self.blocks = [Block(config, f"block{n}") for n in range(LAYERS)]
+        self.cells = keras.layers.Dense(2 * LAYERS * config.units, name="cells")
         self.places = self.add_weight(
-            shape=(self.longest, settings.units),
-            initializer=keras.initializers.RandomNormal(stddev=0.02, seed=settings.seed),
+            shape=(self.longest, config.units),
+            initializer=keras.initializers.RandomNormal(stddev=0.02, seed=config.seed),
             name="places",
         )
         self.last = keras.layers.LayerNormalization(name="last")
 
-    def start(self, features, training=False):
+    def initial_state(self, features, training=False):
         """The state before the first word: the cells' keys and values, and empty tables."""
         grid = self.drop(self.level(tf.cast(features, tf.float32)), training=training)
         seen = self.cells(self.picture(grid))
@@ -92,7 +92,7 @@ class Transformer(CaptionModel):
         table = tf.zeros([photos, self.longest, width], seen.dtype)
         return {"cells": seen, "past": [table] * LAYERS, "read": tf.zeros([photos, 1], tf.int32)}
 
-    def steps(self, words, state, training=False):
+    def decode_sequence(self, words, state, training=False):
         """Logits, state, attention `(batch, time, cells)` after more words `(batch, time)`."""
         time = state["read"] + tf.range(tf.shape(words)[1])
         place = tf.one_hot(time, self.longest)

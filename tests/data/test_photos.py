@@ -1,0 +1,308 @@
+"""Finding photos: by file name at any depth, with lists or a hash for the split."""
+
+import json
+import shutil
+import unicodedata
+from unittest import mock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import config
+from utils.config import load_config
+from utils.data import download
+from utils.data.caption_files import detect_preset
+from utils.data.photos import find_photos, image_paths
+from utils.data.splits import split_by_hash
+from utils.errors import CaptionsError
+from utils.paths import find_files
+
+NAMES = [f"{number:03d}_photo, of a dog.jpg" for number in range(6)]
+ALL = {"max_skipped": 1}
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    """A folder of inputs as Kaggle mounts them, with six photos of three captions each."""
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
+    folder = tmp_path / "datasets" / "somebody" / "flickr8k"
+    (folder / "Images").mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        save_picture(folder / "Images" / name, number)
+    lines = [f'"{name}","A dog, in take {turn} ."\n' for name in NAMES for turn in range(3)]
+    (folder / "captions.txt").write_text("image,caption\n" + "".join(lines))
+    return folder
+
+
+def save_picture(path, number=0):
+    """A picture that is not like that of another number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.RandomState(number).randint(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def write_lists(folder, **lists):
+    for label, names in lists.items():
+        (folder / f"Flickr_8k.{label}Images.txt").write_text("\n".join(names) + "\n")
+
+
+def test_captions_and_pictures_are_found_at_any_depth(inputs):
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.captions[NAMES[0]] == [f"A dog, in take {turn} ." for turn in range(3)]
+    assert photos.paths == {name: inputs / "Images" / name for name in NAMES}
+    assert sorted(photos.names) == NAMES
+
+
+def test_a_macs_own_notes_beside_the_pictures_are_no_pictures(inputs):
+    for name in NAMES:
+        (inputs / "Images" / f"._{name}").write_bytes(b"Mac OS X")
+    photos = find_photos(load_config(detect_preset()))
+    assert sorted(photos.names) == NAMES and photos.skipped == {}
+
+
+def test_other_lists_keep_the_order_of_their_files(inputs):
+    labels = [f"{letter}Marked" for letter in "hgfedcba"]
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], **{label: NAMES for label in labels})
+    assert list(find_photos(load_config(detect_preset())).subsets) == sorted(labels)
+
+
+def test_standard_lists_decide_the_split_even_from_another_dataset(inputs):
+    lists = inputs.parent / "lists"
+    lists.mkdir()
+    write_lists(lists, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:5])
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.splits == {"train": NAMES[:3], "validation": NAMES[3:4], "test": NAMES[4:5]}
+    assert photos.split_source == "standard lists"
+    assert NAMES[5] not in photos.names, "a photo in none of the lists is left out"
+
+
+def test_without_test_photos_the_test_split_is_empty(inputs):
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:], test=["not_here.jpg"])
+    assert find_photos(load_config(detect_preset())).splits["test"] == []
+
+
+def test_a_split_by_hash_is_complete_disjoint_and_stable():
+    names = [f"{number}.jpg" for number in range(500)]
+    splits = split_by_hash(names)
+    assert sorted(sum(splits.values(), [])) == sorted(names)
+    assert 350 < len(splits["train"]) < 450 and len(splits["test"]) > 20
+    more = split_by_hash([*names, *(f"new_{number}.jpg" for number in range(100))])
+    assert all(set(splits[split]) <= set(more[split]) for split in splits)
+
+
+def test_a_captions_file_with_other_columns_says_what_it_needs(inputs):
+    (inputs / "captions.txt").write_text("photo;text\na.jpg;a dog\n")
+    with pytest.raises(CaptionsError, match=r"captions.txt: .*image,caption"):
+        find_photos(load_config(detect_preset()))
+
+
+def test_captions_as_people_have_them_are_read(inputs):
+    lines = ["Image, Caption", f'"{NAMES[0]}",a dog, with a ball, runs', f'"{NAMES[0]}",""', ""]
+    lines += [f'"{name}","Two dogs, one ball ."' for name in NAMES]
+    text = "\r\n".join(lines)
+    (inputs / "captions.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    captions = find_photos(load_config(detect_preset())).captions
+    assert captions[NAMES[0]] == ["a dog, with a ball, runs", "Two dogs, one ball ."]
+    assert len(captions) == len(NAMES)
+
+
+def test_a_photo_in_two_splits_is_refused_and_one_named_twice_counts_once(inputs):
+    write_lists(inputs, train=NAMES[:3] + NAMES[:1], dev=NAMES[3:])
+    assert find_photos(load_config(detect_preset())).splits["train"] == NAMES[:3]
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[2:])
+    with pytest.raises(CaptionsError, match="is in two splits"):
+        find_photos(load_config(detect_preset()))
+
+
+def test_of_two_pictures_of_one_name_the_one_nearer_the_captions_is_taken(inputs):
+    (inputs / "Images" / "thumbs").mkdir()
+    Image.new("RGB", (2, 2)).save(inputs / "Images" / "thumbs" / NAMES[0])
+    assert find_photos(load_config(detect_preset())).paths[NAMES[0]] == inputs / "Images" / NAMES[0]
+
+
+def test_captions_without_pictures_say_where_pictures_belong(inputs):
+    for name in NAMES:
+        (inputs / "Images" / name).unlink()
+    with pytest.raises(CaptionsError, match="none of the 6 captioned photos"):
+        find_photos(load_config(detect_preset()))
+
+
+def test_an_empty_split_is_an_error(inputs):
+    write_lists(inputs, train=[], dev=NAMES)
+    with pytest.raises(CaptionsError, match="the train split .* holds none of 6 photos"):
+        find_photos(load_config(detect_preset()))
+
+
+def test_an_input_folder_without_captions_is_not_taken_for_the_sample(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "no" / "such"))
+    monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
+    with pytest.raises(CaptionsError, match="holds no captions.txt"):
+        load_config(detect_preset())
+
+
+def test_no_captions_at_all_name_the_mend(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.setenv("CAPTIONS_PRESET", "flickr8k")
+    with pytest.raises(CaptionsError, match="CAPTIONS_PRESET=sample"):
+        find_photos(load_config(detect_preset()))
+
+
+def test_captions_without_pictures_and_pictures_without_captions_are_left_out_by_name(inputs):
+    (inputs / "Images" / NAMES[0]).unlink()
+    save_picture(inputs / "Images" / "nobody said.png", 7)
+    with open(inputs / "captions.txt", "a") as lines:
+        lines.write(f'"{NAMES[5]}",\nempty.jpg," "\n')
+    save_picture(inputs / "Images" / "empty.jpg", 8)
+    with pytest.raises(CaptionsError, match=r"3 of 8 photos must be left out.*max_skipped"):
+        find_photos(load_config(detect_preset()))
+    photos = find_photos(load_config(**ALL))
+    assert photos.skipped == {
+        NAMES[0]: "no picture",
+        "nobody said.png": "no caption",
+        "empty.jpg": "no caption",
+    }
+    assert set(photos.names) == set(NAMES[1:]) and len(photos.captions[NAMES[5]]) == 3
+
+
+def test_a_photo_under_two_names_stays_in_the_later_split_only(inputs):
+    shutil.copy(inputs / "Images" / NAMES[4], inputs / "Images" / NAMES[0])
+    shutil.copy(inputs / "Images" / NAMES[1], inputs / "Images" / NAMES[2])
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
+    photos = find_photos(load_config(**ALL))
+    assert photos.splits == {"train": NAMES[1:3], "validation": NAMES[3:4], "test": NAMES[4:]}
+    assert photos.skipped == {NAMES[0]: f"the same picture as {NAMES[4]}"}
+
+
+def test_pictures_that_only_end_alike_are_not_the_same(inputs):
+    for name, first in ((NAMES[0], 0), (NAMES[4], 1)):
+        pixels = np.zeros((60, 60, 3), np.uint8)
+        pixels[-1] = first  # which a BMP has at its beginning
+        Image.fromarray(pixels).save(inputs / "Images" / name, "BMP")
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
+    assert find_photos(load_config(detect_preset())).skipped == {}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_any_letters_and_in_folders_are_found(inputs, form):
+    odd = ["Kätzchen 'n' \"Hund\", né?.jpg", "a/1.jpg", "b/1.jpg"]
+    for number, name in enumerate(odd):
+        save_picture(inputs / "Images" / unicodedata.normalize(form, name), 10 + number)
+    with open(inputs / "captions.txt", "a", encoding="utf-8") as lines:
+        lines.writelines('"' + name.replace('"', '""') + f'",A dog in {name[0]}\n' for name in odd)
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.skipped == {} and {*odd} < {*photos.names}
+    assert {name: photos.captions[name] for name in odd[1:]} == {
+        "a/1.jpg": ["A dog in a"],
+        "b/1.jpg": ["A dog in b"],
+    }
+    assert photos.paths["a/1.jpg"] == inputs / "Images" / "a" / "1.jpg"
+
+
+@pytest.mark.parametrize("stray", [None, "Images.txt", "Flickr_8k.trainImages.txt"])
+def test_karpathys_file_decides_the_split_of_another_captions_file(inputs, stray):
+    if stray:
+        (inputs / stray).write_text("elsewhere.jpg\n")
+    parts = ["train", "restval", "train", "val", "test", "test"]
+    images = [
+        {"filename": name, "split": part, "sentences": [{"raw": "A dog ."}]}
+        for name, part in zip(NAMES, parts, strict=True)
+    ]
+    (inputs.parent / "dataset_flickr8k.json").write_text(json.dumps({"images": images}))
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.splits == {"train": NAMES[:3], "validation": NAMES[3:4], "test": NAMES[4:]}
+    assert photos.split_source == "standard lists"
+    (inputs / "captions.txt").unlink()  # and then it is the captions file as well
+    assert find_photos(load_config(detect_preset())).captions == {
+        name: ["A dog ."] for name in NAMES
+    }
+
+
+def test_cocos_parts_are_its_splits(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.delenv("CAPTIONS_PRESET")
+    for number, part in enumerate(("train2017", "val2017")):
+        images = [{"id": place, "file_name": f"{number}{place}.jpg"} for place in range(4)]
+        notes = [{"image_id": place, "caption": f"A dog\n{place}"} for place in range(4)]
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"captions_{part}.json").write_text(
+            json.dumps({"images": images, "annotations": notes})
+        )
+        for image in images:
+            save_picture(tmp_path / part / image["file_name"], number * 10 + image["id"])
+    photos = find_photos(load_config("flickr8k"))
+    assert [len(names) for names in photos.splits.values()] == [4, 4, 0]
+    assert photos.captions["03.jpg"] == ["A dog 3"] and "parts" in photos.split_source
+
+
+def test_lists_are_fetched_on_kaggle_and_without_a_network_the_split_is_said_to_be_our_own(
+    inputs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(config, "KAGGLE", tmp_path)  # whose input/ is there
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "working"))
+    (tmp_path / "input").mkdir()
+    monkeypatch.setattr(download, "PHOTOS", len(NAMES))
+    with mock.patch.object(download, "download", side_effect=CaptionsError("no network")):
+        assert find_photos(load_config(detect_preset())).split_source.startswith("own split")
+
+    def fetch(folder, archives):
+        assert archives == download.LISTS
+        (folder / "Flickr8k_text").mkdir(parents=True)
+        write_lists(folder / "Flickr8k_text", train=NAMES[:3], dev=NAMES[3:5], test=NAMES[5:])
+
+    with mock.patch.object(download, "download", side_effect=fetch):
+        photos = find_photos(load_config(detect_preset()))
+    assert photos.split_source == "standard lists" and photos.splits["test"] == NAMES[5:]
+
+
+def test_linked_folders_are_looked_into(inputs, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "flickr").symlink_to(inputs, target_is_directory=True)
+    monkeypatch.setenv("CAPTIONS_INPUT", str(elsewhere))
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.paths[NAMES[0]] == elsewhere / "flickr" / "Images" / NAMES[0]
+
+
+def test_links_that_lead_in_a_circle_are_followed_once(tmp_path):
+    for place in ("a", "b"):
+        save_picture(tmp_path / place / "1.jpg")
+        (tmp_path / place / "up").symlink_to("..", target_is_directory=True)
+    assert sorted(find_files(tmp_path)) == [tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg"]
+
+
+def test_pictures_to_be_captioned_are_no_part_of_the_data_set(inputs, monkeypatch):
+    monkeypatch.setattr("utils.data.photos.MY_PHOTOS_DIR", inputs / "my_photos")
+    save_picture(inputs / "my_photos" / NAMES[0], 9)
+    save_picture(inputs / "my_photos" / "more" / "holiday.jpg", 10)
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.paths[NAMES[0]] == inputs / "Images" / NAMES[0] and photos.skipped == {}
+    monkeypatch.chdir(inputs)
+    monkeypatch.setenv("CAPTIONS_INPUT", "../flickr8k")
+    assert find_photos(load_config(detect_preset())).skipped == {}
+
+
+def test_a_data_set_of_its_own_among_them_is_found(inputs, monkeypatch):
+    monkeypatch.setattr("utils.data.photos.MY_PHOTOS_DIR", inputs)
+    assert sorted(find_photos(load_config(detect_preset())).names) == NAMES
+
+
+def test_pictures_to_be_shown_may_be_missing(inputs, tmp_path, monkeypatch):
+    config = load_config(detect_preset())
+    assert image_paths(NAMES[:1], config) == [inputs / "Images" / NAMES[0]]
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "nowhere"))
+    assert image_paths(NAMES[:1], config) == []
+
+
+def test_lists_that_decide_spare_other_files_of_splits(inputs):
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
+    (inputs / "dataset_infos.json").write_text("{}")
+    assert find_photos(load_config(detect_preset())).splits["test"] == NAMES[4:]
+
+
+def test_a_name_may_begin_where_the_table_lies(inputs):
+    rows = "".join(f'"./{name}",a dog\n' for name in NAMES)
+    (inputs / "captions.txt").write_text("image,caption\n" + rows)
+    assert find_photos(load_config(detect_preset())).captions == {name: ["a dog"] for name in NAMES}

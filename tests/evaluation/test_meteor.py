@@ -1,0 +1,83 @@
+"""METEOR: nltk's with and without synonyms, and the literature's where Java is."""
+
+import shutil
+
+import nltk.corpus
+import pytest
+from nltk.stem.porter import PorterStemmer
+from nltk.translate.meteor_score import meteor_score
+
+from utils.cli.score import best_meteor
+from utils.evaluation.meteor import meteor
+
+
+class Words:
+    """Stands for WordNet: `synonyms` are pairs of words, None is no WordNet at all."""
+
+    def __init__(self, synonyms):
+        self.synonyms = synonyms
+
+    def synsets(self, word):
+        if self.synonyms is None:
+            raise LookupError("no WordNet")
+        return [self] if word in self.synonyms else []
+
+    def lemmas(self):
+        return [Lemma(word) for word in self.synonyms]
+
+
+class Lemma:
+    def __init__(self, word):
+        self.word = word
+
+    def name(self):
+        return self.word
+
+
+@pytest.fixture
+def wordnet(monkeypatch):
+    return lambda synonyms: monkeypatch.setattr(nltk.corpus, "wordnet", Words(synonyms))
+
+
+REFERENCES = [["a dog runs", "two dogs play"], ["a child sleeps"]]
+
+
+def test_it_is_nltks_with_the_parameters_of_meteor_1_5(wordnet):
+    wordnet(None)
+    name, mean, each = meteor(["the dog is running", "a kid sleeps"], REFERENCES)
+    assert name == "METEOR (nltk, no WordNet)" and mean == pytest.approx(each.mean())
+    parameters = {"alpha": 0.85, "beta": 0.2, "gamma": 0.6, "stemmer": PorterStemmer()}
+    for score, said, words in zip(each, REFERENCES, ["the dog is running", "a kid sleeps"]):  # noqa: B905
+        said = [text.split() for text in said]
+        assert score == pytest.approx(
+            meteor_score(said, words.split(), wordnet=Words(()), **parameters)
+        )
+
+
+def test_stems_count_and_synonyms_where_wordnet_is(wordnet):
+    wordnet(None)
+    stems = meteor(["a dogs running", "a kid sleeps"], REFERENCES)[2]
+    assert stems[0] == pytest.approx(meteor(["a dog runs", ""], REFERENCES)[2][0])
+    wordnet(("kid", "child"))
+    name, _, each = meteor(["a dogs running", "a kid sleeps"], REFERENCES)
+    assert name == "METEOR (nltk, with WordNet)"
+    assert each[0] == pytest.approx(stems[0]) and each[1] > stems[1]
+
+
+def test_empty_captions_score_nothing(wordnet):
+    wordnet(None)
+    assert meteor(["", "."], REFERENCES)[1] == 0
+
+
+def test_without_java_it_is_nltks(wordnet, monkeypatch):
+    wordnet(None)
+    monkeypatch.setattr("utils.cli.score.shutil.which", lambda name: None)
+    assert best_meteor(["a dog", "a dog"], REFERENCES)[0] == "METEOR (nltk, no WordNet)"
+
+
+@pytest.mark.skipif(not shutil.which("java"), reason="METEOR 1.5 needs Java")
+def test_meteor_1_5_keeps_the_order_and_survives_empty_captions():
+    candidates = ["a dog runs", "", "zebra"]
+    name, score, each = best_meteor(candidates, [*REFERENCES, ["two men talk"]])
+    assert name == "METEOR 1.5"
+    assert each[0] == pytest.approx(1.0) and list(each[1:]) == [0, 0] and 0 < score < 1

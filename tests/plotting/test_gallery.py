@@ -1,0 +1,158 @@
+"""The gallery in a real browser: search, order, attention by mouse and keys, access for all."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.chromium import Page
+from utils.plotting.gallery import write_gallery
+
+HOSTILE = '<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 1"> & "dogs"'
+CAPTIONS = ["a dog runs in snow", "two dogs on grass", "a cat sleeps", HOSTILE, "a hotdog"]
+SCORES = [0.5, 2.0, 0.1, 1.0, 0.7]
+SURE = [0.9, 0.2, 0.4, 0.3, 0.5]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The browser for all tests of this file."""
+    with Page(tmp_path_factory.mktemp("browser")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    """A small gallery and its attention, a row a word."""
+    folder, chance = tmp_path_factory.mktemp("gallery"), np.random.RandomState(0)
+    looks = [chance.dirichlet(np.ones(49), size=len(text.split())) for text in CAPTIONS]
+    cards = []
+    for number, caption in enumerate(CAPTIONS):
+        path = folder / f"{number}.png"
+        Image.new("RGB", (300, 200), (40 * number, 120, 200)).save(path)
+        said = ["Birds fly .", f"Caption {number} of a person, which is longer"]
+        card = {"path": path, "caption": caption, "references": said, "score": SCORES[number]}
+        cards.append(card | {"sure": SURE[number], "attention": looks[number]})
+    write_gallery(folder / "gallery.html", cards, "What & who", "test <b>split</b>")
+    return folder / "gallery.html", looks
+
+
+def shown(page):
+    """The captions of the photos that are shown, in their order."""
+    return page.run("[...document.querySelectorAll('figure:not([hidden]) img')].map(i => i.alt)")
+
+
+def enter(page, field, value):
+    """Fill in a field of the form, as typing does."""
+    page.run(
+        f"document.getElementById('{field}').value = '{value}';"
+        f"document.getElementById('{field}').dispatchEvent(new Event('input', {{bubbles: true}}))"
+    )
+
+
+def test_it_makes_no_request_and_runs_no_foreign_markup(page, gallery):
+    page.open(gallery[0])
+    asked = [e["params"]["request"]["url"] for e in page.events if "request" in e.get("params", {})]
+    assert [url[:5] for url in asked if not url.startswith("data:")] == ["file:"]
+    assert page.run("window.hacked") is None and page.run("document.title") == "What & who"
+    assert HOSTILE in shown(page)
+    assert page.run("document.querySelectorAll('main script, main b, header b').length") == 0
+
+
+def test_best_come_first_and_every_order_is_kept(page, gallery):
+    page.open(gallery[0])
+    orders = {
+        "score,-1": np.argsort(SCORES)[::-1],
+        "score,1": np.argsort(SCORES),
+        "sure,-1": np.argsort(SURE)[::-1],
+        "sure,1": np.argsort(SURE),
+        "place,1": range(5),
+    }
+    assert shown(page) == [CAPTIONS[row] for row in orders["score,-1"]]
+    assert page.run("[...document.querySelectorAll('option')].map(o => o.value)") == list(orders)
+    for value, rows in reversed(orders.items()):
+        enter(page, "order", value)
+        assert shown(page) == [CAPTIONS[row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("words", "least", "most", "rows"),
+    [
+        ("dog", "", "", [1, 3, 0]),  # beginnings of words, in captions and in what people said
+        ("DOG snow", "", "", [0]),
+        ("longer", "0.6", "1.5", [3, 4]),
+        ("", "2", "", [1]),
+        ("", "", "0.1", [2]),
+        ("zebra", "", "", []),
+        ("sure cider", "", "", []),  # what the page itself says is not searched
+    ],
+)
+def test_words_and_scores_choose(page, gallery, words, least, most, rows):
+    page.open(gallery[0])
+    for field, value in (("words", words), ("least", least), ("most", most)):
+        enter(page, field, value)
+    assert shown(page) == [CAPTIONS[row] for row in rows]
+    assert page.run("document.getElementById('count').value") == f"{len(rows)} of 5 photos"
+
+
+def darkest(page):
+    """The word that is marked, and the cell of the photo that is shaded least."""
+    return page.run(
+        """(() => {
+        const canvas = document.querySelector("canvas");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, 7, 7).data;
+        const shades = [...Array(49).keys()].map(cell => pixels[4 * cell + 3]);
+        const figure = canvas.closest("figure");
+        return [document.querySelector(".on").textContent, figure.querySelector("img").alt,
+                figure.querySelector("input").ariaValueText, shades.indexOf(Math.min(...shades))];
+        })()"""
+    )
+
+
+def test_attention_follows_the_keys_and_the_mouse(page, gallery):
+    path, looks = gallery
+    page.open(path)
+    best = int(np.argmax(SCORES))
+    words = CAPTIONS[best].split()
+    page.run("document.querySelector('figure input').focus()")
+    for word in (0, 1):
+        page.press("ArrowRight", 39)
+        cell = int(looks[best][word].argmax())
+        assert darkest(page) == [words[word], CAPTIONS[best], words[word], cell]
+
+    x, y = page.run(
+        "(box => [box.x + box.width / 2, box.y + box.height / 2])"
+        "(document.querySelectorAll('figure')[1].querySelectorAll('.said span')[2]"
+        ".getBoundingClientRect())"
+    )
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    other = CAPTIONS.index(HOSTILE)
+    cell = int(looks[other][2].argmax())
+    assert darkest(page) == [HOSTILE.split()[2], HOSTILE, HOSTILE.split()[2], cell]
+
+
+def test_a_captioner_that_does_not_attend_gets_no_slider(page, gallery, tmp_path):
+    card = {"path": gallery[0].with_name("0.png"), "caption": "", "references": [], "score": 0.0}
+    cards = [card | {"sure": 0.1, "attention": np.zeros((0, 0))}]
+    write_gallery(tmp_path / "page.html", cards, "One", "")
+    page.open(tmp_path / "page.html")
+    assert page.run("document.querySelectorAll('figure').length") == 1
+    assert page.run("document.querySelectorAll('figure input').length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_it_fits_the_window_and_everybody(page, gallery, width, scheme):
+    page.open(gallery[0], width, scheme)
+    assert page.run("document.documentElement.scrollWidth") <= width
+    page.run("document.querySelector('figure input').value = 1")
+    page.run("document.querySelector('figure input').dispatchEvent(new Event('input'))")
+    assert page.faults() == []
+
+
+def test_a_fault_would_be_found(page, tmp_path):
+    (tmp_path / "bad.html").write_text("<html><p style='color:#ddd'>pale</p><img src='data:,'>")
+    page.open(tmp_path / "bad.html")
+    rules = {re.match(r"[a-z-]+", fault)[0] for fault in page.faults()}
+    assert {"color-contrast", "image-alt", "html-has-lang"} <= rules

@@ -1,0 +1,214 @@
+"""The configuration of a run: one frozen dataclass, two presets, and what overrides what.
+
+Every notebook starts with `config = load_config(detect_preset())`. A preset holds the values that
+belong together: `sample` for the drawn sample, `flickr8k` for photos. Single settings are changed
+in the notebook's configuration cell, with `CAPTIONS_SET="epochs=2,decoder=merge"`, or with `--set`
+on the command line. The environment overrides the notebook, and the notebook overrides the preset.
+"""
+
+import os
+from dataclasses import Field, dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from utils.errors import CaptionsError
+
+# Settings that had another name in earlier versions.
+RENAMED_SETTINGS = {
+    "averaging": "ema_momentum",
+    "batch_photos": "batch_size",
+    "captioner": "decoder",
+    "embedding": "embedding_dim",
+    "length_power": "length_penalty",
+    "max_left_out": "max_skipped",
+    "max_words": "max_length",
+    "members": "ensemble_size",
+    "score_epochs": "scst_epochs",
+    "score_rate": "scst_learning_rate",
+    "smoothing": "label_smoothing",
+    "tuning_epochs": "fine_tune_epochs",
+    "tuning_rate": "fine_tune_learning_rate",
+}
+NOT_ASSIGNABLE = ("preset", "working")  # these have an environment variable and option of their own
+
+
+def setting(
+    default: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field with the values that it accepts."""
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=limits)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one run. `PRESETS` lists where the preset `flickr8k` differs."""
+
+    preset: str = "sample"
+    # Folder of the artifacts; `paths.working_folder` decides where it is empty.
+    working: str = ""
+    # Seed of weight initialization, shuffling, dropout and sampling.
+    seed: int = setting(1, 0, 2**31)
+
+    # 01_features
+    # The pretrained CNN, a key of `encoders.ENCODERS`, or "auto".
+    encoder: str = "sample_cnn"
+    # Fraction of unreadable or unmatched photos above which a run stops.
+    max_skipped: float = setting(0.01, 0, 1)
+    # "2/8" extracts the second of eight shards of the photos, one shard per machine.
+    shard: str = ""
+
+    # 02_text
+    # Tokens that occur less often in the training captions become <unk>.
+    min_count: int = setting(20, 1, 10**9)
+    # Longer captions are truncated, in training and in decoding.
+    max_length: int = setting(20, 2, 1000)
+    # Folder of an earlier run whose vocabulary and weights this one starts from (warm start).
+    start_from: str = ""
+
+    # 03_train
+    decoder: str = setting("attention", choices=("merge", "inject", "attention"))
+    # Number of LSTM units.
+    units: int = setting(192, 1, 10_000)
+    embedding_dim: int = setting(96, 1, 10_000)
+    dropout: float = setting(0.2, 0, 0.99)
+    label_smoothing: float = setting(0.05, 0, 0.99)
+    epochs: int = setting(12, 1, 10_000)
+    # Photos per batch; each comes with all of its captions.
+    batch_size: int = setting(30, 1, 10_000)
+    learning_rate: float = setting(4e-3, 1e-9, 10)
+    weight_decay: float = setting(1e-3, 0, 1)
+    # Gradients are scaled down to this global norm.
+    clip_norm: float = setting(2.0, 1e-9, 1e9)
+    # Fraction of the steps in which the learning rate rises, before its cosine decay.
+    warmup_fraction: float = setting(0.1, 0, 0.9)
+    # Half precision where the hardware is fast at it ("auto"), or full precision.
+    precision: str = setting("float32", choices=("float32", "auto"))
+    # Momentum of the exponential moving average (EMA) of the weights.
+    ema_momentum: float = setting(0.95, 0, 0.9999)
+    # Epochs in which the CNN's top blocks are fine-tuned together with the decoder.
+    fine_tune_epochs: int = setting(0, 0, 10_000)
+    fine_tune_learning_rate: float = setting(3e-4, 1e-9, 10)
+    # Epochs of self-critical sequence training (SCST) on CIDEr-D.
+    scst_epochs: int = setting(0, 0, 10_000)
+    scst_learning_rate: float = setting(5e-5, 1e-9, 10)
+    # Number of captioners, trained from different seeds, whose probabilities are averaged.
+    ensemble_size: int = setting(1, 1, 100)
+    # Epochs without a better validation score after which training stops.
+    patience: int = setting(6, 1, 10_000)
+
+    # 04_evaluate
+    beam_width: int = setting(3, 1, 100)
+    # Beams are ranked by log-probability / length ** length_penalty.
+    length_penalty: float = setting(0.7, 0, 10)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "sample": {},
+    "flickr8k": {
+        "encoder": "auto",  # 01_features chooses one for this machine
+        "min_count": 4,
+        "max_length": 25,
+        "units": 512,
+        "embedding_dim": 256,
+        "dropout": 0.5,
+        "label_smoothing": 0.1,
+        "epochs": 12,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "ema_momentum": 0.998,
+        "precision": "auto",
+        "fine_tune_epochs": 8,
+        "fine_tune_learning_rate": 5e-4,
+    },
+}
+
+
+def load_config(preset: str | None = None, **changes: Any) -> Config:
+    """Build the configuration of this run.
+
+    Args:
+        preset: A key of `PRESETS`; the environment variable `CAPTIONS_PRESET` overrides it.
+        **changes: Single settings; those in the environment variable `CAPTIONS_SET` override them.
+
+    Returns:
+        The preset with the changes applied.
+
+    Raises:
+        CaptionsError: The preset or a setting does not exist, or a value is not allowed.
+    """
+    name = os.environ.get("CAPTIONS_PRESET") or preset or "sample"
+    if name not in PRESETS:
+        raise CaptionsError(f"preset '{name}': does not exist: choose {' or '.join(PRESETS)}")
+    config = replace(Config(preset=name), **PRESETS[name])
+    changes |= parse_changes(os.environ.get("CAPTIONS_SET", ""))
+    parsed = {key: parse_value(key, value) for key, value in changes.items()}
+    return replace(config, **parsed)
+
+
+def parse_changes(text: str) -> dict[str, str]:
+    """Split `"epochs=2,encoder=vgg16"` into a dict of strings."""
+    changes = {}
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        key, _, value = part.partition("=")
+        if not value.strip():
+            raise CaptionsError(f"setting '{key.strip()}': write it as key=value, e.g. epochs=2")
+        changes[key.strip()] = value.strip()
+    return changes
+
+
+def parse_value(key: str, value: Any) -> Any:
+    """Convert a value to the type of the setting `key` and check that it is allowed.
+
+    Raises:
+        CaptionsError: The setting does not exist, or the value has the wrong type or size.
+    """
+    spec = find_setting(key)
+    number = convert_value(spec, value)
+    limits = spec.metadata
+    if limits.get("choices") and number not in limits["choices"]:
+        allowed = ", ".join(limits["choices"])
+        raise CaptionsError(f"setting '{key}={value}': must be one of {allowed}")
+    minimum = limits.get("minimum")
+    maximum = limits.get("maximum")
+    if minimum is not None and not minimum <= number <= maximum:  # also false for NaN
+        raise CaptionsError(f"setting '{key}={value}': must be from {minimum:g} to {maximum:g}")
+    return number
+
+
+def find_setting(key: str) -> Field:
+    """The dataclass field of a setting; an unknown name raises an error that suggests others."""
+    settings = {each.name: each for each in fields(Config) if each.name not in NOT_ASSIGNABLE}
+    if key in settings:
+        return settings[key]
+    if key in RENAMED_SETTINGS:
+        raise CaptionsError(
+            f"setting '{key}': is now called {RENAMED_SETTINGS[key]}: use that name"
+        )
+    similar = get_close_matches(key, settings)
+    suggestion = " or ".join(similar) if similar else ", ".join(settings)
+    raise CaptionsError(f"setting '{key}': does not exist: use {suggestion}")
+
+
+def convert_value(spec: Field, value: Any) -> Any:
+    """The value in the type of a setting, without losing digits."""
+    text = str(value)
+    try:
+        if spec.type is int:
+            return int(text.removesuffix(".0"))
+        if spec.type is float:
+            return float(text)
+        return text
+    except (ValueError, OverflowError):
+        expected = "a whole number" if spec.type is int else "a number"
+        raise CaptionsError(f"setting '{spec.name}={value}': must be {expected}") from None
+
+
+def summarize(config: Config, *names: str) -> str:
+    """The named settings as lines of `name  value`, for a notebook's configuration cell."""
+    return "\n".join(f"{name:14} {getattr(config, name)}" for name in names)

@@ -1,0 +1,1 @@
+"""Photos, captions, splits and tokens."""

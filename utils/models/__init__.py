@@ -1,0 +1,1 @@
+"""Encoders, caption decoders and what is built of them."""

@@ -1,0 +1,88 @@
+"""Where inputs are found and where artifacts are written."""
+
+import filecmp
+import os
+from collections.abc import Collection, Iterator
+from fnmatch import filter as matching_names
+from pathlib import Path
+
+from utils.config import Config
+from utils.errors import CaptionsError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KAGGLE = Path("/kaggle")
+
+
+def on_kaggle() -> bool:
+    """Whether this is a Kaggle kernel, which has an input root of its own."""
+    return (KAGGLE / "input").is_dir()
+
+
+def input_folder() -> Path:
+    """The folder in which photos and other people's artifacts are looked for; never written to."""
+    if folder := os.environ.get("CAPTIONS_INPUT"):
+        return Path(folder)
+    return KAGGLE / "input" if on_kaggle() else REPOSITORY / "data"
+
+
+def working_folder(config: Config) -> Path:
+    """The folder of the artifacts. The sample has its own, so it never overwrites photos' files."""
+    if folder := config.working or os.environ.get("CAPTIONS_WORKING"):
+        return Path(os.path.expanduser(folder))  # leaves an unknown ~user as it is
+    if on_kaggle():
+        return KAGGLE / "working"
+    return REPOSITORY / "working" / ("sample" if config.preset == "sample" else "")
+
+
+def find_files(folder: Path, name: str = "*") -> Iterator[Path]:
+    """All files below `folder` whose name matches a pattern, in linked folders, too.
+
+    The `._` files that macOS writes are left out.
+    """
+    visited = {os.path.realpath(folder)}  # links may form a circle
+    for place, subfolders, names in os.walk(folder, followlinks=True):
+        targets = {os.path.realpath(Path(place, each)): each for each in sorted(subfolders)}
+        subfolders[:] = [each for target, each in targets.items() if target not in visited]
+        visited |= targets.keys()
+        for each in matching_names(names, name):
+            path = Path(place, each)
+            if not each.startswith("._") and path.is_file():
+                yield path
+
+
+def find_input(name: str) -> list[Path]:
+    """All input files whose name matches a pattern, those in the shallowest folders first."""
+    return sorted(find_files(input_folder(), name), key=lambda path: (len(path.parts), path))
+
+
+def find_unique_input(name: str, exclude: Collection[Path] = ()) -> Path | None:
+    """The input file of that name; several with different contents are an error.
+
+    Args:
+        name: A file name, or a pattern.
+        exclude: Folders whose files are not considered.
+    """
+    found = [path for path in find_input(name) if path.parent not in exclude]
+    return require_identical(found)
+
+
+def require_identical(paths: list[Path]) -> Path | None:
+    """The first of several copies of a file, or None; copies that differ are an error."""
+    if not paths:
+        return None
+    first = paths[0]
+    for other in paths[1:]:
+        if not filecmp.cmp(first, other, shallow=False):
+            raise CaptionsError(f"{first}: {other} has other contents: keep one of the two")
+    return first
+
+
+def find_pretrained_folders(config: Config) -> list[Path]:
+    """The folders that `start_from` can mean: an absolute path, or input folders that end so."""
+    path = Path(os.path.expanduser(config.start_from))
+    if not path.parts:
+        return []
+    if path.is_absolute():
+        return [path]
+    folders = [file.parent for file in find_input("captioner.pkl")]
+    return [folder for folder in folders if folder.parts[-len(path.parts) :] == path.parts]

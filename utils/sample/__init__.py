@@ -1,0 +1,1 @@
+"""The drawn sample: scenes with known facts, their pictures and captions."""

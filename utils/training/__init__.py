@@ -1,0 +1,1 @@
+"""Batches, loss, training step, loop and stages."""
