@@ -1,43 +1,47 @@
-"""What the series claims of its speed and memory, measured side by side: `make bench`.
+"""Measurements of speed and memory, side by side on one machine: `make bench`.
 
-Each module here names one room and has a function `measure()` that yields rows: what was compared,
-the figure as text, and what was asked. Ratios are medians of runs that took turns, since machines
-are shared and noisy. Nothing here is a test: a busy machine must not turn one red.
+Each module has one topic and a function `measure()` that yields rows: what was compared, the
+measured value as text, and the goal. Ratios are medians of runs that alternate, because machines
+are shared and noisy. Nothing here is a test, so a busy machine fails no test.
 """
 
 import os
 import statistics
 import time
+from collections.abc import Callable
 
 from utils.paths import REPOSITORY
 
-SHARED = REPOSITORY.parent / "shared"  # real photos and MobileNetV2's weights, if they are there
+# Real photos and ImageNet weights, where they lie beside the repository.
+SHARED = REPOSITORY.parent / "shared"
 if SHARED.is_dir():
     os.environ.setdefault("KERAS_HOME", str(SHARED / "keras_home"))
 
-# How a program begins that is to say its own `peak` of anonymous memory, in kB; 0 is not told.
-WATCH = """
+# The beginning of a program that records its own peak of anonymous memory in `peak`, in kB.
+# It stays 0 on systems without /proc.
+RECORD_PEAK_MEMORY = """
 import re, threading, time
 from pathlib import Path
 peak = 0
-def watch():
+def record_peak():
     global peak
     while True:
         status = Path("/proc/self/status")
-        status = status.read_text() if status.is_file() else ""
-        told = re.search(r"RssAnon:\\s+(\\d+)", status)
-        peak = max(peak, int(told[1]) if told else 0)
+        text = status.read_text() if status.is_file() else ""
+        match = re.search(r"RssAnon:\\s+(\\d+)", text)
+        if match:
+            peak = max(peak, int(match[1]))
         time.sleep(0.02)
-threading.Thread(target=watch, daemon=True).start()
+threading.Thread(target=record_peak, daemon=True).start()
 """
 
 
-def seconds(*ways, repeats=5):
-    """The median seconds of each way, a function without arguments; the ways take turns."""
-    taken = [[] for _ in ways]
+def median_seconds(*functions: Callable, repeats: int = 5) -> list[float]:
+    """The median duration of each function; the functions alternate."""
+    durations: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
-        for way, times in zip(ways, taken, strict=True):
+        for function, times in zip(functions, durations, strict=True):
             start = time.perf_counter()
-            way()
+            function()
             times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in taken]
+    return [statistics.median(times) for times in durations]

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [ROOM ...]`: one table of all rooms' figures, or of some rooms'."""
+"""`python -m tests.benchmarks [TOPIC ...]`: a table of the measurements of all or some topics."""
 
 import argparse
 import importlib
@@ -9,24 +9,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tests.page import in_columns, machine, put_into_page
 
-ROOMS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
 
-def main():
+def main() -> None:
     """Measure, and print each row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}")
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}")
     parser.add_argument("--page", action="store_true", help="write the table into RESULTS.md, too")
     options = parser.parse_args()
-    rooms = options.rooms or ROOMS
-    if unknown := set(rooms) - set(ROOMS):
-        parser.error(f"no such room: {', '.join(sorted(unknown))}")
+    topics = options.topics or TOPICS
+    if unknown := set(topics) - set(TOPICS):
+        parser.error(f"unknown topic: {', '.join(sorted(unknown))}")
     print(machine())
     rows = []
-    for room in rooms:
-        for what, figure, asked in importlib.import_module(f"tests.benchmarks.{room}").measure():
-            print(f"{room:10} {what:62} {figure:>12}   asked: {asked}", flush=True)
-            rows.append([what, figure, asked])
+    for topic in topics:
+        module = importlib.import_module(f"tests.benchmarks.{topic}")
+        for what, value, goal in module.measure():
+            print(f"{topic:10} {what:62} {value:>12}   goal: {goal}", flush=True)
+            rows.append([what, value, goal])
     if options.page:
         table = in_columns(["what", "measured", "goal"], rows, 2)
         put_into_page("bench", f"Measured on {machine()}.\n\n{table}\n")

@@ -1,25 +1,27 @@
-"""The captioner as one thing beside its parts, and the gallery of a thousand photos.
+"""The captioner as a whole against its parts, and the gallery of 1,000 photos.
 
-On real photos where they lie beside the repository and MobileNetV2 can be loaded, else on drawn
-ones with the sample's encoder. The captioner is untrained and never ends a caption by itself, so
-it writes as many words as captions usually have.
+Measured on real photos where they lie beside the repository and MobileNetV2 can be loaded, else
+on drawn scenes with the sample's encoder. The captioner has random weights and never ends a
+caption by itself, so it writes as many tokens as captions usually have.
 """
 
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks import SHARED, seconds
+from tests.benchmarks import SHARED, median_seconds
 from tests.chromium import Page
 from utils import artifacts
 from utils.config import load_config
-from utils.data.tokenizer import Tokenizer
+from utils.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
-from utils.inference import Captioner, extract
+from utils.features import extract_features
+from utils.inference import Captioner
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder, choose_encoder
 from utils.models.serialization import to_dict
@@ -27,23 +29,27 @@ from utils.plotting.gallery import write_gallery
 from utils.sample.dataset import write_sample
 
 PHOTOS = SHARED / "flickr8k" / "Images"
-MANY = 320  # photos whose captions are timed
+TIMED_PHOTOS = 320
+GALLERY_PHOTOS = 1000
+VOCABULARY = [f"word{number}" for number in range(3000)]
+
+Row = tuple[str, str, str]
 
 
-def measure():
-    """A photo alone, many photos, and the gallery."""
+def measure() -> Iterator[Row]:
+    """One photo, many photos, and the gallery."""
     with tempfile.TemporaryDirectory() as folder:
         captioner, paths = prepare(Path(folder))
-        yield one_photo(captioner, paths[0])
-        yield many_photos(captioner, paths[:MANY])
-        yield from gallery(Path(folder), paths)
+        yield measure_one_photo(captioner, paths[0])
+        yield measure_many_photos(captioner, paths[:TIMED_PHOTOS])
+        yield from measure_gallery(Path(folder), paths)
 
 
-def prepare(folder):
-    """A captioner of the size for photos, and a thousand photos."""
-    config = replace(choose_encoder(load_config("flickr8k")), working=str(folder))
-    config = replace(config, max_length=10, fine_tune_epochs=0)
-    paths = sorted(PHOTOS.glob("*.jpg"))[:1000]
+def prepare(folder: Path) -> tuple[Captioner, list[Path]]:
+    """An untrained captioner of the size for photos, and 1,000 photos."""
+    config = choose_encoder(load_config("flickr8k"))
+    config = replace(config, working=str(folder), max_length=10, fine_tune_epochs=0)
+    paths = sorted(PHOTOS.glob("*.jpg"))[:GALLERY_PHOTOS]
     try:
         encoder = build_encoder(config.encoder)
     except CaptionsError:
@@ -51,55 +57,67 @@ def prepare(folder):
     if not paths:
         config = replace(config, encoder="sample_cnn")
         encoder = build_encoder("sample_cnn")
-        write_sample(folder / "world")
-        paths = sorted((folder / "world").rglob("*.jpg"))[:1000]
-    words, channels = [f"word{number}" for number in range(3000)], encoder.output_shape[-1]
-    model = build_captioner(channels, len(words) + 4, config)
-    tokenizer = Tokenizer(words, config.max_length).to_dict()
-    chain = {"features": {}, "captions": {}, "tokenizer": tokenizer}
-    for kind, data in (chain | {"captioner": to_dict(model)}).items():
-        artifacts.save(kind, data, config)
+        write_sample(folder / "sample")
+        paths = sorted((folder / "sample").rglob("*.jpg"))[:GALLERY_PHOTOS]
+    channels = encoder.output_shape[-1]
+    model = build_captioner(channels, len(VOCABULARY) + len(SPECIAL_TOKENS), config)
+    tokenizer = Tokenizer(VOCABULARY, config.max_length)
+    artifacts.save("features", {}, config)
+    artifacts.save("captions", {}, config)
+    artifacts.save("tokenizer", tokenizer.to_dict(), config)
+    artifacts.save("captioner", to_dict(model), config)
     return Captioner(config), paths
 
 
-def one_photo(captioner, path):
-    """A warm call on one photo, and its CNN pass and its search apart."""
-    (grid,) = look(captioner, [path])
-    whole, seeing, writing = seconds(
-        lambda: captioner([path]),
-        lambda: look(captioner, [path]),
-        lambda: generate(captioner.model, grid, captioner.config, batch=1, progress=False),
-        repeats=15,
+def measure_one_photo(captioner: Captioner, path: Path) -> Row:
+    """A warm call on one photo against its CNN pass and its beam search alone."""
+    (grid,) = extract(captioner, [path])
+
+    def beam_search() -> None:
+        generate(captioner.model, grid, captioner.config, batch=1, progress=False)
+
+    whole, encoding, decoding = median_seconds(
+        lambda: captioner([path]), lambda: extract(captioner, [path]), beam_search, repeats=15
     )
-    ratio = whole / (seeing + writing)
+    ratio = whole / (encoding + decoding)
     return "one photo, warm: the call / (its CNN pass + its search)", f"{ratio:.2f}", "<= 1.5"
 
 
-def many_photos(captioner, paths):
-    """Photos a second with captions, and of extraction alone."""
-    look(captioner, paths[:64])
+def measure_many_photos(captioner: Captioner, paths: list[Path]) -> Row:
+    """Captions per second against the photos per second of extraction alone."""
+    extract(captioner, paths[:64])
     captioner(paths[:64])
-    whole, seeing = seconds(lambda: captioner(paths), lambda: look(captioner, paths), repeats=3)
+    whole, encoding = median_seconds(
+        lambda: captioner(paths), lambda: extract(captioner, paths), repeats=3
+    )
     what = f"{len(paths)} photos: captions a second / extraction's photos a second"
-    return what, f"{seeing / whole:.0%}", ">= 80 %"
+    return what, f"{encoding / whole:.0%}", ">= 80 %"
 
 
-def look(captioner, paths):
-    """The photos' grids."""
-    return list(extract(paths, captioner.encoder, captioner.config.encoder))
+def extract(captioner: Captioner, paths: list[Path]) -> list[np.ndarray]:
+    """The photos' feature grids."""
+    return list(extract_features(paths, captioner.encoder, captioner.config.encoder))
 
 
-def gallery(folder, paths):
-    """The page of a thousand photos: its size, and how long a browser takes until it answers."""
-    looks = np.random.RandomState(0).dirichlet(np.ones(81), size=12)
-    card = {"caption": "a dog runs through deep white snow with a red ball today", "score": 1.0}
-    card |= {"references": [card["caption"]] * 5, "sure": 0.5, "attention": looks}
-    cards = [card | {"path": paths[number % len(paths)]} for number in range(1000)]
-    write_gallery(folder / "gallery.html", cards, "Bench", "a thousand photos")
-    size = (folder / "gallery.html").stat().st_size / 1e6
-    yield "the gallery of 1,000 photos", f"{size:.1f} MB", "<= 15 MB"
+def measure_gallery(folder: Path, paths: list[Path]) -> Iterator[Row]:
+    """The size of a page of 1,000 photos, and the time until a browser has drawn it."""
+    attention_weights = np.random.RandomState(0).dirichlet(np.ones(81), size=12)
+    caption = "a dog runs through deep white snow with a red ball today"
+    card = {
+        "caption": caption,
+        "references": [caption] * 5,
+        "score": 1.0,
+        "sure": 0.5,
+        "attention": attention_weights,
+    }
+    cards = [{**card, "path": paths[row % len(paths)]} for row in range(GALLERY_PHOTOS)]
+    page_path = folder / "gallery.html"
+    write_gallery(page_path, cards, "Benchmark", "1,000 photos")
+    megabytes = page_path.stat().st_size / 1e6
+    yield "the gallery of 1,000 photos", f"{megabytes:.1f} MB", "<= 15 MB"
     with Page(folder / "browser") as page:
         start = time.perf_counter()
-        page.open(folder / "gallery.html")
+        page.open(page_path)
         page.run("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-        yield "the gallery: open, drawn and ready", f"{time.perf_counter() - start:.1f} s", "< 2 s"
+        duration = time.perf_counter() - start
+    yield "the gallery: open, drawn and ready", f"{duration:.1f} s", "< 2 s"

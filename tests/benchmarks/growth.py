@@ -1,7 +1,8 @@
-"""How the cost of features, text and an epoch grows with the photos, and the memory: drawn scenes.
+"""How the cost of features, text and one epoch, and the memory, grow with the photos.
 
-Each size is a process of its own, which does what notebooks 1 to 3 do. What starting and compiling
-take is the same for all, so a photo's cost is that of those that a larger size has more.
+Each size runs in a process of its own, which does what notebooks 1 to 3 do on drawn scenes. Start
+and compilation cost the same for all sizes, so the cost of a photo is computed from the difference
+between two sizes.
 """
 
 import json
@@ -9,88 +10,105 @@ import os
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
+from collections.abc import Iterator
 
-from tests.benchmarks import WATCH
+from tests.benchmarks import RECORD_PEAK_MEMORY
 from utils.paths import REPOSITORY
 from utils.sample.dataset import write_sample
 
-SIZES = 1000, 4000, 16000
+SIZES = (1000, 4000, 16000)
+STEPS = (
+    "finding the photos, five times",
+    "02, text, five times",
+    "01, features",
+    "03, an epoch",
+)
 
-PROGRAM = f"""{WATCH}
+PROGRAM = f"""{RECORD_PEAK_MEMORY}
 import json
 import numpy as np
-from utils import store
-from utils.batches import training_pairs
-from utils.captioners import build_captioner
-from utils.encoders import build_encoder
-from utils.features import extract_all
-from utils.settings import Settings
-from utils.text import Tokenizer
-from utils.train import train as learn, validator
-from world.photos import find_photos
+from utils.config import Config
+from utils.data.photos import find_photos
+from utils.data.tokenizer import Tokenizer
+from utils.feature_grids import load_grid
+from utils.features import extract_dataset
+from utils.models.captioners import build_captioner
+from utils.models.encoders import build_encoder
+from utils.training.batching import make_training_data
+from utils.training.loop import make_validator, train
 
-spent = [time.process_time()]
-settings = Settings(preset="flickr8k", epochs=1)
+clock = [time.process_time()]
+config = Config(preset="flickr8k", epochs=1)
 for _ in range(5):
-    photos = find_photos(settings)
-spent.append(time.process_time())
+    photos = find_photos(config)
+clock.append(time.process_time())
 
-# First, as TensorFlow's threads go on for a while when they have nothing to do.
+# Text comes before features, because TensorFlow's idle threads go on using the processor.
+train_names = photos.splits["train"]
+validation_names = photos.splits["validation"]
 for _ in range(5):
-    train, checked = (photos.splits[split] for split in ("train", "validation"))
-    texts = [text for name in train for text in photos.captions[name]]
-    tokenizer = Tokenizer.fit(texts, settings.min_count, settings.max_length)
+    captions = [caption for name in train_names for caption in photos.captions[name]]
+    tokenizer = Tokenizer.fit(captions, config.min_count, config.max_length)
     positions = {{name: row for row, name in enumerate(photos.names)}}
-    pairs = training_pairs(train, photos.captions, positions, tokenizer)
-spent.append(time.process_time())
+    train_data = make_training_data(train_names, photos.captions, positions, tokenizer)
+clock.append(time.process_time())
 
-features = extract_all(photos, build_encoder(settings.encoder), settings)
+features = extract_dataset(photos, build_encoder(config.encoder), config)
 assert features["names"] == photos.names
-spent.append(time.process_time())
+clock.append(time.process_time())
 
-grid = store.load_grid(features, settings)
-rows = np.array([positions[name] for name in checked])
-references = [photos.captions[name] for name in checked]
-captioner = build_captioner(grid.shape[2], len(tokenizer), settings)
-judge = validator(grid, rows, references, tokenizer, settings)
-learn(captioner, pairs, grid, judge, settings)
-spent.append(time.process_time())
-print(json.dumps({{"CPU seconds": np.diff(spent).tolist(), "kB": peak}}))
+grid = load_grid(features, config)
+rows = np.array([positions[name] for name in validation_names])
+references = [photos.captions[name] for name in validation_names]
+captioner = build_captioner(grid.shape[2], len(tokenizer), config)
+validate = make_validator(grid, rows, references, tokenizer, config)
+train(captioner, train_data, grid, validate, config)
+clock.append(time.process_time())
+print(json.dumps({{"CPU seconds": np.diff(clock).tolist(), "kB": peak}}))
 """
 
 
-def measure():
-    """Yields a photo's cost, among many against among few; and the memory."""
-    found = [measure_size(size) for size in SIZES]
-    stages = {"finding the photos, five times": 0, "02, text, five times": 1, "01, features": 2}
-    for stage, place in (stages | {"03, an epoch": 3}).items():
-        taken = [result["CPU seconds"][place] for result in found]
-        few, many = (
-            (later - pretrained) / (more - less) * 1000
-            for (less, pretrained), (more, later) in pairwise(zip(SIZES, taken, strict=True))
-        )
-        what = f"{stage}: ms of CPU a photo, {few:.2f} and, among {SIZES[-1]:,}, {many:.2f}"
+def measure() -> Iterator[tuple[str, str, str]]:
+    """The cost of a photo among many against among few, and the memory."""
+    results = [measure_size(size) for size in SIZES]
+    for number, step in enumerate(STEPS):
+        seconds = [result["CPU seconds"][number] for result in results]
+        few, many = milliseconds_per_photo(seconds)
+        what = f"{step}: ms of CPU a photo, {few:.2f} and, among {SIZES[-1]:,}, {many:.2f}"
         yield what, f"{many / few:.2f}", "0.90 to 1.10"
-    if not found[0]["kB"]:
-        return  # a system that does not tell
-    sizes = " ".join(f"{result['kB'] / 1024:.0f}" for result in found)
-    what = f"anonymous memory, {SIZES[-1]:,} photos against {SIZES[0]:,} ({sizes} MB)"
-    yield what, f"{found[-1]['kB'] / found[0]['kB']:.2f}", "0.90 to 1.10"
+    memory = [result["kB"] for result in results]
+    if not memory[0]:  # this system does not report it
+        return
+    megabytes = " ".join(f"{kilobytes / 1024:.0f}" for kilobytes in memory)
+    what = f"anonymous memory, {SIZES[-1]:,} photos against {SIZES[0]:,} ({megabytes} MB)"
+    yield what, f"{memory[-1] / memory[0]:.2f}", "0.90 to 1.10"
 
 
-def measure_size(size):
-    """What a process says of so many scenes, drawn for it."""
+def milliseconds_per_photo(seconds: list[float]) -> list[float]:
+    """What each photo adds, between one size and the next."""
+    costs = []
+    for step in range(1, len(SIZES)):
+        photos = SIZES[step] - SIZES[step - 1]
+        costs.append(1000 * (seconds[step] - seconds[step - 1]) / photos)
+    return costs
+
+
+def measure_size(size: int) -> dict:
+    """The measurements of a process on so many scenes, which are drawn first."""
     with tempfile.TemporaryDirectory() as folder:
-        tenth = size // 10
-        write_sample(folder, size - 2 * tenth, tenth, tenth, progress=False)
-        made = {"CAPTIONS_INPUT": folder, "CAPTIONS_WORKING": f"{folder}/artifacts"}
-        done = subprocess.run(
+        held_back = size // 10
+        write_sample(folder, size - 2 * held_back, held_back, held_back, progress=False)
+        environment = {
+            **os.environ,
+            "CAPTIONS_INPUT": folder,
+            "CAPTIONS_WORKING": f"{folder}/artifacts",
+        }
+        process = subprocess.run(
             [sys.executable, "-c", PROGRAM],
             cwd=REPOSITORY,
-            env=os.environ | made,
+            env=environment,
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
