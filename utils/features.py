@@ -1,178 +1,312 @@
-"""Pictures to features: an encoder, run once over every photo.
+"""Extract features: run a frozen encoder once over all photos.
 
-A frozen CNN's answer for a photo never changes: it is computed once, and training reads numbers.
+The features of a photo never change, so training reads them from a file instead of computing them
+in every epoch.
 """
 
 import hashlib
-import json
+import math
 import os
-import re
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from utils import artifacts, feature_grids
+from utils.config import Config
 from utils.data.images import RESIZE_MODE, Mirrored, image_error, read_pixels
-from utils.data.photos import check_skipped
+from utils.data.photos import Photos, check_skipped
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.models.encoders import find_encoder
 from utils.models.fine_tuning import split_encoder
+from utils.shards import Shard, current_shard, split_into_shards
 
 BATCH_SIZE = 32
+PREFETCH_BATCHES = 2
+
+Images = list[np.ndarray | None]  # of one batch; None where a photo could not be read
 
 
-def extract_features(photos, encoder, name, batch=BATCH_SIZE, failures=None):
-    """Chunks of grid rows as float16 over all `photos`, in order, with a progress bar.
+def extract_features(
+    photos: Sequence[Any],
+    encoder: Any,
+    description: str,
+    batch_size: int = BATCH_SIZE,
+    failures: dict[str, str] | None = None,
+) -> Iterator[np.ndarray]:
+    """Run an encoder over photos, in order, with a progress bar.
 
-    Photos are paths, Pillow images or arrays; other threads decode the next two chunks while the
-    CNN works on one. A broken photo is an error; but where a dict is given as `failures`, its row
-    is zeros and its reason is added there under `str(photo)`. `name` labels the bar.
+    Other threads decode the next photos while the encoder computes.
+
+    Args:
+        photos: Paths, Pillow images, or arrays of 8-bit pixels.
+        encoder: A model from pixels to a grid, e.g. from `build_encoder`.
+        description: The label of the progress bar.
+        batch_size: How many photos the encoder takes at a time.
+        failures: If given, a photo that cannot be read gets a row of zeros, and its reason is added
+            here under `str(photo)`.
+
+    Yields:
+        The features of one batch, `(photos, cells, channels)` in float16.
+
+    Raises:
+        CaptionsError: A photo cannot be read, and there is no `failures`.
     """
-    devices, side = encoder.distribute_strategy.num_replicas_in_sync, encoder.input_shape[1]
+    image_size = encoder.input_shape[1]
 
-    def read(photo):
-        try:
-            return read_pixels(photo, side)
-        except Exception as error:  # a damaged file can fail in any way
-            if failures is None:
-                raise CaptionsError(
-                    f"{photo}: {image_error(photo) or error}: leave it out"
-                ) from None
-            failures[str(photo)] = image_error(photo) or str(error)
+    def read(photo: Any) -> np.ndarray | None:
+        return read_photo(photo, image_size, failures)
 
-    chunks = [photos[start : start + batch] for start in range(0, len(photos), batch)]
-    with tqdm(total=len(photos), desc=name, unit=" photos") as bar, ThreadPoolExecutor() as pool:
-        ahead = deque(pool.map(read, chunk) for chunk in chunks[:2])
-        for number, chunk in enumerate(chunks):
-            pictures = list(ahead.popleft())
-            ahead.extend(pool.map(read, later) for later in chunks[number + 2 : number + 3])
-            pixels = np.zeros((-(-len(chunk) // devices) * devices, side, side, 3), np.uint8)
-            whole = [row for row, picture in enumerate(pictures) if picture is not None]
-            pixels[whole] = [pictures[row] for row in whole] or 0
-            rows = np.zeros((len(chunk), *encoder.output_shape[1:]), np.float16)
-            rows[whole] = compiled_encoder(encoder)(pixels).numpy()[whole]
-            yield rows
-            bar.update(len(rows))
+    batches = [photos[start : start + batch_size] for start in range(0, len(photos), batch_size)]
+    progress = tqdm(total=len(photos), desc=description, unit=" photos")
+    with progress, ThreadPoolExecutor() as executor:
+        for images in read_ahead(batches, read, executor):
+            features = encode_batch(images, encoder)
+            yield features
+            progress.update(len(features))
+
+
+def read_photo(photo: Any, image_size: int, failures: dict[str, str] | None) -> np.ndarray | None:
+    """The pixels of a photo; if it cannot be read, an error or an entry in `failures`."""
+    try:
+        return read_pixels(photo, image_size)
+    except Exception as error:  # a damaged file can fail in any way
+        reason = image_error(photo) or str(error)
+        if failures is None:
+            raise CaptionsError(f"{photo}: {reason}: replace or remove it") from None
+        failures[str(photo)] = reason
+        return None
+
+
+def read_ahead(
+    batches: list[Sequence[Any]],
+    read: Callable[[Any], np.ndarray | None],
+    executor: Executor,
+) -> Iterator[Images]:
+    """Read the photos of each batch in other threads, some batches before they are needed."""
+    pending = deque(executor.map(read, batch) for batch in batches[:PREFETCH_BATCHES])
+    for number in range(len(batches)):
+        images = list(pending.popleft())
+        upcoming = number + PREFETCH_BATCHES
+        if upcoming < len(batches):
+            pending.append(executor.map(read, batches[upcoming]))
+        yield images
+
+
+def encode_batch(images: Images, encoder: Any) -> np.ndarray:
+    """The features of one batch in float16, with zeros where an image is missing."""
+    devices = encoder.distribute_strategy.num_replicas_in_sync
+    padded_length = math.ceil(len(images) / devices) * devices
+    pixels = np.zeros((padded_length, *encoder.input_shape[1:]), np.uint8)
+    readable = []
+    for row, image in enumerate(images):
+        if image is not None:
+            pixels[row] = image
+            readable.append(row)
+
+    outputs = compiled_encoder(encoder)(pixels).numpy()
+    features = np.zeros((len(images), *encoder.output_shape[1:]), np.float16)
+    features[readable] = outputs[readable]
+    return features
 
 
 @cache
-def compiled_encoder(encoder):
-    """The encoder as a graph for batches of any size, traced once; each device computes a part."""
+def compiled_encoder(encoder: Any) -> Callable[[np.ndarray], Any]:
+    """The encoder as a graph for batches of any size, traced once; devices share a batch."""
     strategy = encoder.distribute_strategy
 
-    def compute_part(pixels):
+    def encode_replica(pixels: Any) -> Any:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         length = tf.shape(pixels)[0] // strategy.num_replicas_in_sync
-        start = tf.distribute.get_replica_context().replica_id_in_sync_group * length
-        return encoder(tf.cast(pixels[start : start + length], tf.float32), training=False)
+        start = replica * length
+        own_pixels = tf.cast(pixels[start : start + length], tf.float32)
+        return encoder(own_pixels, training=False)
 
     @tf.function(input_signature=[tf.TensorSpec([None, *encoder.input_shape[1:]], tf.uint8)])
-    def graph(pixels):
-        parts = strategy.experimental_local_results(strategy.run(compute_part, (pixels,)))
-        return tf.concat(parts, axis=0)
+    def encode(pixels: Any) -> Any:
+        per_replica = strategy.run(encode_replica, (pixels,))
+        return tf.concat(strategy.experimental_local_results(per_replica), axis=0)
 
-    return graph
+    return encode
 
 
 @os_errors_as_caption_errors()
-def extract_dataset(photos, encoder, config):
-    """Write the grids of all photos into one file; returns what features.pkl says of them.
+def extract_dataset(photos: Photos, encoder: Any, config: Config) -> dict:
+    """Extract the features of all photos into one `.npy` file.
 
-    Interrupted, the next call goes on after the last full chunk. Broken photos are left out, with
-    their reasons in `left_out`. With `shard=2/8` (or a cluster's TF_CONFIG) this computes one slice
-    and joins it with the others once all lie in the working folder or under the inputs.
+    After an interruption, the next call resumes at the last full batch. With `shard=2/8`, or in a
+    cluster, it extracts one shard, and joins all of them once they are in the working folder or
+    among the inputs. The feature rows stay in memory-mapped files.
+
+    Returns:
+        The data of features.pkl: `grid` (the file's name), `grid_shape`, `names` of the photos in
+        the order of their rows, and `skipped`, the reasons why others could not be read.
+
+    Raises:
+        CaptionsError: Other shards are missing, too many photos cannot be read, or the disk fails.
     """
-    broken = still_unreadable(photos, config)
-    names = [name for name in photos.names if name not in broken]
+    skipped = still_unreadable(photos, config)
+    names = [name for name in photos.names if name not in skipped]
     paths = [photos.paths[name] for name in names]
-    made = repr((encoder.name, encoder.input_shape, BATCH_SIZE, RESIZE_MODE)).encode()
-    made = hashlib.sha256(b"".join([made, *(each.tobytes() for each in encoder.get_weights())]))
 
-    def plan(paths):
-        digest = made.copy()
-        digest.update(repr([(path.name, path.stat().st_size) for path in paths]).encode())
-        shape = [len(paths), *encoder.output_shape[1:]]
-        return {"grid": f"features-{digest.hexdigest()[:16]}.npy", "grid_shape": shape}
+    # 1. Extract the shard of this process.
+    shard = current_shard(config)
+    shard_paths = split_into_shards(paths, shard.count, BATCH_SIZE)
+    encoder_hash = hash_encoder(encoder)
+    plans = [plan_grid(part, encoder, encoder_hash) for part in shard_paths]
+    extract_shard(shard_paths[shard.number - 1], plans[shard.number - 1], encoder, config)
 
-    number, count = shard_of(config)
-    edges = [len(paths) * part // count // BATCH_SIZE * BATCH_SIZE for part in range(count)] + [
-        len(paths)
-    ]
-    slices = [paths[start:end] for start, end in pairwise(edges)]
-    mine = slices[number - 1]
+    # 2. Load all shards. The rows are views of memory-mapped files.
+    grids = load_shards(plans, shard, config)
+    rows = [row for grid in grids for row in grid]
 
-    def chunks(done):
-        failed = {}
-        for rows in extract_features(mine[done:], encoder, encoder.name, BATCH_SIZE, failed):
-            while failed:  # a disk's fault is no picture's: it may be mended
-                path, why = failed.popitem()  # others are added meanwhile
-                if not image_error(path) or not os.access(path, os.R_OK):
-                    raise CaptionsError(f"{path}: could not be read ({why}): run this again")
-            yield rows
-
-    feature_grids.save_grid(plan(mine), chunks, BATCH_SIZE, config)
-    try:
-        grids = [np.asarray(feature_grids.load_grid(plan(each), config)) for each in slices]
-    except CaptionsError as error:
-        more = f"slice {number} of {count} is written: run 01_features with the others, too"
-        raise error if count == 1 else CaptionsError(f"{error}; {more}") from None
-    rows = [row for grid in grids for row in grid]  # views of the file, not numbers in memory
-    whys = [None if row.any() else image_error(path) for row, path in zip(rows, paths, strict=True)]
-    broken |= {name: why for name, why in zip(names, whys, strict=True) if why}
-    check_skipped(broken, len(photos.names), "the photos", config)
-    kept = [place for place, why in enumerate(whys) if not why]
-
-    def whole(done):
-        for start in range(done, len(kept), BATCH_SIZE):
-            yield [rows[place] for place in kept[start : start + BATCH_SIZE]]
-
-    features = plan([paths[place] for place in kept])
-    feature_grids.save_grid(features, whole, BATCH_SIZE, config)
-    return features | {"names": [names[place] for place in kept], "left_out": broken}
+    # 3. Find the photos that could not be read, and join the other rows.
+    unreadable = find_unreadable(rows, names, paths)
+    skipped.update(unreadable)
+    check_skipped(skipped, len(photos.names), "the photos", config)
+    kept = [row for row, name in enumerate(names) if name not in unreadable]
+    features = plan_grid([paths[row] for row in kept], encoder, encoder_hash)
+    join_rows([rows[row] for row in kept], features, config)
+    return {**features, "names": [names[row] for row in kept], "skipped": skipped}
 
 
-def extract_backbone_features(features, photos, encoder, config):
-    """What tuning starts from: the grid before the encoder's last blocks, and these blocks.
+def still_unreadable(photos: Photos, config: Config) -> dict[str, str]:
+    """The photos that the last run skipped and that still cannot be read, with reasons.
 
-    The rows are the photos of `features`, then the same photos mirrored: a second look at each.
+    To leave them out from the start keeps the list of photos, and so the finished file.
     """
-    (first, top_blocks), cut = split_encoder(encoder), find_encoder(encoder.name).split_layer
-    paths = [photos.paths[name] for name in features["names"]]
-    views = [*paths, *map(Mirrored, paths)]
-    grid = f"backbone_features-{cut}-{features['grid'].partition('-')[2]}"
-    frozen = {"grid": grid, "grid_shape": [len(views), *first.output_shape[1:]]}
-    frozen |= {"encoder": encoder.name, "top_blocks": top_blocks.get_weights()}
-
-    def chunks(done):
-        return extract_features(views[done:], first, "backbone features", BATCH_SIZE)
-
-    feature_grids.save_grid(frozen, chunks, BATCH_SIZE, config)
-    return frozen
-
-
-def still_unreadable(photos, config):
-    """name -> why of what the last run left out and is no better: the others' grids can stay."""
     try:
-        known = artifacts.load("features", config)["left_out"]
+        previously_skipped = artifacts.load("features", config)["skipped"]
     except (CaptionsError, KeyError):
         return {}
-    found = {name: image_error(photos.paths[name]) for name in known if name in photos.paths}
-    return {name: why for name, why in found.items() if why}
+    skipped = {}
+    for name in previously_skipped:
+        reason = image_error(photos.paths[name]) if name in photos.paths else None
+        if reason:
+            skipped[name] = reason
+    return skipped
 
 
-def shard_of(config):
-    """(number, count) of `shard=2/8`, of this worker in a cluster's TF_CONFIG, or else (1, 1)."""
-    shard, config = config.shard, json.loads(os.environ.get("TF_CONFIG") or "{}")
-    if config.get("cluster") and not shard:
-        chiefs, workers = (len(config["cluster"].get(kind, [])) for kind in ("chief", "worker"))
-        before = chiefs if config["task"]["type"] == "worker" else 0
-        shard = f"{before + config['task']['index'] + 1}/{chiefs + workers}"
-    found = re.fullmatch(r"(\d+)/(\d+)", shard or "1/1")
-    number, count = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= number <= count:
-        raise CaptionsError(f"setting 'shard={shard}': write it as 2/8, the second of eight slices")
-    return number, count
+def hash_encoder(encoder: Any) -> Any:
+    """A hash of what decides the features of a photo."""
+    settings = (encoder.name, encoder.input_shape, BATCH_SIZE, RESIZE_MODE)
+    encoder_hash = hashlib.sha256(repr(settings).encode())
+    for array in encoder.get_weights():
+        encoder_hash.update(array.tobytes())
+    return encoder_hash
+
+
+def plan_grid(paths: Sequence[Path], encoder: Any, encoder_hash: Any) -> dict:
+    """The name and the shape of the file with the features of these photos.
+
+    The name depends on all that decides the contents, so a file of that name can be reused.
+    """
+    names_and_sizes = [(path.name, path.stat().st_size) for path in paths]
+    grid_hash = encoder_hash.copy()
+    grid_hash.update(repr(names_and_sizes).encode())
+    return {
+        "grid": f"features-{grid_hash.hexdigest()[:16]}.npy",
+        "grid_shape": [len(paths), *encoder.output_shape[1:]],
+    }
+
+
+def extract_shard(paths: Sequence[Path], plan: dict, encoder: Any, config: Config) -> None:
+    """Extract the features of some photos into the file that `plan` names."""
+
+    def batches(done: int) -> Iterator[np.ndarray]:
+        failures: dict[str, str] = {}
+        remaining = paths[done:]
+        for rows in extract_features(remaining, encoder, encoder.name, BATCH_SIZE, failures):
+            check_failures(failures)
+            yield rows
+
+    feature_grids.save_grid(plan, batches, BATCH_SIZE, config)
+
+
+def check_failures(failures: dict[str, str]) -> None:
+    """Raise an error if a photo failed for a reason outside its file, e.g. a disk error.
+
+    Such a photo may be read next time, so it must not be stored as a broken one. `failures` is
+    emptied; meanwhile other threads may add to it.
+    """
+    while failures:
+        path, reason = failures.popitem()
+        is_broken = image_error(path) and os.access(path, os.R_OK)
+        if not is_broken:
+            raise CaptionsError(f"{path}: could not be read ({reason}): run this again")
+
+
+def load_shards(plans: list[dict], shard: Shard, config: Config) -> list[np.ndarray]:
+    """The memory-mapped features of all shards, in order.
+
+    Raises:
+        CaptionsError: Shards of other machines are missing.
+    """
+    try:
+        return [np.asarray(feature_grids.load_grid(plan, config)) for plan in plans]
+    except CaptionsError as error:
+        if shard.count == 1:
+            raise
+        raise CaptionsError(
+            f"{error}; shard {shard.number} of {shard.count} is written: "
+            "run 01_features with the others, too"
+        ) from None
+
+
+def find_unreadable(rows: list[np.ndarray], names: list[str], paths: list[Path]) -> dict[str, str]:
+    """The photos whose features are all zero because they cannot be read, with reasons."""
+    unreadable = {}
+    for row, name, path in zip(rows, names, paths, strict=True):
+        reason = None if row.any() else image_error(path)
+        if reason:
+            unreadable[name] = reason
+    return unreadable
+
+
+def join_rows(rows: list[np.ndarray], features: dict, config: Config) -> None:
+    """Write rows of memory-mapped files into the one file that `features` names."""
+
+    def batches(done: int) -> Iterator[list[np.ndarray]]:
+        for start in range(done, len(rows), BATCH_SIZE):
+            yield rows[start : start + BATCH_SIZE]
+
+    feature_grids.save_grid(features, batches, BATCH_SIZE, config)
+
+
+def extract_backbone_features(features: dict, photos: Photos, encoder: Any, config: Config) -> dict:
+    """Extract what fine-tuning needs: the features below the encoder's split layer.
+
+    Args:
+        features: The data of features.pkl.
+        photos: The photos that it was made from.
+        encoder: The encoder that it was made with.
+        config: The configuration.
+
+    Returns:
+        The data of backbone_features.pkl: `grid` and `grid_shape` of the features of all photos,
+        then of the same photos mirrored; `encoder` (its name) and `top_blocks` (the weights of the
+        layers above).
+    """
+    backbone, top_blocks = split_encoder(encoder)
+    split_layer = find_encoder(encoder.name).split_layer
+    paths = [photos.paths[name] for name in features["names"]]
+    views = [*paths, *(Mirrored(path) for path in paths)]
+    features_hash = features["grid"].partition("-")[2]
+    backbone_features = {
+        "grid": f"backbone_features-{split_layer}-{features_hash}",
+        "grid_shape": [len(views), *backbone.output_shape[1:]],
+        "encoder": encoder.name,
+        "top_blocks": top_blocks.get_weights(),
+    }
+
+    def batches(done: int) -> Iterator[np.ndarray]:
+        return extract_features(views[done:], backbone, "backbone features", BATCH_SIZE)
+
+    feature_grids.save_grid(backbone_features, batches, BATCH_SIZE, config)
+    return backbone_features

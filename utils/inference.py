@@ -1,99 +1,148 @@
-"""The trained captioner as one thing: photos in, sentences out.
+"""A trained captioner for any photos: photos in, captions out.
 
 It reads the artifacts of the notebooks with the settings that they record, checks that they belong
-together, and does for any photo what they did for the test split.
+together, and does for any photo what the notebooks do for the test split.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from utils import artifacts
+from utils import artifacts, features
+from utils.config import Config
 from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer
-from utils.decoding.beam_search import generate, length_normalized
-from utils.decoding.sampling import sample
+from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.retrieval import sequence_log_probs
-from utils.features import extract_features
 from utils.io import write_atomically
 from utils.models.encoders import build_encoder
 from utils.models.fine_tuning import split_encoder
 from utils.models.serialization import from_dict
 from utils.paths import working_folder
 
+BATCH_SIZE = 32
+SEARCH_CHUNK = 256  # photos whose features are in memory at once
+
 
 class Captioner:
-    """Encoder, tokenizer and model of one run. `captioner(photos)` gives a caption a photo.
+    """The encoder, the tokenizer and the model of one run; `captioner(photos)` gives captions.
 
-    Photos are paths, PIL images, or arrays of 8-bit pixels. One that can't be read is an error; but
-    where a dict is given as `failures`, it is left out, and its reason is added there.
-    Taught in 05_visualize.
+    Photos are paths, Pillow images, or arrays of 8-bit pixels. One that cannot be read is an error;
+    where a dict is given as `failures`, it is skipped, and its reason is added there instead.
+
+    Attributes:
+        config: The configuration of the run.
+        tokenizer: Its tokenizer.
+        model: Its captioner or ensemble.
+        encoder: From pixels to what the model takes: if the model has the encoder's top blocks,
+            this is the backbone below them.
     """
 
-    def __init__(self, config):
-        self.tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
+    def __init__(self, config: Config):
+        """Load the artifacts of a run with this configuration."""
         self.config = config
+        self.tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
         self.model = from_dict(artifacts.load("captioner", config), config)
-        encoder = build_encoder(config.encoder)
-        self.encoder = split_encoder(encoder)[0] if config.fine_tune_epochs else encoder
+        self.encoder = build_encoder(config.encoder)
+        if config.fine_tune_epochs:
+            self.encoder, _ = split_encoder(self.encoder)
 
     @classmethod
-    def load(cls, folder=None):
-        """The captioner whose artifacts lie in `folder`, or else this machine's own."""
+    def load(cls, folder: Path | str | None = None) -> "Captioner":
+        """Load the captioner whose artifacts are in `folder`, or else the one of this machine."""
         return cls(artifacts.load_saved_config(folder))
 
-    def __call__(self, photos, beam_width=None, failures=None, best_of=1):
-        """A dict for each photo, in order: photo (a path, or None), caption, probability.
+    def __call__(
+        self,
+        photos: Iterable[Any],
+        beam_width: int | None = None,
+        failures: dict[str, str] | None = None,
+    ) -> list[dict]:
+        """Caption photos.
 
-        With `best_of` 5 the beam's caption is one of five, the others are drawn by chance, and the
-        likeliest for its length is taken.
+        Args:
+            photos: Paths, Pillow images, or arrays.
+            beam_width: Instead of the run's.
+            failures: Collects the photos that cannot be read, with reasons.
+
+        Returns:
+            For each photo, in order, a dict with the keys `photo` (the path, or None), `caption`
+            and `probability` (of the whole caption).
         """
-        photos, rows = list(photos), []
-        batch = 32 if len(photos) > 1 else 1  # one photo must not cost as much as many
-        for grid in self.look(photos, failures):
-            found, logs = self.write(grid, beam_width, best_of, batch)
-            captions = [self.tokenizer.decode(words) for words in found]
-            rows += zip(captions, np.exp(logs).tolist(), strict=True)
-        paths = [str(photo) if isinstance(photo, str | Path) else None for photo in photos]
-        return [
-            {"photo": path, "caption": caption, "probability": probability}
-            for path, photo, (caption, probability) in zip(paths, photos, rows, strict=True)
-            if str(photo) not in (failures or ())
-        ]
+        photos = list(photos)
+        # A single photo should not take as long as a full batch.
+        batch_size = BATCH_SIZE if len(photos) > 1 else 1
+        captions: list[str] = []
+        probabilities: list[float] = []
+        for grid in self.extract_features(photos, failures):
+            output = generate(
+                self.model, grid, self.config, beam_width, batch=batch_size, progress=False
+            )
+            captions.extend(self.tokenizer.decode(token_ids) for token_ids in output.words)
+            probabilities.extend(np.exp(output.log_probability).tolist())
 
-    def write(self, grid, beam_width, best_of, batch):
-        """Words and log-probabilities of the captions, as numbers."""
-        ways = {"batch": batch, "progress": False}
-        beam = generate(self.model, grid, self.config, beam_width, **ways)
-        if best_of == 1:
-            return beam.words, beam.log_probability
-        drawn = sample(self.model, grid, self.config, best_of - 1, **ways)
-        words = np.concatenate([beam.words[:, None], drawn.words], axis=1)
-        logs = np.concatenate([beam.log_probability[:, None], drawn.log_probability], axis=1)
-        ranks = length_normalized(logs, words, self.config).numpy()
-        best = np.arange(len(ranks)), ranks.argmax(axis=1)
-        return words[best], logs[best]
+        rows = []
+        for photo, caption, probability in zip(photos, captions, probabilities, strict=True):
+            if failures and str(photo) in failures:
+                continue
+            path = str(photo) if isinstance(photo, str | Path) else None
+            rows.append({"photo": path, "caption": caption, "probability": probability})
+        return rows
 
-    def find(self, sentence, paths, failures=None):
-        """`(score, path)` of each photo, first the one that the sentence fits best.
+    def search(
+        self,
+        sentence: str,
+        paths: Iterable[Path | str],
+        failures: dict[str, str] | None = None,
+    ) -> list[tuple[float, str]]:
+        """Rank photos by how well a sentence describes them.
 
-        The score is how likely the captioner finds the sentence: the mean probability of a word.
+        Args:
+            sentence: What to search for.
+            paths: The photos.
+            failures: Collects the photos that cannot be read, with reasons.
+
+        Returns:
+            `(score, path)` for each photo, the best first. The score is the geometric mean of the
+            probabilities that the captioner gives to the tokens of the sentence.
+
+        Raises:
+            CaptionsError: The captioner knows no word of the sentence.
         """
-        words = self.tokenizer.encode([sentence])
-        if words.max() < len(SPECIAL_TOKENS):
-            raise CaptionsError(f"'{sentence}': the captioner has learnt none of these words")
-        files = self.remember([str(path) for path in paths], failures)
-        paths, logs = list(files), []
-        for start in range(0, len(paths), 256):  # more might not fit into memory
-            grid = np.array([np.load(files[path]) for path in paths[start : start + 256]])
-            logs += sequence_log_probs(self.model, grid, words)[:, 0].tolist()
-        scores = np.exp(np.array(logs) / (words[0, 1:] != PAD_ID).sum()).tolist()
-        return sorted(zip(scores, paths, strict=True), reverse=True)
+        token_ids = self.tokenizer.encode([sentence])
+        if token_ids.max() < len(SPECIAL_TOKENS):
+            raise CaptionsError(
+                f"'{sentence}': none of these words is in the captioner's vocabulary: use others"
+            )
+        files = self.cache_features([str(path) for path in paths], failures)
+        cached_paths = list(files)
+        log_probs: list[float] = []
+        for start in range(0, len(cached_paths), SEARCH_CHUNK):
+            chunk = cached_paths[start : start + SEARCH_CHUNK]
+            grid = np.array([np.load(files[path]) for path in chunk])
+            log_probs.extend(sequence_log_probs(self.model, grid, token_ids)[:, 0].tolist())
 
-    def remember(self, paths, failures):
-        """path -> file with its grid, named by the photo's bytes: nothing is looked at twice."""
-        made_for = artifacts.fingerprint(artifacts.artifact_path("captioner", self.config))
-        folder = working_folder(self.config) / "seen" / made_for
+        target_length = (token_ids[0, 1:] != PAD_ID).sum()
+        scores = np.exp(np.array(log_probs) / target_length).tolist()
+        return sorted(zip(scores, cached_paths, strict=True), reverse=True)
+
+    def cache_features(
+        self, paths: Sequence[str], failures: dict[str, str] | None = None
+    ) -> dict[str, Path]:
+        """Extract the features of photos into one file for each, unless they are cached.
+
+        The files are named by the contents of the photo, so a photo that was renamed is found
+        again, and one that was changed is not.
+
+        Returns:
+            The file of every photo that can be read.
+        """
+        captioner_path = artifacts.artifact_path("captioner", self.config)
+        folder = (
+            working_folder(self.config) / "feature_cache" / artifacts.fingerprint(captioner_path)
+        )
         files = {}
         for path in paths:
             try:
@@ -102,22 +151,45 @@ class Captioner:
                 if failures is None:
                     raise
                 failures[path] = str(error)
-        new = [path for path, file in files.items() if not file.is_file()]
-        rows = (row for grid in self.look(new, failures) for row in grid)
-        for path, row in zip(new, rows, strict=True):
-            if path not in (failures or ()):
-                write_atomically(files[path], lambda file, row=row: np.save(file, row))
+
+        new_paths = [path for path, file in files.items() if not file.is_file()]
+        rows = (row for grid in self.extract_features(new_paths, failures) for row in grid)
+        for path, row in zip(new_paths, rows, strict=True):
+            if failures is None or path not in failures:
+                save_array(files[path], row)
         return {path: file for path, file in files.items() if file.is_file()}
 
-    def look(self, photos, failures):
-        """Chunks of the photos' grids, in order; one that can't be read has a row all the same."""
-        if not photos:
-            return ()
-        return extract_features(photos, self.encoder, "captions", failures=failures)
+    def extract_features(
+        self, photos: Sequence[Any], failures: dict[str, str] | None = None
+    ) -> Iterator[np.ndarray]:
+        """The features of photos in batches, in order; zeros where one cannot be read."""
+        if photos:  # without photos there is no progress bar
+            yield from features.extract_features(
+                photos, self.encoder, "captions", failures=failures
+            )
 
 
-def alt_text(row, least=0.25):
-    """A sentence for an `alt` attribute, which says so where a word's mean probability is low."""
-    sure = row["probability"] ** (1 / (len(row["caption"].split()) + 1))  # its end is a word, too
-    sentence = row["caption"] if sure >= least else f"possibly {row['caption']}"
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write one array to a `.npy` file, whole or not at all."""
+
+    def write(file: Any) -> None:
+        np.save(file, array)
+
+    write_atomically(path, write)
+
+
+def alt_text(row: dict, min_probability: float = 0.25) -> str:
+    """A caption as a sentence for an `alt` attribute.
+
+    It starts with "Possibly" if the captioner is not sure: if the geometric mean of its tokens'
+    probabilities is below `min_probability`.
+
+    Args:
+        row: With `caption` and `probability`, as from a `Captioner`.
+        min_probability: The threshold.
+    """
+    caption = row["caption"]
+    tokens = len(caption.split()) + 1  # EOS is a token, too
+    mean_probability = row["probability"] ** (1 / tokens)
+    sentence = caption if mean_probability >= min_probability else f"possibly {caption}"
     return f"{sentence[:1].upper()}{sentence[1:]}."

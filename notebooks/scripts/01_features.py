@@ -120,7 +120,7 @@ print(example, *photos.captions[example], sep="\n")
 from utils.models.encoders import choose_encoder, find_encoder
 
 config = choose_encoder(config)
-side = find_encoder(config.encoder).side
+side = find_encoder(config.encoder).image_size
 print(f"{config.encoder}, which wants {side} × {side} pixels")
 
 # %% [markdown]
@@ -282,7 +282,7 @@ megabytes = count * cells * channels * 2 / 1e6  # two bytes a number
 print(f"{count:,} photos × {cells} cells × {channels} channels: {megabytes:,.0f} MB")
 print(f"minutes on Kaggle, estimated: {max(0.1, count / 100 / 60):.1f}")
 features = extract_dataset(photos, encoder, config)
-print(f"{len(features['left_out'])} could not be read", *features["left_out"].items(), sep="\n")
+print(f"{len(features['skipped'])} could not be read", *features["skipped"].items(), sep="\n")
 
 # %% [markdown]
 # The grid can be larger than memory, so it lies in a file of its own and is *mapped*: a row is
@@ -458,7 +458,7 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 #     return keras.Model(picture, keras.layers.AveragePooling2D(side // 7)(picture))
 #
 #
-# ENCODERS["colours"] = Encoder(only_colours, lambda pixels: pixels / 255, side, cut="")
+# ENCODERS["colours"] = Encoder(only_colours, lambda pixels: pixels / 255, side, split_layer="")
 # seen = np.concatenate([*extract(paths, build_encoder("colours"), "colours")])
 # apart = np.abs(seen - seen[here]).mean(axis=(1, 2), dtype="float32")
 # assert seen.shape == (len(paths), 49, 3) and apart[here] == apart.min()

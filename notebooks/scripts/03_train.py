@@ -95,7 +95,7 @@ print(f"guessing blindly among {len(tokenizer):,} words costs {known_nothing:.2f
 # %%
 from utils.training.batching import make_training_data
 
-positions, left = {name: row for row, name in enumerate(features["names"])}, features["left_out"]
+positions, left = {name: row for row, name in enumerate(features["names"])}, features["skipped"]
 splits = {s: [n for n in names if n not in left] for s, names in captions["splits"].items()}
 pairs = make_training_data(splits["train"], captions["captions"], positions, tokenizer)
 print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positions")
@@ -160,7 +160,7 @@ import tensorflow as tf
 photo, sentence = grid[pairs[0][:1]].astype("float32"), pairs[1][0][:1]
 kernel, recurrent, bias = (np.asarray(weight) for weight in merge.lstm.get_weights())
 hidden = memory = np.zeros(config.units)
-for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
+for word in np.asarray(merge.embedding(sentence[:, :-1]))[0]:
     let_in, keep, new, show = np.split(word @ kernel + hidden @ recurrent + bias, 4)
     let_in, keep, show = (1 / (1 + np.exp(-gate)) for gate in (let_in, keep, show))
     memory = keep * memory + let_in * np.tanh(new)
@@ -175,14 +175,14 @@ for word in np.asarray(merge.embed(sentence[:, :-1]))[0]:
 # epoch is spent on learning that "a" is frequent.
 
 # %%
-read = tf.cast(merge.lstm(merge.embed(sentence[:, :-1]))[0], tf.float32)
+read = tf.cast(merge.lstm(merge.embedding(sentence[:, :-1]))[0], tf.float32)
 assert np.allclose(read[0, -1], hidden, atol=near)
 pooled = photo.mean(axis=1)
 level = (pooled - pooled.mean()) / np.sqrt(pooled.var() + 1e-3)
-level = level * merge.level.gamma + merge.level.beta  # learnt; 1 and 0 at the start
-seen = tf.tanh(level @ merge.picture.kernel + merge.picture.bias)
-both = tf.cast(merge.narrow(read + seen[:, None]), tf.float32)
-logits = tf.einsum("btd,vd->btv", both, merge.embed.embeddings) + merge.bias
+level = level * merge.layer_norm.gamma + merge.layer_norm.beta  # learnt; 1 and 0 at the start
+seen = tf.tanh(level @ merge.image_projection.kernel + merge.image_projection.bias)
+both = tf.cast(merge.output_projection(read + seen[:, None]), tf.float32)
+logits = tf.einsum("btd,vd->btv", both, merge.embedding.embeddings) + merge.bias
 
 # %% [markdown]
 # The whole **by name**: the model, called with features and words, gives the logits after *every*
@@ -330,14 +330,14 @@ assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
 
 # %%
 model = build(replace(config, decoder="attention"))
-leveled, words = model.level(photo), model.embed(sentence[:, :-1])
-thought = model.picture(tf.reduce_mean(leveled, axis=1))
-read = model.first(words, initial_state=[thought, tf.zeros_like(thought)])[0]
-cells_here = model.cells(leveled)
-fits_here = tf.matmul(model.query(read), cells_here, transpose_b=True)
+leveled, words = model.layer_norm(photo), model.embedding(sentence[:, :-1])
+thought = model.image_projection(tf.reduce_mean(leveled, axis=1))
+read = model.attention_lstm(words, initial_state=[thought, tf.zeros_like(thought)])[0]
+cells_here = model.key_projection(leveled)
+fits_here = tf.matmul(model.query_projection(read), cells_here, transpose_b=True)
 looked = tf.nn.softmax(fits_here / config.units**0.5) @ cells_here
-written = model.second(tf.concat([read, looked], axis=-1))[0]
-logits = model.logits(written + looked)
+written = model.language_lstm(tf.concat([read, looked], axis=-1))[0]
+logits = model.compute_logits(written + looked)
 assert np.allclose(model([photo, sentence[:, :-1]]), logits, atol=near)
 
 # %% [markdown]
@@ -555,7 +555,8 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 #         self.lstm = tf.keras.layers.Dense(settings.units, "tanh")  # it has no memory
 #
 #     def decode_sequence(self, words, state, training=False):
-#         logits = self.logits(self.lstm(self.embed(words)) + state["picture"][:, None], training)
+#         hidden = self.lstm(self.embedding(words)) + state["image_vector"][:, None]
+#         logits = self.compute_logits(hidden, training)
 #         return logits, state, logits[..., :0]  # it attends to no cell
 #
 #

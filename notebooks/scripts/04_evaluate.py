@@ -76,7 +76,7 @@ captioner = from_dict(artifacts.load("captioner", config), config)
 seen = "backbone_features" if config.fine_tune_epochs else "features"  # what the captioner takes
 grid = feature_grids.load_grid(artifacts.load(seen, config), config)
 split = "test" if captions["splits"]["test"] else "validation"
-names = [name for name in captions["splits"][split] if name not in features["left_out"]]
+names = [name for name in captions["splits"][split] if name not in features["skipped"]]
 
 # %% [markdown]
 # As in notebook 3, the photos' rows in the grid; and what people said of them.

@@ -307,7 +307,7 @@ _ = show_photos(mine, titles)
 # %% tags=["nbval-ignore-output"]
 wish = "three ducks are running on the beach"
 numbers = captioner.tokenizer.encode([wish])
-(cells,) = captioner.look(mine[:1], None)
+(cells,) = captioner.extract_features(mine[:1])
 logits = np.asarray(captioner.model([cells, numbers[:, :-1]]))[0]
 logs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
 by_hand = np.exp(np.mean([logs[step, word] for step, word in enumerate(numbers[0, 1:]) if word]))
@@ -318,7 +318,7 @@ print(f"{by_hand:.2%} a word")
 # working folder, so the next wish is answered sooner. Change the wish, and see what it finds.
 
 # %% tags=["nbval-ignore-output"]
-found = captioner.find(wish, mine)
+found = captioner.search(wish, mine)
 assert np.isclose(dict(map(reversed, found))[str(mine[0])], by_hand, rtol=0.02)
 for score, path in found:
     print(f"{score:.2%} a word for {Path(path).name}")

@@ -50,7 +50,7 @@ class Laboratory:
         # The later stages belong to the runs that name them.
         self.config = replace(choose_encoder(config), fine_tune_epochs=0, scst_epochs=0)
         self.photos = find_photos(config)
-        self.pixels = f"all, {find_encoder(self.config.encoder).side}"
+        self.pixels = f"all, {find_encoder(self.config.encoder).image_size}"
 
     def home(self):
         """Settings whose working folder has the features: made there, where they lack."""
@@ -76,7 +76,7 @@ class Laboratory:
 
     def names(self, split):
         """The photos of a split that have features."""
-        skipped = self.features()["left_out"]
+        skipped = self.features()["skipped"]
         return [name for name in self.photos.splits[split] if name not in skipped]
 
     def rows(self, names):

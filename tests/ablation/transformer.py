@@ -76,7 +76,7 @@ class Transformer(CaptionModel):
         self.longest = config.max_length + 2
         self.widen = keras.layers.Dense(config.units, name="widen")
         self.blocks = [Block(config, f"block{n}") for n in range(LAYERS)]
-        self.cells = keras.layers.Dense(2 * LAYERS * config.units, name="cells")
+        self.key_projection = keras.layers.Dense(2 * LAYERS * config.units, name="key_projection")
         self.places = self.add_weight(
             shape=(self.longest, config.units),
             initializer=keras.initializers.RandomNormal(stddev=0.02, seed=config.seed),
@@ -86,11 +86,11 @@ class Transformer(CaptionModel):
 
     def initial_state(self, features, training=False):
         """The state before the first word: the cells' keys and values, and empty tables."""
-        grid = self.drop(self.level(tf.cast(features, tf.float32)), training=training)
-        seen = self.cells(self.picture(grid))
+        grid = self.dropout(self.layer_norm(tf.cast(features, tf.float32)), training=training)
+        seen = self.key_projection(self.image_projection(grid))
         photos, width = tf.shape(grid)[0], seen.shape[-1] // LAYERS
         table = tf.zeros([photos, self.longest, width], seen.dtype)
-        return {"cells": seen, "past": [table] * LAYERS, "read": tf.zeros([photos, 1], tf.int32)}
+        return {"keys": seen, "past": [table] * LAYERS, "read": tf.zeros([photos, 1], tf.int32)}
 
     def decode_sequence(self, words, state, training=False):
         """Logits, state, attention `(batch, time, cells)` after more words `(batch, time)`."""
@@ -98,11 +98,15 @@ class Transformer(CaptionModel):
         place = tf.one_hot(time, self.longest)
         mask = tf.range(self.longest) <= time[..., None]
         known = tf.gather(self.places, tf.minimum(time, self.longest - 1))  # beyond it is padding
-        hidden = self.widen(self.embed(words))
-        hidden = self.drop(hidden + tf.cast(known, hidden.dtype), training=training)
-        past, cells = [], tf.split(state["cells"], LAYERS, axis=-1)
+        hidden = self.widen(self.embedding(words))
+        hidden = self.dropout(hidden + tf.cast(known, hidden.dtype), training=training)
+        past, cells = [], tf.split(state["keys"], LAYERS, axis=-1)
         for block, table, seen in zip(self.blocks, state["past"], cells, strict=True):
             hidden, table, attention = block(hidden, table, seen, place, mask, training=training)
             past.append(table)
         state = state | {"past": past, "read": state["read"] + tf.shape(words)[1]}
-        return self.logits(self.last(hidden), training), state, tf.cast(attention, tf.float32)
+        return (
+            self.compute_logits(self.last(hidden), training),
+            state,
+            tf.cast(attention, tf.float32),
+        )

@@ -93,7 +93,7 @@ def test_a_photo_that_may_not_be_read_is_reported_and_the_rest_is_found(
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 2 and "a.jpg: not allowed" in said.err
     with pytest.raises(CaptionsError, match="not allowed"):
-        Captioner(SETTINGS).find("a", collect_photos([str(folder)]))
+        Captioner(SETTINGS).search("a", collect_photos([str(folder)]))
 
 
 def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
@@ -160,7 +160,7 @@ def test_found_photos_are_printed_with_their_scores_the_best_first(folder, tmp_p
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert "not among" not in said.err
-    found = Captioner(SETTINGS).find("a", collect_photos([str(folder)]))
+    found = Captioner(SETTINGS).search("a", collect_photos([str(folder)]))
     assert lines == [f"{score:6.1%}  {path}" for score, path in found]
     assert main(["find", "a flurbling zebra", str(folder), "--working", str(tmp_path)]) == 0
     lines = capsys.readouterr().err.splitlines()

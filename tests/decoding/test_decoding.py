@@ -20,7 +20,7 @@ SHARPNESS = 25.0
 @pytest.fixture(params=CAPTIONERS)
 def captioner(request):
     model = build(request.param)
-    model.embed.embeddings.assign(model.embed.embeddings * SHARPNESS)
+    model.embedding.embeddings.assign(model.embedding.embeddings * SHARPNESS)
     return model
 
 
@@ -28,7 +28,7 @@ def captioner(request):
 def attending():
     """For what the loop alone decides, one kind of captioner is enough."""
     model = build("attention")
-    model.embed.embeddings.assign(model.embed.embeddings * SHARPNESS)
+    model.embedding.embeddings.assign(model.embedding.embeddings * SHARPNESS)
     return model
 
 
@@ -87,7 +87,7 @@ def test_batch_size_and_other_photos_do_not_matter(captioner, width):
 
 def test_attention_belongs_to_the_words_of_the_winner():
     captioner = build("attention")
-    captioner.embed.embeddings.assign(captioner.embed.embeddings * SHARPNESS)
+    captioner.embedding.embeddings.assign(captioner.embedding.embeddings * SHARPNESS)
     features, _ = some_input(photos=3)
     written = generate(captioner, features, SETTINGS, beam_width=4, progress=False)
     for row, photo in enumerate(features):

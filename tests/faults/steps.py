@@ -123,7 +123,7 @@ def finding(folder):
     artifacts.load("captioner", config)
     paths = [str(folder / "input" / "Images" / f"scene_0000{number}.jpg") for number in range(3)]
     failures = {}
-    captioner.remember(paths, failures)
+    captioner.cache_features(paths, failures)
     if failures:  # the command says so, and exits with 1
         raise CaptionsError(f"{next(iter(failures))}: failed: leave it out")
 
@@ -190,7 +190,7 @@ def snapshot(folder):
     """
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {
-        name_of(path, folder): "" if "seen" in path.parts else path.read_bytes()
+        name_of(path, folder): "" if "feature_cache" in path.parts else path.read_bytes()
         for path in files
         if not path.name.endswith((".partial", ".part"))
     }
@@ -198,4 +198,4 @@ def snapshot(folder):
 
 def name_of(path, folder):
     """A file's name in a snapshot."""
-    return path.name if "seen" in path.parts else path.relative_to(folder).as_posix()
+    return path.name if "feature_cache" in path.parts else path.relative_to(folder).as_posix()

@@ -103,8 +103,8 @@ def test_half_precision_learns_about_the_same(monkeypatch):
         monkeypatch.setattr(captioners, "precision", lambda _, kind=kind: kind)
         monkeypatch.setattr("utils.training.loop.precision", lambda _, kind=kind: kind)
         captioner = build_captioner(CHANNELS, len(tokenizer), EXACT)
-        assert captioner.narrow.compute_dtype == kind.removeprefix("mixed_")
-        assert captioner.narrow.kernel.dtype == "float32"
+        assert captioner.output_projection.compute_dtype == kind.removeprefix("mixed_")
+        assert captioner.output_projection.kernel.dtype == "float32"
         histories.append(train(captioner, pairs, grid, lambda captioner: 0.0, EXACT))
         assert len(generate(captioner, grid, EXACT, progress=False).words) == len(grid)
     for half in histories[1:]:

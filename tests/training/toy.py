@@ -61,7 +61,7 @@ def train_toy(config=SETTINGS, resume="train", kill=None, watch=None):
             watch(captioner)
         if next(ends) == kill:
             os.kill(os.getpid(), signal.SIGKILL)
-        return float(np.asarray(captioner.narrow.kernel).sum())  # goes up and down
+        return float(np.asarray(captioner.output_projection.kernel).sum())  # goes up and down
 
     return captioner, train(captioner, pairs, grid, validate, config, resume=resume)
 

@@ -28,7 +28,7 @@ def caption(photos, form=None, beam_width=None, best_of=1, working=None):
     if best_of < 1:
         raise CaptionsError(f"--best-of {best_of}: must be 1 or more")
     paths, failures = collect_photos(photos), {}
-    rows = load_captioner(working)(paths, beam_width, failures, best_of)
+    rows = load_captioner(working)(paths, beam_width, failures)
     silent = {row["photo"]: NO_CAPTION for row in rows if not row["caption"]}
     rows = [row for row in rows if row["photo"] not in silent]
     if form == "json":
@@ -52,7 +52,7 @@ def search(sentence, photos, working=None):
     known = captioner.tokenizer.word_to_id
     if unknown := [word for word in dict.fromkeys(tokenize(sentence)) if word not in known]:
         print(f"not among the captioner's words: {', '.join(unknown)}", file=sys.stderr)
-    for score, path in captioner.find(sentence, paths, failures):
+    for score, path in captioner.search(sentence, paths, failures):
         print(f"{score:6.1%}  {path}")
     return report_failures(failures)
 

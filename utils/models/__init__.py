@@ -1,1 +1,1 @@
-"""Encoders, caption decoders and what is built of them."""
+"""Encoders, caption decoders, and what is built of them."""

@@ -1,177 +1,305 @@
-"""The models: image features in, words out. Three kinds, with top_blocks or in an ensemble: one contract.
+"""Caption decoders: image features and token IDs in, logits of the next token out.
 
-A captioner has two ways in, which agree:
-- `captioner([features, words])` gives the logits after every word of whole sentences at once
-  (teacher forcing, for training);
-- `captioner.initial_state(features)` and `captioner.decode_step(words, state)` give them one word at a time
-  (for search), with the attention over the picture's cells where the model has any.
+All of them have one interface, whose two ways in agree:
 
-Features are a grid, `(batch, cells, channels)`; a pooled vector is a grid of one cell. All states
-are nested tensors whose first axis is the batch, so search can reorder them without knowing more.
+- `captioner([features, token_ids])` returns the logits after every token of whole sequences
+  (teacher forcing, for training).
+- `captioner.initial_state(features)` and `captioner.decode_step(token_ids, state)` return them one
+  token at a time (for decoding), with the attention weights over the grid cells if there are any.
+
+Features are a grid `(batch, cells, channels)`; a pooled vector is a grid of one cell. A state is a
+nested structure of tensors whose first axis is the batch, so that decoding can reorder it without
+knowing the model.
 """
+
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from utils.config import Config
 from utils.data.tokenizer import BOS_ID, PAD_ID
 from utils.devices import dtype_policy
 
-LSTM_OPTIONS = {"return_sequences": True, "return_state": True}
+# A state entry of this name has one row per photo, even where a photo has several captions.
+SHARED_STATE = "keys"
 
 
 class CaptionModel(keras.Model):
-    """What all kinds share: words in (an embedding) and words out (the same table, transposed).
+    """What all decoders share: the embedding of tokens, and the projection to logits.
 
-    A word's row in the table says what it means, coming in and going out, so few data teach it
-    twice. The output bias starts at the log frequency of the words: the model need not learn
-    first that "a" is frequent. A kind adds `start`, and `steps` for any number of words at once.
+    The output layer uses the embedding matrix, transposed (tied weights): a small data set then
+    trains every row twice. The output bias starts at the log frequency of the tokens, so that the
+    model need not learn first that "a" is frequent.
+
+    A subclass adds `initial_state` and `decode_sequence`.
     """
 
-    def __init__(self, vocabulary, config, frequencies=None):
+    def __init__(self, vocab_size: int, config: Config, frequencies: np.ndarray | None = None):
+        """Create the shared layers.
+
+        Args:
+            vocab_size: The number of tokens, special tokens included.
+            config: Gives `units`, `embedding_dim`, `dropout`, `seed` and the model's name.
+            frequencies: Relative frequency of every token, `(vocab_size,)`, for the output bias.
+        """
         super().__init__(name=config.decoder)
-        self.vocabulary = vocabulary
-        self.embed = keras.layers.Embedding(vocabulary, config.embedding_dim, name="words")
-        self.level = keras.layers.LayerNormalization(name="level")
-        self.picture = keras.layers.Dense(config.units, "tanh", name="picture")
-        self.narrow = keras.layers.Dense(config.embedding_dim, name="narrow")
-        self.drop = keras.layers.Dropout(config.dropout, seed=config.seed)
-        self.seed_generator = keras.random.SeedGenerator(
-            config.seed
-        )  # for captions drawn while training
-        bias = np.zeros(vocabulary) if frequencies is None else np.log(frequencies)
+        self.vocab_size = vocab_size
+        self.embedding = keras.layers.Embedding(vocab_size, config.embedding_dim, name="embedding")
+        self.layer_norm = keras.layers.LayerNormalization(name="layer_norm")
+        self.image_projection = keras.layers.Dense(config.units, "tanh", name="image_projection")
+        self.output_projection = keras.layers.Dense(config.embedding_dim, name="output_projection")
+        self.dropout = keras.layers.Dropout(config.dropout, seed=config.seed)
+        # For the captions that self-critical training samples.
+        self.seed_generator = keras.random.SeedGenerator(config.seed)
+
+        initial_bias = np.zeros(vocab_size) if frequencies is None else np.log(frequencies)
         self.bias = self.add_weight(
-            shape=(vocabulary,), initializer=keras.initializers.Constant(bias), name="bias"
+            shape=(vocab_size,),
+            initializer=keras.initializers.Constant(initial_bias),
+            name="bias",
         )
 
-    def call(self, inputs, training=False):
-        """Logits `(sentences, time, vocabulary)` for features and words `(sentences, time)`.
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Logits after every token of whole sequences.
 
-        A photo may have several sentences, side by side: it is still looked at only once.
+        Args:
+            inputs: Features `(photos, cells, channels)` and token IDs `(sequences, time)`. A photo
+                may have several sequences, one after the other: it is encoded only once.
+            training: Whether dropout is active.
+
+        Returns:
+            Logits `(sequences, time, vocab_size)`.
         """
-        features, words = inputs
+        features, token_ids = inputs
         state = self.initial_state(features, training)
-        each = tf.shape(words)[0] // tf.shape(features)[0]
-        cells = {name: state.pop(name) for name in ["cells"] if name in state}  # `attend` shares it
-        state = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, each, axis=0), state)
-        return self.decode_sequence(words, state | cells, training)[0]
+        sequences_per_photo = tf.shape(token_ids)[0] // tf.shape(features)[0]
 
-    def decode_step(self, words, state):
-        """Logits `(batch, vocabulary)` after one more word `(batch,)`, state, attention.
+        def repeat(tensor: Any) -> Any:
+            return tf.repeat(tensor, sequences_per_photo, axis=0)
 
-        The attention is `(batch, cells)`; a model that looks at no cell has `(batch, 0)`.
+        repeated = {
+            name: value if name == SHARED_STATE else tf.nest.map_structure(repeat, value)
+            for name, value in state.items()
+        }
+        logits, _, _ = self.decode_sequence(token_ids, repeated, training)
+        return logits
+
+    def decode_step(self, token_ids: Any, state: dict) -> tuple[Any, dict, Any]:
+        """Decode one more token.
+
+        Args:
+            token_ids: The last token of every sequence, `(batch,)`.
+            state: From `initial_state` or the previous step.
+
+        Returns:
+            Logits `(batch, vocab_size)`, the new state, and attention weights `(batch, cells)`;
+            a model without attention returns weights `(batch, 0)`.
         """
-        logits, state, attention = self.decode_sequence(words[:, None], state)
-        return logits[:, 0], state, attention[:, 0]
+        logits, state, attention_weights = self.decode_sequence(token_ids[:, None], state)
+        return logits[:, 0], state, attention_weights[:, 0]
 
-    def logits(self, hidden, training=False):
-        """Scores of all words, `(..., vocabulary)`, from hidden states `(..., units)`."""
-        narrow = self.drop(self.narrow(hidden), training=training)
-        table = tf.cast(self.embed.embeddings, narrow.dtype)
-        scores = tf.matmul(narrow, table, transpose_b=True)
-        return tf.cast(scores, tf.float32) + tf.cast(self.bias, tf.float32)
+    def compute_logits(self, hidden: Any, training: bool = False) -> Any:
+        """Logits `(..., vocab_size)` in float32 from hidden states `(..., units)`."""
+        projected = self.output_projection(hidden)
+        projected = self.dropout(projected, training=training)
+        embedding_matrix = tf.cast(self.embedding.embeddings, projected.dtype)
+        logits = tf.matmul(projected, embedding_matrix, transpose_b=True)
+        return tf.cast(logits, tf.float32) + tf.cast(self.bias, tf.float32)
 
 
 class MergeCaptioner(CaptionModel):
-    """The classic: the LSTM reads words only, and meets the picture before the softmax.
+    """The merge architecture: the LSTM sees only tokens; the image is added to its output."""
 
-    Taught in 03_train.
-    """
+    def __init__(self, vocab_size: int, config: Config, frequencies: np.ndarray | None = None):
+        """Create the layers; the arguments are those of `CaptionModel`."""
+        super().__init__(vocab_size, config, frequencies)
+        self.lstm = build_lstm(config.units, "lstm")
 
-    def __init__(self, vocabulary, config, frequencies=None):
-        super().__init__(vocabulary, config, frequencies)
-        self.lstm = keras.layers.LSTM(config.units, **LSTM_OPTIONS, name="language")
+    def encode_image(self, features: Any, training: bool = False) -> Any:
+        """The image as one vector `(batch, units)`."""
+        pooled = tf.reduce_mean(tf.cast(features, tf.float32), axis=1)
+        normalized = self.layer_norm(pooled)
+        return self.image_projection(self.dropout(normalized, training=training))
 
-    def encode_image(self, features, training=False):
-        """The picture as one vector, `(batch, units)`, and zeros of that shape."""
-        pooled = self.level(tf.reduce_mean(tf.cast(features, tf.float32), axis=1))
-        picture = self.picture(self.drop(pooled, training=training))
-        return picture, tf.zeros_like(picture)
+    def initial_state(self, features: Any, training: bool = False) -> dict:
+        """The state before the first token: the image vector and an LSTM state of zeros."""
+        image_vector = self.encode_image(features, training)
+        zeros = tf.zeros_like(image_vector)
+        return {"image_vector": image_vector, "lstm": [zeros, zeros]}
 
-    def initial_state(self, features, training=False):
-        """The state before the first word."""
-        picture, nothing = self.encode_image(features, training)
-        return {"picture": picture, "lstm": [nothing, nothing]}
-
-    def decode_sequence(self, words, state, training=False):
-        """Logits and state after more words `(batch, time)`; it looks at no cell."""
-        embedded = self.drop(self.embed(words), training=training)
-        hidden, *lstm = self.lstm(embedded, initial_state=state["lstm"])
-        logits = self.logits(hidden + state["picture"][:, None], training)
-        return logits, state | {"lstm": lstm}, logits[..., :0]
+    def decode_sequence(
+        self, token_ids: Any, state: dict, training: bool = False
+    ) -> tuple[Any, dict, Any]:
+        """Logits after more tokens `(batch, time)`, the new state, and no attention weights."""
+        embedded = self.embedding(token_ids)
+        embedded = self.dropout(embedded, training=training)
+        hidden, *lstm_state = self.lstm(embedded, initial_state=state["lstm"])
+        merged = hidden + state["image_vector"][:, None]
+        logits = self.compute_logits(merged, training)
+        no_attention = logits[..., :0]
+        return logits, {**state, "lstm": lstm_state}, no_attention
 
 
 class InjectCaptioner(MergeCaptioner):
-    """The LSTM starts with the picture in mind, its hidden state. Taught in 03_train."""
+    """The inject architecture: the image vector is the LSTM's initial hidden state."""
 
-    def initial_state(self, features, training=False):
-        """The state before the first word; nothing is left to add before the softmax."""
-        picture, nothing = self.encode_image(features, training)
-        return {"picture": nothing, "lstm": [picture, nothing]}
+    def initial_state(self, features: Any, training: bool = False) -> dict:
+        """The state before the first token; nothing is left to add to the LSTM's output."""
+        initial_hidden = self.encode_image(features, training)
+        zeros = tf.zeros_like(initial_hidden)
+        return {"image_vector": zeros, "lstm": [initial_hidden, zeros]}
 
 
 class AttentionCaptioner(CaptionModel):
-    """Two LSTMs with attention between them: read the words, look, write.
+    """Two LSTMs with attention over the grid between them.
 
-    The first LSTM never sees what was looked at, so a whole sentence runs through it at once, all
-    looks are one matrix product, and the second LSTM follows: three fast steps instead of a loop
-    over words. Taught in 03_train.
+    The attention LSTM gives the queries and the language LSTM takes the context vectors. The
+    attention LSTM never sees a context vector. A whole sequence therefore runs through it at once,
+    attention is one matrix product for all time steps, and the language LSTM follows: three fast
+    steps instead of a loop over tokens.
     """
 
-    def __init__(self, vocabulary, config, frequencies=None):
-        super().__init__(vocabulary, config, frequencies)
-        self.first = keras.layers.LSTM(config.units, **LSTM_OPTIONS, name="read")
-        self.second = keras.layers.LSTM(config.units, **LSTM_OPTIONS, name="write")
-        self.cells = keras.layers.Dense(config.units, name="cells")
-        self.query = keras.layers.Dense(config.units, use_bias=False, name="query")
+    def __init__(self, vocab_size: int, config: Config, frequencies: np.ndarray | None = None):
+        """Create the layers; the arguments are those of `CaptionModel`."""
+        super().__init__(vocab_size, config, frequencies)
+        self.attention_lstm = build_lstm(config.units, "attention_lstm")
+        self.language_lstm = build_lstm(config.units, "language_lstm")
+        # The keys also serve as values: the context vector is a weighted sum of keys.
+        self.key_projection = keras.layers.Dense(config.units, name="key_projection")
+        self.query_projection = keras.layers.Dense(
+            config.units, use_bias=False, name="query_projection"
+        )
 
-    def initial_state(self, features, training=False):
-        """The state before the first word: the picture's cells, and its mean as a first thought."""
-        grid = self.drop(self.level(tf.cast(features, tf.float32)), training=training)
-        thought = self.picture(tf.reduce_mean(grid, axis=1))
-        nothing = tf.zeros_like(thought)
-        return {"cells": self.cells(grid), "first": [thought, nothing], "second": [nothing] * 2}
+    def initial_state(self, features: Any, training: bool = False) -> dict:
+        """The state before the first token: keys, and the mean of the grid as hidden state.
 
-    def decode_sequence(self, words, state, training=False):
-        """Logits, state, attention `(batch, time, cells)` after more words `(batch, time)`."""
-        embedded = self.drop(self.embed(words), training=training)
-        read, *first = self.first(embedded, initial_state=state["first"])
-        looked, attention = self.attend(self.query(read), state["cells"])
-        both = self.drop(tf.concat([read, looked], axis=-1), training=training)
-        written, *second = self.second(both, initial_state=state["second"])
-        logits = self.logits(written + looked, training)
-        return logits, state | {"first": first, "second": second}, tf.cast(attention, tf.float32)
+        The keys `(batch, cells, units)` also serve as values.
+        """
+        grid = self.layer_norm(tf.cast(features, tf.float32))
+        grid = self.dropout(grid, training=training)
+        initial_hidden = self.image_projection(tf.reduce_mean(grid, axis=1))
+        zeros = tf.zeros_like(initial_hidden)
+        return {
+            "keys": self.key_projection(grid),
+            "attention_lstm": [initial_hidden, zeros],
+            "language_lstm": [zeros, zeros],
+        }
+
+    def decode_sequence(
+        self, token_ids: Any, state: dict, training: bool = False
+    ) -> tuple[Any, dict, Any]:
+        """Decode more tokens.
+
+        Args:
+            token_ids: Token IDs `(batch, time)`.
+            state: From `initial_state` or an earlier call.
+            training: Whether dropout is active.
+
+        Returns:
+            Logits `(batch, time, vocab_size)`, the new state, and attention weights
+            `(batch, time, cells)`.
+        """
+        # 1. The attention LSTM over the tokens.
+        embedded = self.embedding(token_ids)
+        embedded = self.dropout(embedded, training=training)
+        hidden, *attention_state = self.attention_lstm(
+            embedded, initial_state=state["attention_lstm"]
+        )
+
+        # 2. One context vector for each token.
+        queries = self.query_projection(hidden)
+        context, attention_weights = self.attend(queries, state["keys"])
+
+        # 3. The language LSTM over both.
+        language_inputs = tf.concat([hidden, context], axis=-1)
+        language_inputs = self.dropout(language_inputs, training=training)
+        output, *language_state = self.language_lstm(
+            language_inputs, initial_state=state["language_lstm"]
+        )
+
+        # 4. Logits; the residual connection lets the image reach the output directly.
+        logits = self.compute_logits(output + context, training)
+        new_state = {
+            **state,
+            "attention_lstm": attention_state,
+            "language_lstm": language_state,
+        }
+        return logits, new_state, tf.cast(attention_weights, tf.float32)
 
     @staticmethod
-    def attend(queries, cells):
-        """Mix the cells for each query: `(batch, time, units)`, and with which weights.
+    def attend(queries: Any, keys: Any) -> tuple[Any, Any]:
+        """Scaled dot-product attention in which the keys also serve as values.
 
-        There may be fewer rows of cells than of queries: a photo's sentences share its cells.
+        Args:
+            queries: `(batch, time, units)`.
+            keys: `(photos, cells, units)`. There may be fewer photos than rows of queries: all
+                captions of a photo, one after the other, attend to the same keys.
+
+        Returns:
+            Context vectors `(batch, time, units)` and attention weights `(batch, time, cells)`.
         """
-        asked = tf.reshape(queries, [tf.shape(cells)[0], -1, queries.shape[-1]])
-        attention = tf.nn.softmax(
-            tf.matmul(asked, cells, transpose_b=True) / asked.shape[-1] ** 0.5
-        )
-        looked = tf.reshape(tf.matmul(attention, cells), tf.shape(queries))
-        return looked, tf.reshape(attention, [-1, tf.shape(queries)[1], cells.shape[1]])
+        photos = tf.shape(keys)[0]
+        cells = keys.shape[1]
+        units = queries.shape[-1]
+        queries_by_photo = tf.reshape(queries, [photos, -1, units])
+
+        # 1. Scores: how well each query matches each key.
+        scores = tf.matmul(queries_by_photo, keys, transpose_b=True) / units**0.5
+        # 2. Weights: positive, with a sum of 1 over the cells.
+        weights = tf.nn.softmax(scores)
+        # 3. Context vectors: the weighted sum of the values.
+        context = tf.matmul(weights, keys)
+
+        context = tf.reshape(context, tf.shape(queries))
+        weights = tf.reshape(weights, [-1, tf.shape(queries)[1], cells])
+        return context, weights
 
 
 CAPTIONERS = {"merge": MergeCaptioner, "inject": InjectCaptioner, "attention": AttentionCaptioner}
 
 
-def build_captioner(channels, vocabulary, config, frequencies=None):
-    """A captioner of the kind that the settings name, with its weights made from its seed."""
+def build_lstm(units: int, name: str) -> Any:
+    """An LSTM layer that returns its outputs at all time steps, and its last state."""
+    return keras.layers.LSTM(units, return_sequences=True, return_state=True, name=name)
+
+
+def build_captioner(
+    channels: int, vocab_size: int, config: Config, frequencies: np.ndarray | None = None
+) -> Any:
+    """Build the decoder that the configuration names.
+
+    The weights depend on `config.seed` alone.
+
+    Args:
+        channels: The number of channels of the feature grid.
+        vocab_size: The number of tokens, special tokens included.
+        config: The configuration.
+        frequencies: Relative frequency of every token, `(vocab_size,)`, for the output bias.
+    """
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(dtype_policy(config))
-    captioner = CAPTIONERS[config.decoder](vocabulary, config, frequencies)
-    keras.config.set_dtype_policy("float32")  # encoders count exactly: features must not differ
+    captioner = CAPTIONERS[config.decoder](vocab_size, config, frequencies)
+    # An encoder that is built later must compute in full precision.
+    keras.config.set_dtype_policy("float32")
+
     captioner.channels = channels
-    captioner([np.zeros((1, 1, channels), np.float32), np.full((1, 2), BOS_ID, np.int32)])
+    example_features = np.zeros((1, 1, channels), np.float32)
+    example_tokens = np.full((1, 2), BOS_ID, np.int32)
+    captioner([example_features, example_tokens])  # creates the weights
     return captioner
 
 
-def token_frequencies(words, vocabulary):
-    """How likely each word is as a target, `(vocabulary,)`; never quite 0."""
-    counts = np.bincount(words[:, 1:].ravel(), minlength=vocabulary).astype(np.float64)
+def token_frequencies(token_ids: np.ndarray, vocab_size: int) -> np.ndarray:
+    """The relative frequency of each token as a target, `(vocab_size,)`; never exactly 0.
+
+    Args:
+        token_ids: Padded captions `(captions, time)`. Their first token, BOS, is no target.
+        vocab_size: The number of tokens, special tokens included.
+    """
+    targets = token_ids[:, 1:].ravel()
+    counts = np.bincount(targets, minlength=vocab_size).astype(np.float64)
     counts[[PAD_ID, BOS_ID]] = 0
-    return (counts + 0.1) / (counts + 0.1).sum()
+    smoothed = counts + 0.1
+    return smoothed / smoothed.sum()

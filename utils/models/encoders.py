@@ -1,150 +1,228 @@
-"""The CNNs that look at pictures: pretrained, their heads cut off, one table for all.
-
-Cut once more, an encoder is two models, so that its last blocks can learn with a captioner.
-"""
+"""Image encoders: pretrained CNNs without their classification heads, in one table."""
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from utils.config import Config
 from utils.devices import local_strategy
 from utils.errors import CaptionsError
+from utils.models.h5_weights import validate_h5_weights
 from utils.paths import find_input, find_unique_input
 from utils.sample import cnn
 
 
-def validate_h5_weights(path):
-    """The path of an HDF5 file of weights, if it holds by itself what it promises.
-
-    Older releases of Keras read on, into memory and out of other files.
-    """
-    import h5py
-
-    links, why = [], None
-    try:
-        with h5py.File(path) as file:
-            file.visititems_links(lambda name, link: links.append((name, link)))
-            own = [file[name] for name, link in links if isinstance(link, h5py.HardLink)]
-            arrays = [part for part in own if isinstance(part, h5py.Dataset)]
-            if len(own) < len(links) or any(part.external or part.is_virtual for part in arrays):
-                why = "it reaches elsewhere"
-            elif any(part.chunks or part.dtype.hasobject for part in arrays):
-                why = "it holds more than plain arrays"  # what is packed can swell without end
-            elif sum(part.nbytes for part in arrays) > Path(path).stat().st_size:
-                why = "it promises more than it holds"
-    except Exception as error:  # damaged files fail in many ways
-        why = " ".join(str(error).split()) or type(error).__name__
-    if why:
-        raise CaptionsError(f"{path}: no sound file of weights ({why}): take another")
-    return str(path)
-
-
 @dataclass(frozen=True)
 class Encoder:
-    """A pretrained CNN: how it is built, and how large a picture it wants."""
+    """A pretrained CNN: how it is built, and what it expects."""
 
-    build: object  # (weights=None for random ones) -> a Keras model from prepared pixels to a grid
-    preprocess: object  # pixels in 0..255 to what the CNN was trained on
+    # Called with `weights=None` for random weights; returns a model from preprocessed pixels to a
+    # feature map `(batch, height, width, channels)`.
+    build: Callable[..., Any]
+    # From pixels in 0..255 to what the CNN was trained on.
+    preprocess: Callable[[Any], Any]
     image_size: int
-    split_layer: str  # the layer after which it can be tuned: what comes before stays frozen
+    # Fine-tuning trains the layers after this one: all before it stay frozen.
+    split_layer: str
 
 
-def keras_encoder(family, name, file, cut, side=224):
-    """An encoder of `keras.applications`: `family` holds its preprocessing, `name` the model.
+def keras_encoder(
+    module_name: str,
+    model_name: str,
+    weights_file: str,
+    split_layer: str,
+    image_size: int = 224,
+) -> Encoder:
+    """An encoder from `keras.applications`.
 
-    Its weights are taken from a `file` of that name under the inputs, or else from Keras.
+    Args:
+        module_name: The module of the family, which has its preprocessing.
+        model_name: The model's function in that module.
+        weights_file: A pattern. If an input file has such a name, its weights are used; otherwise
+            Keras downloads them.
+        split_layer: The last layer that fine-tuning keeps frozen.
+        image_size: Height and width of the input.
     """
-    module = getattr(keras.applications, family)
+    module = getattr(keras.applications, module_name)
+    build_model = getattr(module, model_name)
 
-    def build(weights="imagenet"):
-        attached = find_input(file) if weights else []
-        weights, shape = validate_h5_weights(attached[0]) if attached else weights, (side, side, 3)
-        with warnings.catch_warnings():  # Keras would rather have MobileNetV2 at a size of its own
+    def build(weights: str | None = "imagenet") -> Any:
+        if weights:
+            attached = find_input(weights_file)
+            if attached:
+                weights = validate_h5_weights(attached[0])
+        input_shape = (image_size, image_size, 3)
+        with warnings.catch_warnings():
+            # Keras warns where MobileNetV2 gets another image size than it was trained with.
             warnings.simplefilter("ignore", UserWarning)
-            return getattr(module, name)(include_top=False, weights=weights, input_shape=shape)
+            return build_model(include_top=False, weights=weights, input_shape=input_shape)
 
-    return Encoder(build, module.preprocess_input, side, cut)
+    return Encoder(build, module.preprocess_input, image_size, split_layer)
 
 
-def build_sample_cnn(weights="imagenet"):
-    """The sample world's own CNN; its weights are elsewhere when it came without its binaries."""
-    file = (
-        cnn.WEIGHTS_FILE if cnn.WEIGHTS_FILE.is_file() else find_unique_input(cnn.WEIGHTS_FILE.name)
-    )
-    return cnn.build_cnn(weights and (file or cnn.WEIGHTS_FILE))
+def build_sample_cnn(weights: str | None = "imagenet") -> Any:
+    """Build the CNN of the drawn sample.
+
+    Its weights are part of the package; where a repository was uploaded without binary files, they
+    may also be among the inputs.
+    """
+    if not weights:
+        return cnn.build_cnn(None)
+    path = cnn.WEIGHTS_FILE
+    if not path.is_file():
+        path = find_unique_input(cnn.WEIGHTS_FILE.name) or cnn.WEIGHTS_FILE
+    return cnn.build_cnn(path)
+
+
+def unchanged(pixels: Any) -> Any:
+    """The preprocessing of a CNN that includes its own."""
+    return pixels
 
 
 ENCODERS = {
-    "sample_cnn": Encoder(build_sample_cnn, lambda pixels: pixels, 224, "sum"),
-    # Trained on 224 pixels, it takes other sizes, too: RESULTS.md compares two.
+    "sample_cnn": Encoder(build_sample_cnn, unchanged, image_size=224, split_layer="sum"),
+    # Trained with an image size of 224, it is better with a larger one: see RESULTS.md.
     "mobilenet_v2": keras_encoder(
-        "mobilenet_v2", "MobileNetV2", "mobilenet_v2*_1.0_224_no_top.h5", "block_12_add", 288
+        "mobilenet_v2",
+        "MobileNetV2",
+        weights_file="mobilenet_v2*_1.0_224_no_top.h5",
+        split_layer="block_12_add",
+        image_size=288,
     ),
-    "vgg16": keras_encoder("vgg16", "VGG16", "vgg16*notop.h5", "block4_pool"),
-    "resnet50": keras_encoder("resnet50", "ResNet50", "resnet50_w*notop.h5", "conv4_block6_out"),
+    "vgg16": keras_encoder(
+        "vgg16",
+        "VGG16",
+        weights_file="vgg16*notop.h5",
+        split_layer="block4_pool",
+    ),
+    "resnet50": keras_encoder(
+        "resnet50",
+        "ResNet50",
+        weights_file="resnet50_w*notop.h5",
+        split_layer="conv4_block6_out",
+    ),
     "inception_v3": keras_encoder(
-        "inception_v3", "InceptionV3", "inception_v3*notop.h5", "mixed7", 299
+        "inception_v3",
+        "InceptionV3",
+        weights_file="inception_v3*notop.h5",
+        split_layer="mixed7",
+        image_size=299,
     ),
     "xception": keras_encoder(
-        "xception", "Xception", "xception*notop.h5", "block14_sepconv1_act", 299
+        "xception",
+        "Xception",
+        weights_file="xception*notop.h5",
+        split_layer="block14_sepconv1_act",
+        image_size=299,
     ),
-    "densenet201": keras_encoder("densenet", "DenseNet201", "densenet201*notop.h5", "pool4_pool"),
+    "densenet201": keras_encoder(
+        "densenet",
+        "DenseNet201",
+        weights_file="densenet201*notop.h5",
+        split_layer="pool4_pool",
+    ),
     "efficientnet_v2b0": keras_encoder(
-        "efficientnet_v2", "EfficientNetV2B0", "efficientnetv2-b0_notop.h5", "block5e_add"
+        "efficientnet_v2",
+        "EfficientNetV2B0",
+        weights_file="efficientnetv2-b0_notop.h5",
+        split_layer="block5e_add",
     ),
     "convnext_base": keras_encoder(
-        "convnext", "ConvNeXtBase", "convnext_base_notop.h5", "convnext_base_downsampling_block_2"
+        "convnext",
+        "ConvNeXtBase",
+        weights_file="convnext_base_notop.h5",
+        split_layer="convnext_base_downsampling_block_2",
     ),
 }
 
 
-def find_encoder(name):
-    """The encoder of that name."""
+def find_encoder(name: str) -> Encoder:
+    """The encoder of that name.
+
+    Raises:
+        CaptionsError: There is none.
+    """
     if name not in ENCODERS:
         raise CaptionsError(
-            f"setting 'encoder={name}': there is none of that name: {', '.join(ENCODERS)}"
+            f"setting 'encoder={name}': unknown encoder: choose one of {', '.join(ENCODERS)}"
         )
     return ENCODERS[name]
 
 
-def choose_encoder(config):
-    """The settings with `encoder=auto` decided: the best for a GPU is too much for two cores.
+def choose_encoder(config: Config) -> Config:
+    """The configuration with `encoder="auto"` replaced by what suits this machine.
 
-    Later notebooks take what features.pkl records, with or without a GPU. Taught in 01_features.
+    Later notebooks take the encoder from features.pkl, whether they have a GPU or not.
     """
-    best = "convnext_base" if tf.config.list_physical_devices("GPU") else "mobilenet_v2"
-    return replace(config, encoder=best) if config.encoder == "auto" else config
+    if config.encoder != "auto":
+        return config
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    return replace(config, encoder="convnext_base" if has_gpu else "mobilenet_v2")
 
 
-def build_encoder(name, pretrained=True, exact=False):
-    """The encoder as one Keras model: pixels in 0..255 to a grid `(batch, cells, channels)`.
+def build_encoder(name: str, pretrained: bool = True, full_precision: bool = False) -> Any:
+    """Build an encoder as one Keras model, frozen.
 
-    Preprocessing is inside, so that it can't be forgotten or done twice. On GPUs it computes in
-    float16, unless it is to be `exact`, and several share the photos. Taught in 01_features.
+    Preprocessing is part of the model, so that it can neither be forgotten nor applied twice.
+    Several GPUs share every batch.
+
+    Args:
+        name: A key of `ENCODERS`.
+        pretrained: Load weights; otherwise they are random.
+        full_precision: Compute in float32 on GPUs, too, instead of float16.
+
+    Returns:
+        A model from pixels in 0..255, `(batch, image_size, image_size, 3)`, to a feature grid
+        `(batch, cells, channels)`.
+
+    Raises:
+        CaptionsError: The encoder is unknown, or its weights could not be loaded.
     """
-    encoder, policy = find_encoder(name), keras.config.dtype_policy()
-    half = tf.config.list_logical_devices("GPU") and not exact
-    chosen = tf.distribute.has_strategy()  # by the caller, for a training
-    strategy = tf.distribute.get_strategy() if chosen else local_strategy()
-    keras.config.set_dtype_policy("mixed_float16" if half else policy)
+    encoder = find_encoder(name)
+    half_precision = tf.config.list_logical_devices("GPU") and not full_precision
+    policy = "mixed_float16" if half_precision else keras.config.dtype_policy()
+    # A training has already chosen its strategy.
+    has_strategy = tf.distribute.has_strategy()
+    strategy = tf.distribute.get_strategy() if has_strategy else local_strategy()
+    with dtype_policy_scope(policy), strategy.scope():
+        if pretrained:
+            backbone = load_pretrained_backbone(name, encoder)
+        else:
+            backbone = encoder.build(weights=None)
+        backbone.trainable = False
+
+        pixels = keras.Input((encoder.image_size, encoder.image_size, 3))
+        feature_map = backbone(encoder.preprocess(pixels), training=False)
+        _, height, width, channels = feature_map.shape
+        to_grid = keras.layers.Reshape((height * width, channels), dtype="float32")
+        return keras.Model(pixels, to_grid(feature_map), name=name)
+
+
+def load_pretrained_backbone(name: str, encoder: Encoder) -> Any:
+    """Build the CNN with its pretrained weights; a failure says where they may come from."""
     try:
-        with strategy.scope():
-            cnn = encoder.build() if pretrained else encoder.build(weights=None)
-            cnn.trainable = False
-            pixels = keras.Input((encoder.image_size, encoder.image_size, 3))
-            grid = cnn(encoder.preprocess(pixels), training=False)
-            shape = (grid.shape[1] * grid.shape[2], grid.shape[3])
-            cells = keras.layers.Reshape(shape, dtype="float32")(grid)
-            return keras.Model(pixels, cells, name=name)
-    except Exception as error:  # no network, no cache: Keras raises whatever the download raised
-        if isinstance(error, CaptionsError) or not pretrained:
-            raise
+        return encoder.build()
+    except CaptionsError:
+        raise
+    except Exception as error:  # Keras raises whatever the download raised
+        reason = " ".join(str(error).split())
         raise CaptionsError(
-            f"encoder '{name}': its weights could not be loaded ({' '.join(str(error).split())}): "
-            "allow the network once, or set KERAS_HOME to where they are, or attach their .h5 file"
+            f"encoder '{name}': its weights could not be loaded ({reason}): allow network access "
+            "once, or set KERAS_HOME to the folder that has them, or attach their .h5 file"
         ) from None
+
+
+@contextmanager
+def dtype_policy_scope(policy: Any) -> Iterator[None]:
+    """Set Keras's global dtype policy, and restore the previous one at the end."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
     finally:
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy(previous)

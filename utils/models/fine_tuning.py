@@ -1,82 +1,139 @@
-"""TODO"""
+"""Fine-tuning: an encoder in two parts, so that its top blocks can be trained with a captioner."""
+
+from typing import Any
 
 import keras
 import numpy as np
 
 from utils import feature_grids
+from utils.config import Config
 from utils.data.tokenizer import BOS_ID
 from utils.errors import CaptionsError
 from utils.models.encoders import build_encoder, find_encoder
 
 
 class EndToEndCaptioner(keras.Model):
-    """A captioner with top_blocks of its own, the CNN's last blocks: it takes what comes before these."""
+    """A captioner behind the top blocks of a CNN: its features are those of the frozen backbone."""
 
-    def __init__(self, top_blocks, captioner):
-        super().__init__(name=f"{captioner.name}-sighted")
-        self.top_blocks, self.captioner = top_blocks, captioner
-        self.vocabulary, self.channels = captioner.vocabulary, top_blocks.input_shape[2]
-        self.decode_step, self.seed_generator = captioner.decode_step, captioner.seed_generator
+    def __init__(self, top_blocks: Any, captioner: Any):
+        """Combine the two; the top blocks are frozen until `set_encoder_trainable`.
+
+        Args:
+            top_blocks: The second model of `split_encoder`, with weights of its own.
+            captioner: A captioner for the grid that the top blocks compute.
+        """
+        super().__init__(name=f"{captioner.name}-end-to-end")
+        self.top_blocks = top_blocks
+        self.captioner = captioner
+        self.vocab_size = captioner.vocab_size
+        self.channels = top_blocks.input_shape[2]
+        self.decode_step = captioner.decode_step
+        self.seed_generator = captioner.seed_generator
         self.set_encoder_trainable(False)
-        self(
-            [
-                np.zeros((1, *top_blocks.input_shape[1:]), np.float32),
-                np.full((1, 2), BOS_ID, np.int32),
-            ]
-        )
 
-    def set_encoder_trainable(self, learning=True):
-        """Let the top_blocks learn; but never batch normalisation: a batch is too few photos for it."""
-        for part in self.top_blocks.layers:
-            for layer in getattr(part, "layers", [part]):
-                layer.trainable = learning and "BatchNormalization" not in type(layer).__name__
+        example_features = np.zeros((1, *top_blocks.input_shape[1:]), np.float32)
+        example_tokens = np.full((1, 2), BOS_ID, np.int32)
+        self([example_features, example_tokens])
 
-    def call(self, inputs, training=False):
-        """Logits for features and words, as the captioner's."""
-        features, words = inputs
-        return self.captioner([self.top_blocks(features, training=False), words], training=training)
+    def set_encoder_trainable(self, trainable: bool = True) -> None:
+        """Train the top blocks, or freeze them.
 
-    def initial_state(self, features):
-        """The state before the first word."""
+        Batch normalization always stays frozen: a batch has too few photos for its statistics.
+        """
+        for block in self.top_blocks.layers:
+            layers = block.layers if isinstance(block, keras.Model) else [block]
+            for layer in layers:
+                is_batch_norm = "BatchNormalization" in type(layer).__name__
+                layer.trainable = trainable and not is_batch_norm
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Logits for backbone features and whole sequences; shapes as in `CaptionModel.call`."""
+        features, token_ids = inputs
+        grid = self.top_blocks(features, training=False)
+        return self.captioner([grid, token_ids], training=training)
+
+    def initial_state(self, features: Any) -> dict:
+        """The captioner's state before the first token."""
         return self.captioner.initial_state(self.top_blocks(features, training=False))
 
 
-def split_encoder(encoder):
-    """The encoder as two models, one after the other: what stays frozen, and what can be tuned.
+def split_encoder(encoder: Any) -> tuple[Any, Any]:
+    """Split an encoder at its `split_layer` into two models with the same weights.
 
-    Between them stands a grid, `(batch, cells, channels)`, as behind them.
+    Args:
+        encoder: A model from `build_encoder`.
+
+    Returns:
+        The backbone, from pixels to a grid `(batch, cells, channels)`, and the top blocks, from
+        this grid to the encoder's own output.
     """
+    spec = find_encoder(encoder.name)
     cnn = next(layer for layer in encoder.layers if isinstance(layer, keras.Model))
-    middle = cnn.get_layer(find_encoder(encoder.name).split_layer).output
-    high, wide, channels = middle.shape[1:]
+    split_output = cnn.get_layer(spec.split_layer).output
+    height, width, channels = split_output.shape[1:]
     with encoder.distribute_strategy.scope():
-        pixels, cells = keras.Input(encoder.input_shape[1:]), keras.Input((high * wide, channels))
-        first, last = keras.Model(cnn.input, middle), keras.Model(middle, cnn.output)
-        grid = first(find_encoder(encoder.name).preprocess(pixels), training=False)
-        grid = keras.layers.Reshape((high * wide, channels), dtype="float32")(grid)
-        seen = last(keras.layers.Reshape((high, wide, channels))(cells), training=False)
-        seen = keras.layers.Reshape(encoder.output_shape[1:], dtype="float32")(seen)
-        parts = (pixels, grid), (cells, seen)
-        return tuple(keras.Model(*part, name=encoder.name) for part in parts)
+        pixels = keras.Input(encoder.input_shape[1:])
+        cells = keras.Input((height * width, channels))
+        lower_layers = keras.Model(cnn.input, split_output)
+        upper_layers = keras.Model(split_output, cnn.output)
+
+        feature_map = lower_layers(spec.preprocess(pixels), training=False)
+        to_grid = keras.layers.Reshape((height * width, channels), dtype="float32")
+        backbone = keras.Model(pixels, to_grid(feature_map), name=encoder.name)
+
+        to_feature_map = keras.layers.Reshape((height, width, channels))
+        output_map = upper_layers(to_feature_map(cells), training=False)
+        to_output_grid = keras.layers.Reshape(encoder.output_shape[1:], dtype="float32")
+        top_blocks = keras.Model(cells, to_output_grid(output_map), name=encoder.name)
+        return backbone, top_blocks
 
 
-def build_top_blocks(frozen, file="backbone_features.pkl", notebook="01_features"):
-    """The encoder's last blocks as `extract_frozen` recorded them; their weights can be tuned."""
-    _, top_blocks = split_encoder(build_encoder(frozen["encoder"], pretrained=False, exact=True))
+def build_top_blocks(
+    data: dict, file: str = "backbone_features.pkl", notebook: str = "01_features"
+) -> Any:
+    """Build the top blocks of an encoder with saved weights.
+
+    Args:
+        data: Has the keys `encoder`, a name, and `top_blocks`, a list of arrays.
+        file: Where `data` comes from, for the error message.
+        notebook: What writes that file, for the error message.
+
+    Raises:
+        CaptionsError: The weights do not fit this encoder.
+    """
+    encoder = build_encoder(data["encoder"], pretrained=False, full_precision=True)
+    _, top_blocks = split_encoder(encoder)
     try:
-        top_blocks.set_weights(frozen["top_blocks"])
+        top_blocks.set_weights(data["top_blocks"])
     except ValueError:
-        blocks = f"the last blocks of {frozen['encoder']}"
-        raise CaptionsError(f"{file}: not {blocks}: run {notebook} again") from None
+        raise CaptionsError(
+            f"{file}: not the top blocks of {data['encoder']}: run {notebook} again"
+        ) from None
     return top_blocks
 
 
-def attach_top_blocks(captioner, frozen, pairs, config):
-    """The captioner with the CNN's last blocks as its top_blocks, what it learns from, and their grid.
+def attach_top_blocks(
+    captioner: Any,
+    backbone_features: dict,
+    train_data: tuple[np.ndarray, np.ndarray],
+    config: Config,
+) -> tuple[EndToEndCaptioner, tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Put the top blocks in front of a captioner.
 
-    Each photo has two views then, as it is and mirrored.
+    Args:
+        captioner: A captioner for the encoder's own grid.
+        backbone_features: The artifact of `extract_backbone_features`.
+        train_data: Grid rows `(photos,)` and captions.
+        config: The configuration, which says where the grid is.
+
+    Returns:
+        The end-to-end captioner; the training data, whose rows `(photos, 2)` now name two views of
+        every photo, as it is and mirrored; and the grid of backbone features.
     """
-    grid, (rows, words) = feature_grids.load_grid(frozen, config), pairs
+    grid = feature_grids.load_grid(backbone_features, config)
+    rows, captions = train_data
+    mirrored_rows = rows + len(grid) // 2
+    views = np.stack([rows, mirrored_rows], axis=1)
     with captioner.distribute_strategy.scope():
-        sighted = EndToEndCaptioner(build_top_blocks(frozen), captioner)
-    return sighted, (np.stack([rows, rows + len(grid) // 2], axis=1), words), grid
+        end_to_end = EndToEndCaptioner(build_top_blocks(backbone_features), captioner)
+    return end_to_end, (views, captions), grid

@@ -75,7 +75,7 @@ def train(captioner, pairs, grid, validate, config, resume=None, lesson=None, co
 def global_batch_size(captioner, pairs, grid, config):
     """Photos in a batch, as many for each device, if all belongs together."""
     (rows, words), devices = pairs, captioner.distribute_strategy.num_replicas_in_sync
-    known, channels = captioner.vocabulary, captioner.channels
+    known, channels = captioner.vocab_size, captioner.channels
     if words.max() >= known or rows.max() >= len(grid) or grid.shape[2] != channels:
         raise CaptionsError(
             f"03_train: a captioner of {known} words and {channels} channels can't learn word "
