@@ -148,7 +148,7 @@ class ClassicModel(keras.Model):
         """Logits `(rows, vocab_size)` for feature vectors and prefixes."""
         vectors, prefixes = inputs
         image = self.merge.initial_state(vectors[:, None], training)["picture"]
-        embedded = self.merge.drop(self.merge.embed(prefixes), training=training)
+        embedded = self.merge.dropout(self.merge.embedding(prefixes), training=training)
         hidden = self.merge.lstm(embedded)[0]
         last = tf.math.count_nonzero(prefixes, axis=1) - 1
         return self.merge.logits(tf.gather(hidden, last, batch_dims=1) + image, training)

@@ -138,7 +138,7 @@ def assign_weights(
         saved = saved_weights.get(weight.path)
         array = weight.numpy()
         selected = rows if has_token_rows else slice(None)
-        if np.shape(saved) != array[selected].shape:
+        if saved is None or np.shape(saved) != array[selected].shape:
             raise warm_start_error(
                 config, f"its {weight.path} has another shape", "name another run"
             )
