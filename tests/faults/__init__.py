@@ -1,1 +1,1 @@
-"""The fault drill: kills and disk faults, and what the same command makes of them afterwards."""
+"""Fault tests: after disk faults and killed processes, does the same command recover?"""

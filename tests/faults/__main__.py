@@ -1,8 +1,8 @@
-"""`python -m tests.faults`: put faults in, kill commands, do the same again; is anything lost?
+"""`python -m tests.faults`: inject faults, kill commands, run the same again; is anything lost?
 
-Every fault and every kill is followed by the same step, undisturbed. It must leave the very bytes
-of a run that nothing happened to, or say in one line which file to mend, and how; then, once that
-is mended, leave those bytes.
+Every fault and every kill is followed by the same step without a fault. It must leave exactly the
+bytes of an undisturbed run, or report in one line which file to fix, and how; then, once that is
+fixed, leave these bytes.
 """
 
 import argparse
@@ -13,37 +13,51 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.faults.kills import drill_kills
-from tests.faults.trials import drill_faults
+from tests.faults.kills import run_kills
+from tests.faults.trials import run_trials
 
 
-def main():
-    """Run both drills, print the table; exits with 1 if anything was lost."""
+def main() -> int:
+    """Run the faults and the kills and print a table; returns 1 if anything was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--faults", type=int, default=460)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    table, lost = Counter(), []
-    with tempfile.TemporaryDirectory() as folder:
-        faults = drill_faults(Path(folder) / "faults", options.faults, options.seed)
-        kills = drill_kills(Path(folder) / "kills", options.kills, options.seed)
-        total = options.faults + options.kills
-        with tqdm(total=total, desc="drill", unit=" faults") as bar:
-            for kind, rows in (("fault", faults), ("kill", kills)):
-                for place, fault, when, outcome in rows:
-                    bar.update()
-                    name = fault if kind == "fault" else f"killed: {fault}"
-                    table[name, outcome.partition(":")[0]] += 1
-                    if outcome.startswith("lost"):
-                        lost.append(f"{place}, {name} ({when}): {outcome}")
-    print(f"\n{'fault':24}{'tried':>7}{'unhurt':>8}{'told':>7}{'lost':>7}")
-    for name in dict.fromkeys(each[0] for each in table):
-        told, failed = table[name, "told"], table[name, "lost"]
-        tried = sum(count for (each, _), count in table.items() if each == name)
-        print(f"{name:24}{tried:7}{tried - told - failed:8}{told:7}{failed:7}")
-    print(f"\n{sum(table.values())} faults, {len(lost)} lost", *lost, sep="\n")
-    return int(bool(lost))
+    counts: Counter = Counter()
+    losses = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tqdm(total=options.faults + options.kills, desc="faults", unit=" faults") as progress,
+    ):
+        for place, fault, when, outcome in all_trials(Path(folder), options):
+            progress.update()
+            counts[fault, outcome.partition(":")[0]] += 1
+            if outcome.startswith("lost"):
+                losses.append(f"{place}, {fault} ({when}): {outcome}")
+    print_table(counts)
+    print(f"\n{sum(counts.values())} faults, {len(losses)} lost", *losses, sep="\n")
+    return int(bool(losses))
+
+
+def all_trials(folder: Path, options: argparse.Namespace):
+    """The outcomes of the disk faults, then of the kills: `(place, fault, when, outcome)`."""
+    yield from run_trials(folder / "faults", options.faults, options.seed)
+    for command, target, seconds, outcome in run_kills(
+        folder / "kills", options.kills, options.seed
+    ):
+        yield command, f"killed: {target}", seconds, outcome
+
+
+def print_table(counts: Counter) -> None:
+    """One row for each kind of fault: how many had no effect, were reported, or lost something."""
+    print(f"\n{'fault':24}{'tried':>7}{'no effect':>11}{'reported':>10}{'lost':>7}")
+    for fault in dict.fromkeys(name for name, _ in counts):
+        tried = sum(count for (name, _), count in counts.items() if name == fault)
+        reported = counts[fault, "reported"]
+        lost = counts[fault, "lost"]
+        unaffected = tried - reported - lost
+        print(f"{fault:24}{tried:7}{unaffected:11}{reported:10}{lost:7}")
 
 
 if __name__ == "__main__":

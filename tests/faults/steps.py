@@ -1,10 +1,11 @@
-"""What is drilled in one process: each step of the notebooks and commands that touches files.
+"""The steps that faults are injected into: each step of a notebook or command that touches files.
 
-A step takes a folder that holds `input`, photos as Flickr8k lays them out, and what the steps
-before it made in `working`. It leaves files: what it prints or returns is no part of the answer.
+A step takes a folder that holds `input`, photos in Flickr8k's layout, and what the steps before it
+left in `working`. It leaves files; what it prints or returns is not compared.
 """
 
 import json
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import cache
@@ -12,9 +13,10 @@ from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
+import keras
 import numpy as np
 
-from tests.faults.served import data, offer
+from tests.faults.archive_server import download_archives, make_archives
 from utils import artifacts, feature_grids
 from utils.cli import kaggle, score
 from utils.config import Config
@@ -33,169 +35,190 @@ from utils.sample.dataset import write_sample
 from utils.training.batching import make_training_data
 from utils.training.loop import make_validator, train
 
+FEATURE_CACHE = "feature_cache"
 
-def settings_of(folder):
-    """A small run on photos."""
-    small = Config("flickr8k", working=str(folder / "working"), decoder="merge", epochs=2)
-    return replace(small, units=8, embedding_dim=8, min_count=1, batch_size=4, max_length=8)
+
+def config_for(folder: Path) -> Config:
+    """The configuration of a small run on photos."""
+    config = Config("flickr8k", working=str(folder / "working"), decoder="merge", epochs=2)
+    return replace(config, units=8, embedding_dim=8, min_count=1, batch_size=4, max_length=8)
 
 
 @cache
-def encoder():
+def sample_encoder() -> keras.Model:
     """The sample's CNN, built once."""
     return build_encoder("sample_cnn")
 
 
-def world(folder):
-    """Draw the sample."""
-    write_sample(folder / "working" / "world", 4, 2, 2, progress=False)
+def draw_sample(folder: Path) -> None:
+    """The drawn sample."""
+    write_sample(folder / "working" / "sample", 4, 2, 2, progress=False)
 
 
-def features(folder):
+def extract(folder: Path) -> None:
     """01_features."""
-    config = settings_of(folder)
+    config = config_for(folder)
     photos = find_photos(config)
-    made = extract_dataset(photos, encoder(), config)
-    artifacts.save("features", made, config)
-    artifacts.save(
-        "backbone_features", extract_backbone_features(made, photos, encoder(), config), config
-    )
+    encoder = sample_encoder()
+    features = extract_dataset(photos, encoder, config)
+    artifacts.save("features", features, config)
+    backbone_features = extract_backbone_features(features, photos, encoder, config)
+    artifacts.save("backbone_features", backbone_features, config)
 
 
-def text(folder):
+def prepare_text(folder: Path) -> None:
     """02_text."""
-    config = settings_of(folder)
+    config = config_for(folder)
     photos = find_photos(config)
-    said = [caption for name in photos.splits["train"] for caption in photos.captions[name]]
-    tokenizer = Tokenizer.fit(said, 1, config.max_length, load_pretrained(config)[1])
-    found = {"captions": photos.captions, "splits": photos.splits}
-    artifacts.save("captions", found | {"split_source": "", "marked": {}}, config)
+    names = photos.splits["train"]
+    captions = [caption for name in names for caption in photos.captions[name]]
+    _, pretrained_vocabulary = load_pretrained(config)
+    tokenizer = Tokenizer.fit(captions, 1, config.max_length, pretrained_vocabulary)
+    data = {
+        "captions": photos.captions,
+        "splits": photos.splits,
+        "split_source": "",
+        "subsets": {},
+    }
+    artifacts.save("captions", data, config)
     artifacts.save("tokenizer", tokenizer.to_dict(), config)
 
 
-def training(folder):
+def train_captioner(folder: Path) -> None:
     """03_train."""
-    config = settings_of(folder)
-    features, captions = artifacts.load("features", config), artifacts.load("captions", config)
+    config = config_for(folder)
+    features = artifacts.load("features", config)
+    data = artifacts.load("captions", config)
+    captions = data["captions"]
+    splits = data["splits"]
     tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
     grid = feature_grids.load_grid(features, config)
-    rows = {name: row for row, name in enumerate(features["names"])}
-    said, splits = captions["captions"], captions["splits"]
-    pairs = make_training_data(splits["train"], said, rows, tokenizer)
-    checked = [rows[name] for name in splits["validation"]]
-    references = [said[name] for name in splits["validation"]]
-    validate = make_validator(grid, checked, references, tokenizer, config)
+    positions = {name: row for row, name in enumerate(features["names"])}
+    train_data = make_training_data(splits["train"], captions, positions, tokenizer)
+    rows = [positions[name] for name in splits["validation"]]
+    references = [captions[name] for name in splits["validation"]]
+    validate = make_validator(grid, rows, references, tokenizer, config)
     captioner = build_captioner(grid.shape[2], len(tokenizer), config)
-    history = train(captioner, pairs, grid, validate, config, "train")
+    history = train(captioner, train_data, grid, validate, config, "train")
     artifacts.save("captioner", to_dict(captioner), config)
     artifacts.save("history", {"merge": history}, config)
 
 
-def evaluation(folder):
-    """04_evaluate: what it reads and writes; what it computes touches no file."""
-    config = settings_of(folder)
+def evaluate(folder: Path) -> None:
+    """04_evaluate: the files that it reads and writes, without what it computes."""
+    config = config_for(folder)
     artifacts.load("captioner", config)
     feature_grids.load_grid(artifacts.load("features", config), config)
     names = artifacts.load("captions", config)["splits"]["test"]
-    found = {"names": names, "captions": ["a dog runs"] * len(names)}
-    path = artifacts.save("predictions", found, config)
+    predictions = {"names": names, "captions": ["a dog runs"] * len(names)}
+    path = artifacts.save("predictions", predictions, config)
     write_text(path.with_name("scores.json"), json.dumps({"CIDEr-D": 0.5}))
 
 
-def gallery(folder):
+def make_gallery(folder: Path) -> None:
     """05_visualize."""
-    config = settings_of(folder)
-    predictions, photos = artifacts.load("predictions", config), find_photos(config)
-    cards = [
-        {"path": photos.paths[name], "caption": caption, "references": photos.captions[name]}
-        | {"attention": np.zeros((2, 0)), "score": 1.0, "sure": 0.5}
-        for name, caption in zip(predictions["names"], predictions["captions"], strict=True)
-    ]
-    write_gallery(folder / "working" / "gallery.html", cards, "What it wrote", "")
+    config = config_for(folder)
+    predictions = artifacts.load("predictions", config)
+    photos = find_photos(config)
+    cards = []
+    for name, caption in zip(predictions["names"], predictions["captions"], strict=True):
+        card = {
+            "path": photos.paths[name],
+            "caption": caption,
+            "references": photos.captions[name],
+            "attention": np.zeros((2, 0)),
+            "score": 1.0,
+            "sure": 0.5,
+        }
+        cards.append(card)
+    write_gallery(folder / "working" / "gallery.html", cards, "Predicted captions", "")
 
 
-def finding(folder):
-    """`find` and `caption`: what is looked at is remembered."""
-    config = settings_of(folder)
-    captioner = Captioner.__new__(Captioner)
+def search(folder: Path) -> None:
+    """`search`: the features of the photos are cached."""
+    config = config_for(folder)
+    captioner = Captioner.__new__(Captioner)  # without a model, which touches no file
     captioner.tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
-    captioner.config, captioner.encoder = artifacts.resolve_auto(config), encoder()
+    captioner.config = artifacts.resolve_auto(config)
+    captioner.encoder = sample_encoder()
     artifacts.load("captioner", config)
-    paths = [str(folder / "input" / "Images" / f"scene_0000{number}.jpg") for number in range(3)]
-    failures = {}
+    images = folder / "input" / "Images"
+    paths = [str(images / f"scene_0000{number}.jpg") for number in range(3)]
+    failures: dict[str, str] = {}
     captioner.cache_features(paths, failures)
-    if failures:  # the command says so, and exits with 1
+    if failures:  # the command reports them and exits with 1
         raise CaptionsError(f"{next(iter(failures))}: failed: leave it out")
 
 
-def scoring(folder):
-    """`score`, without the seconds that METEOR's own program takes."""
+def score_captions(folder: Path) -> None:
+    """`score`, without METEOR's Java program, which takes seconds."""
     with patch.object(score, "best_meteor", lambda *_: ("METEOR", 0.0, None)):
-        for form in ("json", "csv"):
-            score.score(folder / f"references.{form}", folder / f"candidates.{form}")
+        for suffix in ("json", "csv"):
+            score.score(folder / f"references.{suffix}", folder / f"candidates.{suffix}")
 
 
-def packing(folder):
+def pack(folder: Path) -> None:
     """`kaggle pack`."""
     with patch.object(kaggle, "BUILD", folder / "build"):
         kaggle.pack("somebody")
 
 
-STEPS = {
-    "world": world,
-    "01_features": features,
-    "02_text": text,
-    "03_train": training,
-    "04_evaluate": evaluation,
-    "05_visualize": gallery,
-    "find": finding,
-    "data": data,
-    "score": scoring,
-    "kaggle pack": packing,
+STEPS: dict[str, Callable[[Path], None]] = {
+    "sample": draw_sample,
+    "01_features": extract,
+    "02_text": prepare_text,
+    "03_train": train_captioner,
+    "04_evaluate": evaluate,
+    "05_visualize": make_gallery,
+    "search": search,
+    "download": download_archives,
+    "score": score_captions,
+    "kaggle pack": pack,
 }
 # The steps that must have run before.
-BEFORE = dict.fromkeys(STEPS, ()) | {"03_train": ("01_features", "02_text")}
-BEFORE |= {"04_evaluate": (*BEFORE["03_train"], "03_train")}
-BEFORE |= {"find": BEFORE["04_evaluate"], "05_visualize": (*BEFORE["04_evaluate"], "04_evaluate")}
+PREREQUISITES: dict[str, tuple[str, ...]] = {
+    "03_train": ("01_features", "02_text"),
+    "04_evaluate": ("01_features", "02_text", "03_train"),
+    "05_visualize": ("01_features", "02_text", "03_train", "04_evaluate"),
+    "search": ("01_features", "02_text", "03_train"),
+}
 
 
-def lay_out(folder, *scenes):
-    """What a drill starts from: photos, files of captions, archives to fetch."""
-    write_sample(folder / "drawn", *scenes, progress=False)
+def make_inputs(folder: Path, train: int, validation: int, test: int) -> None:
+    """What all steps start from: photos, files of captions, archives to download."""
+    write_sample(folder / "drawn", train, validation, test, progress=False)
     (folder / "drawn").rename(folder / "input")
     (folder / "input" / "scenes.json").unlink()
-    for form in ("json", "csv"):
-        for kind, captions in {
-            "references": ["a dog runs", "a dog"],
-            "candidates": ["dogs"],
-        }.items():
-            path = folder / f"{kind}.{form}"
-            rows = "".join(f"7,{caption}\n" for caption in captions)
-            found = json.dumps({"7": captions}) if form == "json" else f"id,caption\n{rows}"
-            path.write_text(found)
-    offer(folder)
+    write_caption_files(folder, "references", ["a dog runs", "a dog"])
+    write_caption_files(folder, "candidates", ["dogs"])
+    make_archives(folder)
 
 
-def perform(step, folder):
-    """Do a step in a folder, in silence."""
+def write_caption_files(folder: Path, name: str, captions: list[str]) -> None:
+    """Captions of one photo as JSON and as CSV."""
+    rows = "".join(f"7,{caption}\n" for caption in captions)
+    (folder / f"{name}.json").write_text(json.dumps({"7": captions}))
+    (folder / f"{name}.csv").write_text(f"id,caption\n{rows}")
+
+
+def run_step(step: str, folder: Path) -> None:
+    """Run a step in a folder without output."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         STEPS[step](Path(folder))
 
 
-def snapshot(folder):
-    """The bytes of all files that a step may leave; halves are no result.
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """The bytes of all files that a step may leave, without partial ones.
 
-    Of the grids that `find` remembers only the names: their last bits depend on how many photos
-    were looked at together.
+    Of cached features only the names are compared: their last bits depend on how many photos were
+    in one batch.
     """
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    return {
-        name_of(path, folder): "" if "feature_cache" in path.parts else path.read_bytes()
-        for path in files
-        if not path.name.endswith((".partial", ".part"))
-    }
-
-
-def name_of(path, folder):
-    """A file's name in a snapshot."""
-    return path.name if "feature_cache" in path.parts else path.relative_to(folder).as_posix()
+    files = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if not path.is_file() or path.name.endswith((".partial", ".part")):
+            continue
+        if FEATURE_CACHE in path.parts:
+            files[path.name] = b""
+        else:
+            files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return files
