@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.models.test_captioners import build, some_input
 
+from tests.models.small_captioner import build, random_inputs
 from utils.data.tokenizer import PAD_ID
 from utils.evaluation import retrieval
 from utils.evaluation.retrieval import pmi_scores, retrieval_metrics, sequence_log_probs
@@ -12,7 +12,7 @@ from utils.models.captioners import CAPTIONERS
 
 
 def some_sentences(count):
-    words = some_input(photos=count, time=9)[1]
+    words = random_inputs(photos=count, time=9)[1]
     for row, length in zip(words, np.random.RandomState(1).randint(3, 10, count), strict=True):
         row[length:] = PAD_ID
     return words
@@ -22,7 +22,7 @@ def some_sentences(count):
 @pytest.mark.parametrize("pairs", [3, 12, 256])  # fewer than a photo's, some photos', all
 def test_a_likelihood_is_that_of_the_whole_sentence(kind, pairs, monkeypatch):
     monkeypatch.setattr(retrieval, "PAIRS", pairs)
-    captioner, (features, _), words = build(kind), some_input(photos=7), some_sentences(5)
+    captioner, (features, _), words = build(kind), random_inputs(photos=7), some_sentences(5)
     found = sequence_log_probs(captioner, features, words, progress=False)
     for photo, row in zip(features, found, strict=True):
         logits = captioner([np.repeat(photo[None], len(words), axis=0), words[:, :-1]])
@@ -31,7 +31,7 @@ def test_a_likelihood_is_that_of_the_whole_sentence(kind, pairs, monkeypatch):
 
 
 def test_one_sentence_no_sentences_and_no_photos():
-    captioner, (features, _), words = build("merge"), some_input(photos=4), some_sentences(2)
+    captioner, (features, _), words = build("merge"), random_inputs(photos=4), some_sentences(2)
     whole = sequence_log_probs(captioner, features, words, progress=False)
     one = sequence_log_probs(captioner, features, words[1:], progress=False)
     np.testing.assert_allclose(one, whole[:, 1:], atol=1e-5)
