@@ -1,4 +1,4 @@
-"""The CNN in two parts is the CNN; the last blocks learn, and all else stays."""
+"""The split encoder equals the whole one, and fine-tuning trains its top blocks alone."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.fine_tuned import SETTINGS, prepared, small_run
+from tests.training.fine_tuned import CONFIG, make_run, make_training_inputs
 from utils import artifacts, feature_grids
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
@@ -20,207 +20,243 @@ from utils.models.encoders import ENCODERS, build_encoder
 from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks, split_encoder
 from utils.models.serialization import from_dict, to_dict
 from utils.paths import REPOSITORY
-from utils.training import loop as training
+from utils.training import loop, stages
 from utils.training.batching import sample_views
 from utils.training.stages import train_member
+
+SLOW_ENCODERS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "sample_cnn"
+]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return small_run(replace(SETTINGS, working=str(tmp_path_factory.mktemp("tuned"))))
+    return make_run(replace(CONFIG, working=str(tmp_path_factory.mktemp("fine_tuned"))))
 
 
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "sample_cnn"]
+def build_end_to_end(run):
+    """An untrained captioner with the encoder's top blocks."""
+    captioner, _, _ = make_training_inputs(run)
+    return EndToEndCaptioner(build_top_blocks(run.backbone_features), captioner)
 
 
-@pytest.mark.parametrize("name", ["sample_cnn", *OTHERS])
-def test_both_parts_in_turn_are_the_encoder(name):
-    encoder = build_encoder(name, pretrained=False)
-    first, top_blocks = split_encoder(encoder)
-    side = encoder.input_shape[1]
-    pixels = np.random.RandomState(0).randint(0, 256, (2, side, side, 3)).astype(np.float32)
-    np.testing.assert_allclose(top_blocks(first(pixels)), encoder(pixels), rtol=1e-4, atol=1e-5)
-    assert not first.trainable_weights
-
-
-def test_the_frozen_part_is_extracted_both_ways(run):
-    config, photos, features, frozen, encoder, _ = run
-    grid, names = feature_grids.load_grid(frozen, config), features["names"]
-    assert len(grid) == 2 * len(names)
-    top_blocks = build_top_blocks(frozen)
-    seen = top_blocks(np.asarray(grid[: len(names)], np.float32))
-    np.testing.assert_allclose(
-        seen, feature_grids.load_grid(features, config), atol=0.05, rtol=0.01
+def train_run(run):
+    """Train in all stages; returns the captioner and the histories."""
+    captioner, train_data, validation_data = make_training_inputs(run)
+    return train_member(
+        captioner, run.features, run.backbone_features, train_data, validation_data, run.config
     )
-    pixels = [np.asarray(keras.utils.load_img(photos.paths[name]))[:, ::-1] for name in names[:2]]
-    (mirrored,) = extract_features(pixels, split_encoder(encoder)[0], "mirrored")
-    np.testing.assert_allclose(grid[len(names) : len(names) + 2], mirrored, atol=0.02)
 
 
-def test_of_each_photos_views_one_is_chosen_by_chance():
-    rows = np.array([[3, 103], [4, 104], [9, 109]] * 50)
-    chosen = sample_views(rows, (1, 2))
-    assert ((chosen == rows[:, 0]) | (chosen == rows[:, 1])).all()
-    assert 50 < (chosen > 100).sum() < 100
-    assert (chosen == sample_views(rows, (1, 2))).all() and (
-        chosen != sample_views(rows, (1, 3))
-    ).any()
-    assert (sample_views(rows[:, 0], (1, 2)) == rows[:, 0]).all()
+def same_arrays(arrays, others):
+    return all(map(np.array_equal, arrays, others))
 
 
-def test_the_last_blocks_learn_in_their_stage_and_nothing_else_of_the_cnn(run, monkeypatch):
-    config, _, features, frozen, _, _ = run
-    top_blocks, original = {}, training.train
+@pytest.mark.parametrize("name", ["sample_cnn", *SLOW_ENCODERS])
+def test_backbone_and_top_blocks_together_equal_the_encoder(name):
+    encoder = build_encoder(name, pretrained=False)
+    backbone, top_blocks = split_encoder(encoder)
+    pixels = np.random.RandomState(0).randint(0, 256, (2, *encoder.input_shape[1:]))
+    pixels = pixels.astype(np.float32)
+    grid = top_blocks(backbone(pixels))
+    np.testing.assert_allclose(grid, encoder(pixels), rtol=1e-4, atol=1e-5)
+    assert not backbone.trainable_weights
 
-    def train(captioner, pairs, grid, validate, config, stage, *rest):
-        before = captioner.top_blocks.get_weights()
-        history = original(captioner, pairs, grid, validate, config, None, *rest)
-        top_blocks[stage] = before, captioner.top_blocks.get_weights()
+
+def test_backbone_features_hold_photos_then_mirrored_photos(run):
+    grid = feature_grids.load_grid(run.backbone_features, run.config)
+    names = run.features["names"]
+    assert len(grid) == 2 * len(names)
+
+    top_blocks = build_top_blocks(run.backbone_features)
+    encoded = top_blocks(np.asarray(grid[: len(names)], np.float32))
+    expected = feature_grids.load_grid(run.features, run.config)
+    np.testing.assert_allclose(encoded, expected, atol=0.05, rtol=0.01)
+
+    backbone, _ = split_encoder(run.encoder)
+    photos = [np.asarray(keras.utils.load_img(run.photos.paths[name])) for name in names[:2]]
+    mirrored = [photo[:, ::-1] for photo in photos]
+    (expected_mirrored,) = extract_features(mirrored, backbone, "mirrored")
+    mirrored_rows = grid[len(names) : len(names) + 2]
+    np.testing.assert_allclose(mirrored_rows, expected_mirrored, atol=0.02)
+
+
+def test_sample_views_picks_one_view_of_each_photo_at_random():
+    views = np.array([[3, 103], [4, 104], [9, 109]] * 50)
+    rows = sample_views(views, (1, 2))
+    assert ((rows == views[:, 0]) | (rows == views[:, 1])).all()
+    assert 50 < (rows > 100).sum() < 100
+    assert (rows == sample_views(views, (1, 2))).all()
+    assert (rows != sample_views(views, (1, 3))).any()
+    single_views = views[:, 0]
+    assert (sample_views(single_views, (1, 2)) == single_views).all()
+
+
+def test_only_the_fine_tuning_stage_changes_top_blocks_and_never_batch_norm(run, monkeypatch):
+    before = {}
+    after = {}
+    original_train = stages.train
+
+    def record_top_blocks(captioner, data, grid, validate, config, stage):
+        before[stage.name] = captioner.top_blocks.get_weights()
+        history = original_train(captioner, data, grid, validate, config, stage)
+        after[stage.name] = captioner.top_blocks.get_weights()
         return history
 
-    monkeypatch.setattr(training, "train", train)
-    captioner, pairs, checked = prepared(run)
-    captioner, histories = train_member(captioner, features, frozen, pairs, checked, config)
-    found = {stage: len(rows) for stage, rows in histories.items()}
-    assert found == {"attention": 2, "tuned": 2, "on the score": 1}
-    assert all(map(np.array_equal, top_blocks["train_end_to_end"][0], frozen["top_blocks"]))
-    assert all(map(np.array_equal, *top_blocks["train_end_to_end"])) and all(
-        map(np.array_equal, *top_blocks["scst"])
-    )
-    weights = zip(captioner.top_blocks.weights, *top_blocks["fine_tune"], strict=True)
-    changed = {weight.path for weight, one, other in weights if not np.array_equal(one, other)}
-    assert changed and all("norm" not in path for path in changed)
-    # What comes back from the store writes the same.
-    grid, again = feature_grids.load_grid(frozen, config)[:4], from_dict(to_dict(captioner), config)
-    one, other = (generate(each, grid, config, progress=False) for each in (captioner, again))
-    np.testing.assert_array_equal(one.words, other.words)
-    np.testing.assert_allclose(one.log_probability, other.log_probability, rtol=1e-5)
+    monkeypatch.setattr(stages, "train", record_top_blocks)
+    captioner, histories = train_run(run)
+    assert [len(history) for history in histories.values()] == [2, 2, 1]
+    assert list(before) == ["train_end_to_end", "fine_tune", "scst"]
+
+    assert same_arrays(before["train_end_to_end"], run.backbone_features["top_blocks"])
+    assert same_arrays(before["train_end_to_end"], after["train_end_to_end"])
+    assert same_arrays(before["scst"], after["scst"])
+    changed = [
+        weight.path
+        for weight, old, new in zip(
+            captioner.top_blocks.weights, before["fine_tune"], after["fine_tune"], strict=True
+        )
+        if not np.array_equal(old, new)
+    ]
+    assert changed
+    assert all("norm" not in path for path in changed)
+
+    # The captioner that is restored from an artifact generates the same captions.
+    restored = from_dict(to_dict(captioner), run.config)
+    grid = feature_grids.load_grid(run.backbone_features, run.config)[:4]
+    expected = generate(captioner, grid, run.config, progress=False)
+    output = generate(restored, grid, run.config, progress=False)
+    np.testing.assert_array_equal(output.token_ids, expected.token_ids)
+    np.testing.assert_allclose(output.log_probs, expected.log_probs, rtol=1e-5)
 
 
-def test_a_stage_that_makes_it_worse_is_undone(run, monkeypatch):
-    config, _, features, frozen, _, _ = run
+def test_a_stage_that_lowers_the_score_is_undone(run, monkeypatch):
     scores = {"train_end_to_end": 0.5, "fine_tune": 0.4, "scst": 0.6}
-    marks = {"train_end_to_end": 1.0, "fine_tune": 2.0, "scst": 3.0}
-    begun = []
+    bias_values = {"train_end_to_end": 1.0, "fine_tune": 2.0, "scst": 3.0}
+    initial_biases = []
 
-    def train(captioner, pairs, grid, validate, config, stage, *rest):
-        begun.append(float(captioner.captioner.bias[0]))
-        captioner.captioner.bias.assign(captioner.captioner.bias * 0 + marks[stage])
-        return [{"epoch": 1, "loss": 1.0, "CIDEr-D": scores[stage]}]
+    def fake_train(captioner, data, grid, validate, config, stage):
+        bias = captioner.captioner.bias
+        initial_biases.append(float(bias[0]))
+        bias.assign(bias * 0 + bias_values[stage.name])
+        return [{"epoch": 1, "loss": 1.0, "CIDEr-D": scores[stage.name]}]
 
-    monkeypatch.setattr(training, "train", train)
-    captioner, pairs, checked = prepared(run)
-    captioner, _ = train_member(captioner, features, frozen, pairs, checked, config)
-    assert begun[1:] == [1.0, 1.0]  # scoring does not begin with what tuning spoilt
+    monkeypatch.setattr(stages, "train", fake_train)
+    captioner, _ = train_run(run)
+    # SCST starts from the weights before fine-tuning, which made the score worse.
+    assert initial_biases[1:] == [1.0, 1.0]
     assert float(captioner.captioner.bias[0]) == 3.0
 
 
-def test_a_captioner_with_eyes_keeps_the_contract(run):
-    config, _, features, frozen, _, _ = run
-    sighted = EndToEndCaptioner(build_top_blocks(frozen), prepared(run)[0])
-    cells = np.asarray(feature_grids.load_grid(frozen, config)[:3], np.float32)
-    words = np.array([[1, 5, 6, 7]] * 3, np.int32)
-    whole, state = sighted([cells, words]).numpy(), sighted.initial_state(cells)
+def test_end_to_end_captioner_gives_the_same_logits_stepwise(run):
+    end_to_end = build_end_to_end(run)
+    grid = feature_grids.load_grid(run.backbone_features, run.config)
+    features = np.asarray(grid[:3], np.float32)
+    token_ids = np.array([[1, 5, 6, 7]] * 3, np.int32)
+    expected = end_to_end([features, token_ids]).numpy()
+    state = end_to_end.initial_state(features)
     for time in range(4):
-        logits, state, _ = sighted.decode_step(words[:, time], state)
-        np.testing.assert_allclose(logits, whole[:, time], atol=1e-4)
+        logits, state, _ = end_to_end.decode_step(token_ids[:, time], state)
+        np.testing.assert_allclose(logits, expected[:, time], atol=1e-4)
 
 
-def test_for_ones_own_photos_it_looks_through_its_own_eyes(run):
-    config, photos, features, frozen, _, tokenizer = run
-    sighted = EndToEndCaptioner(build_top_blocks(frozen), prepared(run)[0])
-    sighted.top_blocks.set_weights([weight * 1.1 for weight in frozen["top_blocks"]])
-    artifacts.save("captioner", to_dict(sighted), config)
-    paths = [photos.paths[name] for name in features["names"][:4]]
-    found = [row["caption"] for row in Captioner(config)(paths)]
-    grid = feature_grids.load_grid(frozen, config)
-    written = generate(sighted, grid, config, rows=range(4), progress=False)
-    assert found == [tokenizer.decode(row) for row in written.words]
+def test_inference_uses_the_fine_tuned_top_blocks(run):
+    end_to_end = build_end_to_end(run)
+    changed = [weight * 1.1 for weight in run.backbone_features["top_blocks"]]
+    end_to_end.top_blocks.set_weights(changed)
+    artifacts.save("captioner", to_dict(end_to_end), run.config)
+
+    paths = [run.photos.paths[name] for name in run.features["names"][:4]]
+    captions = [row["caption"] for row in Captioner(run.config)(paths)]
+    grid = feature_grids.load_grid(run.backbone_features, run.config)
+    output = generate(end_to_end, grid, run.config, rows=range(4), progress=False)
+    assert captions == [run.tokenizer.decode(token_ids) for token_ids in output.token_ids]
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_tuning_it_ends_as_if_nothing_had_happened(run, monkeypatch):
-    config, _, features, frozen, _, _ = run
+def test_interrupted_fine_tuning_resumes_with_the_same_result(run, monkeypatch):
+    original_evaluate = loop.evaluate_ema
 
-    def study(kill=None):
-        judged, original = [], training.judge
+    def train_until(interrupt_at=None):
+        """Train; returns histories, weights and the number of epochs, or is interrupted."""
+        evaluations = []
 
-        def judge(*arguments):
-            judged.append(1)
-            if len(judged) == kill:
+        def evaluate(*arguments):
+            evaluations.append(1)
+            if len(evaluations) == interrupt_at:
                 raise KeyboardInterrupt
-            return original(*arguments)
+            return original_evaluate(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "judge", judge)
-            captioner, pairs, checked = prepared(run)
-            tuned, histories = train_member(captioner, features, frozen, pairs, checked, config)
-        return histories, tuned.get_weights(), len(judged)
+            patch.setattr(loop, "evaluate_ema", evaluate)
+            captioner, histories = train_run(run)
+        return histories, captioner.get_weights(), len(evaluations)
 
-    def forget():
-        for stage in artifacts.STAGES:
-            for path in artifacts.working_folder(config).glob(f"{stage}-*"):
-                path.unlink()
+    def delete_checkpoints():
+        for path in artifacts.working_folder(run.config).glob("checkpoint-*"):
+            path.unlink()
 
-    forget()
-    histories, weights, _ = study()
-    forget()
+    delete_checkpoints()
+    expected_histories, expected_weights, _ = train_until()
+    delete_checkpoints()
     with pytest.raises(KeyboardInterrupt):
-        study(kill=4)
-    resumed, again, epochs = study()
-    assert epochs == 2 and resumed == histories
-    assert all(map(np.array_equal, again, weights))
+        train_until(interrupt_at=4)
+    histories, weights, epochs = train_until()
+    assert epochs == 2
+    assert histories == expected_histories
+    assert same_arrays(weights, expected_weights)
 
 
 @pytest.mark.slow
-def test_the_five_notebooks_run_with_every_stage_an_ensemble_and_go_on_from_it(tmp_path):
-    def run(folder, *changes):
-        changes = [*changes, "fine_tune_epochs=1", "scst_epochs=1", "ensemble_size=2"]
-        options = [part for change in changes for part in ("--set", change)]
-        done = subprocess.run(
-            [sys.executable, "-m", "utils", "run", "--preset", "sample", *options]
-            + ["--working", str(folder)],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+def test_notebooks_run_with_all_stages_an_ensemble_and_a_warm_start(tmp_path):
+    def run_notebooks(folder, *settings):
+        settings = [*settings, "fine_tune_epochs=1", "scst_epochs=1", "ensemble_size=2"]
+        command = [sys.executable, "-m", "utils", "run", "--preset", "sample"]
+        for setting in settings:
+            command += ["--set", setting]
+        command += ["--working", str(folder)]
+        process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
+
         assert (folder / "gallery.html").stat().st_size > 1e5
-        saved = artifacts.read_pickle(folder / "captioner.pkl")["data"]["members"]
-        assert len(saved) == 2 and all("top_blocks" in member for member in saved)
-        assert not list(folder.glob("tuning-*"))
+        members = artifacts.read_pickle(folder / "captioner.pkl")["data"]["members"]
+        assert len(members) == 2
+        assert all("top_blocks" in member for member in members)
+        assert not list(folder.glob("checkpoint-*"))
         return artifacts.read_pickle(folder / "history.pkl")["data"]["attention"]
 
-    first = run(tmp_path / "first", "epochs=8")
-    further = run(tmp_path / "warm_start", "epochs=1", f"start_from={tmp_path / 'first'}")
-    assert further[0]["CIDEr-D"] > 2 * first[0]["CIDEr-D"]
+    first = run_notebooks(tmp_path / "first", "epochs=8")
+    start_from = f"start_from={tmp_path / 'first'}"
+    warm_started = run_notebooks(tmp_path / "warm_start", "epochs=1", start_from)
+    assert warm_started[0]["CIDEr-D"] > 2 * first[0]["CIDEr-D"]
 
 
 @pytest.mark.slow
-def test_two_devices_tune_as_one_does(tmp_path):
-    found = []
+def test_fine_tuning_on_two_devices_gives_the_losses_of_one(tmp_path):
+    histories = []
     for devices in ("1", "2"):
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "tests.training.fine_tuned", devices],
             cwd=REPOSITORY,
             env=os.environ | {"CAPTIONS_WORKING": str(tmp_path / devices)},
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    one, two = found
-    for stage, rows in one.items():
-        for row, other in zip(rows, two[stage], strict=True):
-            assert other["loss"] == pytest.approx(row["loss"], abs=1e-4)
+        assert process.returncode == 0, process.stderr
+        histories.append(json.loads(process.stdout.splitlines()[-1]))
+    one_device, two_devices = histories
+    for stage, epochs in one_device.items():
+        for epoch, other_epoch in zip(epochs, two_devices[stage], strict=True):
+            assert other_epoch["loss"] == pytest.approx(epoch["loss"], abs=1e-4)
 
 
-def test_blocks_of_another_encoder_are_refused(run):
-    config, _, features, frozen, _, _ = run
-    with pytest.raises(
-        CaptionsError, match="backbone_features.pkl: not the last blocks of tiny: run 01"
-    ):
-        build_top_blocks(frozen | {"top_blocks": frozen["top_blocks"][1:]})
-    (saved,) = to_dict(EndToEndCaptioner(build_top_blocks(frozen), prepared(run)[0]))["members"]
-    with pytest.raises(CaptionsError, match="captioner.pkl: not the last .* run 03_train again"):
-        from_dict({"members": [saved | {"top_blocks": frozen["top_blocks"][1:]}]}, config)
+def test_top_blocks_that_do_not_fit_are_refused(run):
+    too_few = run.backbone_features["top_blocks"][1:]
+    message = "backbone_features.pkl: not the top blocks of sample_cnn: run 01_features again"
+    with pytest.raises(CaptionsError, match=message):
+        build_top_blocks({**run.backbone_features, "top_blocks": too_few})
+
+    (member,) = to_dict(build_end_to_end(run))["members"]
+    message = "captioner.pkl: not the top blocks of sample_cnn: run 03_train again"
+    with pytest.raises(CaptionsError, match=message):
+        from_dict({"members": [{**member, "top_blocks": too_few}]}, run.config)

@@ -1,162 +1,220 @@
-"""Going on from an earlier run: what it learnt is kept word by word, or it is refused."""
+"""A warm start keeps what the earlier run learned of each word, or is refused."""
 
 import re
 import shutil
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from tests.training.fine_tuned import SETTINGS, prepared, small_run
+from tests.training.fine_tuned import (
+    CONFIG,
+    SmallRun,
+    build_run_captioner,
+    make_run,
+    make_training_inputs,
+)
 from utils import artifacts, feature_grids
-from utils.data.tokenizer import Tokenizer
+from utils.config import Config
+from utils.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from utils.errors import CaptionsError
-from utils.models.captioners import build_captioner
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
 from utils.models.serialization import to_dict
 from utils.models.warm_start import load_matching_weights, load_pretrained
+from utils.training.batching import TrainData, ValidationData
 from utils.training.stages import train_all
 
 
+class EarlierRun(NamedTuple):
+    """A finished run to start from."""
+
+    run: SmallRun
+    captioner: Any
+
+
+class NewRun(NamedTuple):
+    """A run that starts from the earlier one, with another vocabulary."""
+
+    config: Config
+    tokenizer: Tokenizer
+    captioner: Any
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """An earlier run with a captioner that has learnt something: its weights are not as built."""
-    found = small_run(replace(SETTINGS, working=str(tmp_path_factory.mktemp("earlier"))))
-    captioner = prepared(found)[0]
+def earlier(tmp_path_factory):
+    run = make_run(replace(CONFIG, working=str(tmp_path_factory.mktemp("earlier"))))
+    captioner, _, _ = make_training_inputs(run)
+    # As if it had been trained: no weight is as it was initialized.
     captioner.set_weights([weight + 0.01 for weight in captioner.get_weights()])
-    artifacts.save("captioner", to_dict(captioner), found[0])
-    return *found, captioner
+    artifacts.save("captioner", to_dict(captioner), run.config)
+    return EarlierRun(run, captioner)
 
 
 @pytest.fixture
-def later(run, tmp_path):
-    """Settings, words and a new captioner of a run on other captions, with other words."""
-    config = replace(run[0], working=str(tmp_path), start_from=run[0].working, seed=5)
-    for path in artifacts.working_folder(run[0]).glob("f*"):
+def new(earlier, tmp_path):
+    run = earlier.run
+    config = replace(run.config, working=str(tmp_path), start_from=run.config.working, seed=5)
+    for path in artifacts.working_folder(run.config).glob("features*"):
         shutil.copy(path, tmp_path)
-    words = run[5].words[4:]
-    captions = ["a quokka sits", "a dog jumps", "a quokka eats " + " ".join(words[2:9:2])]
-    tokenizer = Tokenizer.fit(captions, 1, config.max_length, load_pretrained(config)[1])
+    for path in artifacts.working_folder(run.config).glob("backbone_features*"):
+        shutil.copy(path, tmp_path)
+    words = words_of(run.tokenizer)
+    known_words = " ".join(words[2:9:2])
+    captions = ["a quokka sits", "a dog jumps", f"a quokka eats {known_words}"]
+    _, pretrained_words = load_pretrained(config)
+    tokenizer = Tokenizer.fit(captions, 1, config.max_length, pretrained_words)
     artifacts.save("captions", {}, config)
     artifacts.save("tokenizer", tokenizer.to_dict(), config)
-    return config, tokenizer, fresh(config, tokenizer, run)
+    return NewRun(config, tokenizer, build_run_captioner(run, config, tokenizer))
 
 
-def fresh(config, tokenizer, run):
-    return build_captioner(run[2]["grid_shape"][2], len(tokenizer), config)
+def words_of(tokenizer):
+    """The vocabulary without the special tokens."""
+    return tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
 
 
-def test_the_words_of_both_runs_are_known_once(run, later):
-    tokenizer = later[1]
-    assert {"quokka", *run[5].words} <= set(tokenizer.vocabulary)
-    assert len(set(tokenizer.vocabulary)) == len(tokenizer.vocabulary)
-    assert (
-        tokenizer.vocabulary[4] == "a" and "quokka" in tokenizer.vocabulary[:8]
-    )  # its own come first
+def copy_run(earlier, folder):
+    """A copy of the earlier run; returns its configuration."""
+    shutil.copytree(earlier.run.config.working, folder)
+    return replace(earlier.run.config, working=str(folder))
 
 
-def test_of_known_words_it_thinks_what_the_earlier_one_thought(run, later):
-    (config, tokenizer, captioner), old, known = later, run[6], run[5]
-    untaught = captioner.embed.embeddings.numpy()
-    assert load_matching_weights(captioner, None, 0, tokenizer, config) is None
-    grid = np.asarray(feature_grids.load_grid(run[2], run[0])[:3], np.float32)
-    said = np.random.RandomState(0).randint(4, len(known), (3, 6))
-    places = np.array([0, 1, 2, 3, *(tokenizer.word_to_id[word] for word in known.words[4:])])
-    expected, found = old([grid, said]).numpy(), captioner([grid, places[said]]).numpy()
-    np.testing.assert_allclose(found[..., places], expected, atol=1e-5)
-    row = tokenizer.word_to_id["quokka"]
-    np.testing.assert_array_equal(captioner.embed.embeddings[row], untaught[row])
+def test_vocabulary_has_the_words_of_both_runs_once(earlier, new):
+    vocabulary = new.tokenizer.vocabulary
+    assert {"quokka", *earlier.run.tokenizer.vocabulary} <= set(vocabulary)
+    assert len(set(vocabulary)) == len(vocabulary)
+    # The words of the new captions come first.
+    assert vocabulary[4] == "a"
+    assert "quokka" in vocabulary[:8]
 
 
-def test_of_several_members_each_goes_on_from_another(run, later, tmp_path):
-    config, tokenizer, captioner = later
-    folder = tmp_path / "two"
-    shutil.copytree(run[0].working, folder)
-    other = fresh(run[0], run[5], run)
-    pair = Ensemble([run[6], other])
-    artifacts.save("captioner", to_dict(pair), replace(run[0], working=str(folder)))
-    config = replace(config, start_from=str(folder))
-    for number, member in enumerate([run[6], other, run[6]]):
-        load_matching_weights(captioner, None, number, tokenizer, config)
-        np.testing.assert_array_equal(captioner.query.get_weights(), member.query.get_weights())
+def test_known_words_get_the_logits_of_the_earlier_captioner(earlier, new):
+    initial_embeddings = new.captioner.embedding.embeddings.numpy()
+    result = load_matching_weights(new.captioner, None, 0, new.tokenizer, new.config)
+    assert result is None
+
+    old_tokenizer = earlier.run.tokenizer
+    grid = feature_grids.load_grid(earlier.run.features, earlier.run.config)
+    features = np.asarray(grid[:3], np.float32)
+    old_ids = np.random.RandomState(0).randint(4, len(old_tokenizer), (3, 6))
+    word_ids = [new.tokenizer.word_to_id[word] for word in words_of(old_tokenizer)]
+    new_id_of = np.array([0, 1, 2, 3, *word_ids])
+    expected = earlier.captioner([features, old_ids]).numpy()
+    logits = new.captioner([features, new_id_of[old_ids]]).numpy()
+    np.testing.assert_allclose(logits[..., new_id_of], expected, atol=1e-5)
+
+    new_word = new.tokenizer.word_to_id["quokka"]
+    embeddings = new.captioner.embedding.embeddings
+    np.testing.assert_array_equal(embeddings[new_word], initial_embeddings[new_word])
 
 
-def test_training_begins_where_the_earlier_one_ended(run, later):
-    config, tokenizer, _ = later
-    still = replace(config, epochs=1, learning_rate=1e-9, fine_tune_epochs=0, scst_epochs=0)
-    _, pairs, (rows, references, _) = prepared(run[:6])
-    pairs = pairs[0], np.where(pairs[1] > 3, 4, pairs[1])
-    checked = rows, references, tokenizer
+def test_members_of_an_ensemble_start_from_different_members(earlier, new, tmp_path):
+    other = build_run_captioner(earlier.run)
+    two_members = copy_run(earlier, tmp_path / "two")
+    artifacts.save("captioner", to_dict(Ensemble([earlier.captioner, other])), two_members)
+    config = replace(new.config, start_from=two_members.working)
+    for number, expected in enumerate([earlier.captioner, other, earlier.captioner]):
+        load_matching_weights(new.captioner, None, number, new.tokenizer, config)
+        np.testing.assert_array_equal(
+            new.captioner.query_projection.get_weights(), expected.query_projection.get_weights()
+        )
+
+
+def test_training_starts_from_the_earlier_weights(earlier, new):
+    config = replace(new.config, epochs=1, learning_rate=1e-9, fine_tune_epochs=0, scst_epochs=0)
+    _, train_data, validation_data = make_training_inputs(earlier.run)
+    token_ids = train_data.token_ids
+    train_data = TrainData(train_data.rows, np.where(token_ids > 3, 4, token_ids))
+    validation_data = ValidationData(
+        validation_data.rows, validation_data.references, new.tokenizer
+    )
 
     def build(config):
-        return fresh(config, tokenizer, run)
+        return build_run_captioner(earlier.run, config, new.tokenizer)
 
-    trained, _ = train_all(build, run[2], None, pairs, checked, still)
-    np.testing.assert_allclose(trained.query.get_weights(), run[6].query.get_weights(), atol=1e-6)
-    # Its checkpoint is not that of a captioner of this kind that begins from nothing.
-    assert artifacts.find("warm_start", still) and not artifacts.find("train", still)
+    features = earlier.run.features
+    captioner, _ = train_all(build, features, None, train_data, validation_data, config)
+    np.testing.assert_allclose(
+        captioner.query_projection.get_weights(),
+        earlier.captioner.query_projection.get_weights(),
+        atol=1e-6,
+    )
+    # Its checkpoint is not that of a training from random weights.
+    assert artifacts.find("warm_start", config)
+    assert not artifacts.find("train", config)
 
 
-def test_the_folder_may_be_called_by_its_name_under_the_inputs(run, later, tmp_path, monkeypatch):
+def test_folder_may_be_the_end_of_a_path_under_the_inputs(earlier, new, tmp_path, monkeypatch):
     inputs = tmp_path / "input"
-    shutil.copytree(run[0].working, inputs / "notebooks" / "somebody" / "large-set")
     monkeypatch.setenv("CAPTIONS_INPUT", str(inputs))
-    elsewhere = {"working": str(tmp_path / "kaggle" / "working")}
-    for kind in ("features", "captions", "tokenizer"):  # of the run that goes on, attached too
-        (inputs / kind).mkdir()
-        shutil.copy(tmp_path / artifacts.ARTIFACTS[kind].file, inputs / kind)
+    copy_run(earlier, inputs / "notebooks" / "somebody" / "large-set")
     for name in ("large-set", "somebody/large-set"):
-        config = replace(later[0], start_from=name)
-        for kind in ("captions", "tokenizer"):
-            artifacts.save(kind, {} if kind == "captions" else later[1].to_dict(), config)
+        config = replace(new.config, start_from=name)
+        artifacts.save("captions", {}, config)
+        artifacts.save("tokenizer", new.tokenizer.to_dict(), config)
+        # The artifacts of the new run are attached, too, as on Kaggle.
+        for kind in ("features", "captions", "tokenizer"):
+            (inputs / kind).mkdir(exist_ok=True)
             shutil.copy(tmp_path / artifacts.ARTIFACTS[kind].file, inputs / kind)
-        config = replace(config, **elsewhere)
+        config = replace(config, working=str(tmp_path / "kaggle" / "working"))
+
         artifact, words = load_pretrained(config)
-        assert artifact["data"]["members"] and words == run[5].words[4:]
-        assert Tokenizer.from_dict(artifacts.load("tokenizer", config)).words == later[1].words
-        assert artifacts.load("features", config)["names"] == run[2]["names"]
-    shutil.copytree(run[0].working, inputs / "again" / "large-set")
-    with pytest.raises(CaptionsError, match="not only one, in folders of that name"):
+        assert artifact["data"]["members"]
+        assert words == words_of(earlier.run.tokenizer)
+        tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
+        assert tokenizer.vocabulary == new.tokenizer.vocabulary
+        assert artifacts.load("features", config)["names"] == earlier.run.features["names"]
+
+    copy_run(earlier, inputs / "again" / "large-set")
+    with pytest.raises(CaptionsError, match="no captioner.pkl, or several, in folders of that"):
         load_pretrained(replace(config, start_from="large-set"))
 
 
-def test_tuned_eyes_are_taken_over_or_refused(run, later, tmp_path):
-    config, tokenizer, captioner = later
-    frozen, folder = run[3], tmp_path / "tuned"
-    shutil.copytree(run[0].working, folder)
-    sighted = EndToEndCaptioner(build_top_blocks(frozen), fresh(run[0], run[5], run))
-    sighted.top_blocks.set_weights([weight * 1.1 for weight in frozen["top_blocks"]])
-    artifacts.save("captioner", to_dict(sighted), replace(run[0], working=str(folder)))
-    config = replace(config, start_from=str(folder))
-    top_blocks = load_matching_weights(captioner, frozen, 0, tokenizer, config)
-    assert top_blocks["grid"] == frozen["grid"]
-    assert all(map(np.array_equal, top_blocks["top_blocks"], sighted.top_blocks.get_weights()))
-    with pytest.raises(CaptionsError, match="has a tuned CNN: set fine_tune_epochs to 1 or more"):
+def test_fine_tuned_top_blocks_are_loaded_or_refused(earlier, new, tmp_path):
+    backbone_features = earlier.run.backbone_features
+    end_to_end = EndToEndCaptioner(
+        build_top_blocks(backbone_features), build_run_captioner(earlier.run)
+    )
+    fine_tuned = [weight * 1.1 for weight in backbone_features["top_blocks"]]
+    end_to_end.top_blocks.set_weights(fine_tuned)
+    fine_tuned_run = copy_run(earlier, tmp_path / "fine_tuned")
+    artifacts.save("captioner", to_dict(end_to_end), fine_tuned_run)
+
+    config = replace(new.config, start_from=fine_tuned_run.working)
+    loaded = load_matching_weights(new.captioner, backbone_features, 0, new.tokenizer, config)
+    assert loaded["grid"] == backbone_features["grid"]
+    assert all(map(np.array_equal, loaded["top_blocks"], end_to_end.top_blocks.get_weights()))
+    message = "its encoder is fine-tuned: set fine_tune_epochs to 1 or more"
+    with pytest.raises(CaptionsError, match=message):
         load_pretrained(replace(config, fine_tune_epochs=0))
 
 
-def test_what_does_not_fit_is_refused(run, later, tmp_path):
-    config, tokenizer, captioner = later
-
-    def refused(message, captioner=captioner, tokenizer=tokenizer, **changes):
+def test_runs_that_do_not_fit_are_refused(earlier, new, tmp_path):
+    def assert_refused(message, captioner=new.captioner, tokenizer=new.tokenizer, **changes):
+        config = replace(new.config, **changes)
         with pytest.raises(CaptionsError, match=re.escape(message)):
-            load_matching_weights(captioner, None, 0, tokenizer, replace(config, **changes))
+            load_matching_weights(captioner, None, 0, tokenizer, config)
 
-    wide = replace(config, units=33)
-    refused("another attention/picture/kernel: name another run", fresh(wide, tokenizer, run))
-    refused("has units=32 (now 33): set units to that", units=33)
-    refused("has encoder=sample_cnn (now vgg16): set encoder to that", encoder="vgg16")
-    few = Tokenizer(tokenizer.vocabulary[4:-3], config.max_length)
-    refused("3 words more: run 02_text again", tokenizer=few)
-    refused("has no captioner.pkl, or not only one", start_from=str(tmp_path / "nowhere"))
-    for name in ("nowhere", ".", "../.."):
-        refused("has no captioner.pkl, or not only one", start_from=name)
-    own = run[0].working
-    refused("has the files that this run writes anew", start_from=own, working=own)
-    with pytest.raises(CaptionsError, match="has decoder=attention .now merge.: set captioner"):
-        load_pretrained(replace(config, decoder="merge"))
-    folder = tmp_path / "mixed"
-    shutil.copytree(run[0].working, folder)
-    artifacts.save("tokenizer", tokenizer.to_dict(), replace(run[0], working=str(folder)))
-    refused("made from another tokenizer.pkl: bring its own", start_from=str(folder))
+    wide_config = replace(new.config, units=33)
+    wide = build_run_captioner(earlier.run, wide_config, new.tokenizer)
+    message = "its attention/image_projection/kernel has another shape: name another run"
+    assert_refused(message, captioner=wide)
+    assert_refused("it has units=32 (now 33): set units to 32", units=33)
+    assert_refused("it has encoder=sample_cnn (now vgg16): set encoder", encoder="vgg16")
+    fewer_words = Tokenizer(words_of(new.tokenizer)[:-3], new.config.max_length)
+    message = "it knows 3 words more than tokenizer.pkl: run 02_text again"
+    assert_refused(message, tokenizer=fewer_words)
+
+    for folder in (str(tmp_path / "nowhere"), "nowhere", ".", "../.."):
+        assert_refused("no captioner.pkl, or several", start_from=folder)
+    same_folder = earlier.run.config.working
+    message = "it is the folder that this run writes to: move the earlier run elsewhere"
+    assert_refused(message, start_from=same_folder, working=same_folder)
+    with pytest.raises(CaptionsError, match="it has decoder=attention .now merge.: set decoder"):
+        load_pretrained(replace(new.config, decoder="merge"))
+
+    mixed = copy_run(earlier, tmp_path / "mixed")
+    artifacts.save("tokenizer", new.tokenizer.to_dict(), mixed)
+    assert_refused("made with another tokenizer.pkl", start_from=mixed.working)

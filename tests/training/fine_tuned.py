@@ -1,70 +1,104 @@
-"""A small run that tunes the sample's CNN, for tests; as a program it is one of several devices.
+"""A small run that fine-tunes the sample's CNN, for tests.
 
-`python -m tests.training.fine_tuned DEVICES` trains in both stages on so many parts of the CPU, in the folder
-that CAPTIONS_WORKING names, and prints the histories as JSON.
+As a program, `python -m tests.training.fine_tuned DEVICES` trains in all stages on so many virtual
+devices, in the folder that CAPTIONS_WORKING names, and prints the histories as JSON.
 """
 
 import json
 import sys
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from utils import artifacts
-from utils.config import load_config
-from utils.data.photos import find_photos
+from utils.config import Config, load_config
+from utils.data.photos import Photos, find_photos
 from utils.data.tokenizer import Tokenizer
 from utils.features import extract_backbone_features, extract_dataset
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
-from utils.training.batching import make_training_data
+from utils.training.batching import ValidationData, make_training_data
 from utils.training.distribution import choose_strategy
 from utils.training.stages import train_member
 
-SETTINGS = load_config(
-    "sample", units=32, embedding_dim=16, epochs=2, fine_tune_epochs=2, min_count=1, batch_size=8
+CONFIG = load_config(
+    "sample",
+    units=32,
+    embedding_dim=16,
+    epochs=2,
+    fine_tune_epochs=2,
+    scst_epochs=1,
+    min_count=1,
+    batch_size=8,
 )
-SETTINGS = replace(SETTINGS, scst_epochs=1)
+PHOTOS_PER_SPLIT = 16
 
 
-def small_run(config):
-    """Features of a few drawn photos, frozen part too, and an encoder that nobody has tuned."""
+class SmallRun(NamedTuple):
+    """What notebooks 1 and 2 hand on."""
+
+    config: Config
+    photos: Photos
+    features: dict
+    backbone_features: dict
+    encoder: Any
+    tokenizer: Tokenizer
+
+
+def make_run(config):
+    """Extract the features of a few drawn photos and fit a tokenizer; saves the artifacts."""
     photos = find_photos(config)
-    photos = replace(photos, splits={part: names[:16] for part, names in photos.splits.items()})
+    splits = {split: names[:PHOTOS_PER_SPLIT] for split, names in photos.splits.items()}
+    photos = replace(photos, splits=splits)
     encoder = build_encoder("sample_cnn")
     features = extract_dataset(photos, encoder, config)
     artifacts.save("features", features, config)
-    frozen = extract_backbone_features(features, photos, encoder, config)
-    artifacts.save("backbone_features", frozen, config)
-    captions = [text for name in photos.splits["train"] for text in photos.captions[name]]
+    backbone_features = extract_backbone_features(features, photos, encoder, config)
+    artifacts.save("backbone_features", backbone_features, config)
+
+    captions = [caption for name in splits["train"] for caption in photos.captions[name]]
     tokenizer = Tokenizer.fit(captions, 1, config.max_length)
     artifacts.save("captions", {}, config)
     artifacts.save("tokenizer", tokenizer.to_dict(), config)
-    return config, photos, features, frozen, encoder, tokenizer
+    return SmallRun(config, photos, features, backbone_features, encoder, tokenizer)
 
 
-def prepared(run):
-    """A captioner, what it learns from and is checked with: as `train_one` asks for them."""
-    config, photos, features, _, _, tokenizer = run
-    positions = {name: row for row, name in enumerate(features["names"])}
-    pairs = make_training_data(photos.splits["train"], photos.captions, positions, tokenizer)
-    names = photos.splits["validation"]
-    references = [photos.captions[name] for name in names]
+def make_training_inputs(run):
+    """An untrained captioner, the training data and the validation data."""
+    positions = {name: row for row, name in enumerate(run.features["names"])}
+    captions = run.photos.captions
+    train_data = make_training_data(run.photos.splits["train"], captions, positions, run.tokenizer)
+    validation_names = run.photos.splits["validation"]
+    validation_data = ValidationData(
+        np.array([positions[name] for name in validation_names]),
+        [captions[name] for name in validation_names],
+        run.tokenizer,
+    )
     with choose_strategy().scope():
-        captioner = build_captioner(features["grid_shape"][2], len(tokenizer), config)
-    return captioner, pairs, (np.array([positions[name] for name in names]), references, tokenizer)
+        captioner = build_run_captioner(run)
+    return captioner, train_data, validation_data
+
+
+def build_run_captioner(run, config=None, tokenizer=None):
+    """An untrained captioner for the features of a run."""
+    channels = run.features["grid_shape"][2]
+    vocab_size = len(tokenizer or run.tokenizer)
+    return build_captioner(channels, vocab_size, config or run.config)
 
 
 def main(devices):
-    """Train, print."""
+    """Train on virtual devices and print the histories."""
     (cpu,) = tf.config.list_physical_devices("CPU")
-    parts = [tf.config.LogicalDeviceConfiguration()] * devices
-    tf.config.set_logical_device_configuration(cpu, parts)
-    config = replace(SETTINGS, dropout=0.0, scst_epochs=0)  # each device draws its own luck
-    run = small_run(config)
-    captioner, pairs, checked = prepared(run)
-    _, histories = train_member(captioner, *run[2:4], pairs, checked, config)
+    virtual_devices = [tf.config.LogicalDeviceConfiguration()] * devices
+    tf.config.set_logical_device_configuration(cpu, virtual_devices)
+    # Dropout and sampling draw other random numbers on every device.
+    run = make_run(replace(CONFIG, dropout=0.0, scst_epochs=0))
+    captioner, train_data, validation_data = make_training_inputs(run)
+    _, histories = train_member(
+        captioner, run.features, run.backbone_features, train_data, validation_data, run.config
+    )
     print(json.dumps(histories))
 
 
