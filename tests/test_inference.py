@@ -1,7 +1,9 @@
-"""The captioner as one thing says of a photo what the notebooks' steps said of it."""
+"""The captioner gives the captions that the notebooks' steps give one by one."""
 
 import os
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,9 +11,8 @@ from PIL import Image
 
 from utils import artifacts
 from utils.config import Config
-from utils.data.tokenizer import EOS_ID, Tokenizer
+from utils.data.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from utils.decoding.beam_search import generate
-from utils.decoding.sampling import sample
 from utils.errors import CaptionsError
 from utils.features import extract_features
 from utils.inference import Captioner
@@ -22,187 +23,229 @@ from utils.sample.caption_writer import write_captions
 from utils.sample.painter import paint
 from utils.sample.scenes import sample_scenes
 
-SETTINGS = Config(units=16, embedding_dim=8, max_length=6, min_count=1)
+CONFIG = Config(units=16, embedding_dim=8, max_length=6, min_count=1)
+
+
+class Run(NamedTuple):
+    """A run whose artifacts are in the working folder, and what it generates for its photos."""
+
+    paths: list
+    tokenizer: Tokenizer
+    captions: list
+    probabilities: np.ndarray
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Artifacts of an untrained captioner, and the photos that they were made from."""
-    for name in ("WORKING", "INPUT"):
-        monkeypatch.setenv(f"CAPTIONS_{name}", str(tmp_path))
-    scenes = sample_scenes(3, seed=1)
-    paths = [tmp_path / scene.name for scene in scenes]
-    for path, scene in zip(paths, scenes, strict=True):
+    """The artifacts of an untrained captioner, and three photos."""
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path))
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    paths = []
+    captions = []
+    for scene in sample_scenes(3, seed=1):
+        path = tmp_path / scene.name
         paint(scene).save(path)
-    tokenizer = Tokenizer.fit([text for scene in scenes for text in write_captions(scene)], 1, 6)
+        paths.append(path)
+        captions.extend(write_captions(scene))
+    tokenizer = Tokenizer.fit(captions, 1, CONFIG.max_length)
     (grid,) = extract_features(paths, build_encoder("sample_cnn"), "sample_cnn")
-    model = build_captioner(grid.shape[2], len(tokenizer), SETTINGS)
-    artifacts.save("features", {"names": [path.name for path in paths]}, SETTINGS)
-    artifacts.save("captions", {}, SETTINGS)
-    artifacts.save("tokenizer", tokenizer.to_dict(), SETTINGS)
-    artifacts.save("captioner", to_dict(model), SETTINGS)
-    return paths, tokenizer, generate(model, grid, SETTINGS, progress=False)
+    model = build_captioner(grid.shape[2], len(tokenizer), CONFIG)
+    artifacts.save("features", {"names": [path.name for path in paths]}, CONFIG)
+    artifacts.save("captions", {}, CONFIG)
+    artifacts.save("tokenizer", tokenizer.to_dict(), CONFIG)
+    artifacts.save("captioner", to_dict(model), CONFIG)
+
+    output = generate(model, grid, CONFIG, progress=False)
+    captions = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
+    return Run(paths, tokenizer, captions, np.exp(output.log_probs))
 
 
-def test_captions_are_those_of_the_steps_apart(run):
-    paths, tokenizer, written = run
-    captions = Captioner(SETTINGS)(paths)
-    assert [row["caption"] for row in captions] == [tokenizer.decode(row) for row in written.words]
-    assert [row["photo"] for row in captions] == [str(path) for path in paths]
-    np.testing.assert_allclose(
-        [row["probability"] for row in captions], np.exp(written.log_probability), rtol=1e-3
-    )
+def captions_of(rows):
+    return [row["caption"] for row in rows]
 
 
-def test_a_photo_alone_gets_the_caption_that_it_gets_among_others(run):
-    paths, captioner = run[0], Captioner(SETTINGS)
-    together = captioner(paths * 12)  # more than one chunk
-    assert len(together) == 36
-    for path, row in zip(paths, together, strict=False):
-        (alone,) = captioner([path])
-        assert alone["caption"] == row["caption"]
-        assert alone["probability"] == pytest.approx(row["probability"], rel=1e-3)
+def assert_same_captions(rows, expected):
+    """Compare captions and probabilities, up to rounding errors."""
+    assert captions_of(rows) == captions_of(expected)
+    probabilities = [row["probability"] for row in rows]
+    assert probabilities == pytest.approx([row["probability"] for row in expected], rel=1e-3)
 
 
-def test_paths_images_and_arrays_are_the_same_to_it(run):
-    paths, captioner = [path.with_suffix(".png") for path in run[0]], Captioner(SETTINGS)
-    images = [Image.open(path) for path in run[0]]
+# === Captions ===
+
+
+def test_captions_are_those_of_the_separate_steps(run):
+    rows = Captioner(CONFIG)(run.paths)
+    assert captions_of(rows) == run.captions
+    assert [row["photo"] for row in rows] == [str(path) for path in run.paths]
+    probabilities = [row["probability"] for row in rows]
+    np.testing.assert_allclose(probabilities, run.probabilities, rtol=1e-3)
+
+
+def test_a_single_photo_gets_the_caption_that_it_gets_in_a_batch(run):
+    captioner = Captioner(CONFIG)
+    rows = captioner(run.paths * 12)  # more than one batch
+    assert len(rows) == 36
+    for path, expected in zip(run.paths, rows[:3], strict=True):
+        assert_same_captions(captioner([path]), [expected])
+
+
+def test_paths_images_and_arrays_get_the_same_captions(run):
+    captioner = Captioner(CONFIG)
+    images = [Image.open(path) for path in run.paths]
+    paths = [path.with_suffix(".png") for path in run.paths]
     for image, path in zip(images, paths, strict=True):
         image.save(path)
     expected = captioner(paths)
-    for photos in (map(str, paths), images, map(np.asarray, images)):
-        for row, other in zip(captioner(photos), expected, strict=True):
-            assert row["caption"] == other["caption"]
-            assert row["probability"] == pytest.approx(other["probability"], rel=1e-3)
+    assert_same_captions(captioner([str(path) for path in paths]), expected)
+    assert_same_captions(captioner(images), expected)
+    assert_same_captions(captioner([np.asarray(image) for image in images]), expected)
     assert captioner(images)[0]["photo"] is None
 
 
 def test_no_photos_give_no_captions(run):
-    assert Captioner(SETTINGS)([]) == []
+    assert Captioner(CONFIG)([]) == []
 
 
-def test_it_is_loaded_with_the_settings_that_its_artifacts_record(run, tmp_path, monkeypatch):
-    expected = Captioner(SETTINGS)(run[0])
+def test_unreadable_photo_is_skipped_or_an_error(run, tmp_path):
+    captioner = Captioner(CONFIG)
+    first, second, _ = run.paths
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(first.read_bytes()[:200])
+    failures = {}
+    rows = captioner([first, broken, second], failures=failures)
+    assert [row["photo"] for row in rows] == [str(first), str(second)]
+    assert captions_of(rows) == captions_of(captioner([first, second]))
+    assert list(failures) == [str(broken)]
+    assert failures[str(broken)]
+    assert captioner([broken], failures=failures) == []
+    with pytest.raises(CaptionsError, match="broken.jpg"):
+        captioner([first, broken])
+
+
+def test_photo_of_one_pixel_gets_a_caption(run, tmp_path):
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "dot.png")
+    assert len(Captioner(CONFIG)([tmp_path / "dot.png"])) == 1
+
+
+# === Configuration ===
+
+
+def test_load_takes_the_configuration_from_the_artifacts(run, tmp_path, monkeypatch):
+    expected = Captioner(CONFIG)(run.paths)
     monkeypatch.delenv("CAPTIONS_WORKING")
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "nothing"))
     monkeypatch.setenv("CAPTIONS_SET", "units=99")
     captioner = Captioner.load(tmp_path)
-    assert captioner.config == replace(SETTINGS, working=str(tmp_path))
-    assert captioner(run[0]) == expected
+    assert captioner.config == replace(CONFIG, working=str(tmp_path))
+    assert captioner(run.paths) == expected
 
 
-def test_it_searches_as_notebook_4_did_unless_told_otherwise(run, tmp_path):
-    greedy = replace(SETTINGS, beam_width=1)
+def test_beam_width_is_that_of_the_evaluation_unless_it_is_given(run, tmp_path):
+    greedy = replace(CONFIG, beam_width=1)
     artifacts.save("predictions", {}, greedy)
     captioner = Captioner.load(tmp_path)
     assert captioner.config == replace(greedy, working=str(tmp_path))
-    assert captioner(run[0]) == Captioner(greedy)(run[0])
-    assert captioner(run[0], beam_width=3) == Captioner(SETTINGS)(run[0])
+    assert captioner(run.paths) == Captioner(greedy)(run.paths)
+    assert captioner(run.paths, beam_width=3) == Captioner(CONFIG)(run.paths)
 
 
-def test_the_best_of_several_is_the_likeliest_for_its_length(run):
-    paths, tokenizer, _ = run
-    captioner = Captioner(replace(SETTINGS, beam_width=1))
-    (grid,) = captioner.look(paths, None)
-    drawn = sample(captioner.model, grid, captioner.config, 8, progress=False)
-    for photo, row in enumerate(captioner(paths, best_of=9)):
-        (beam,) = captioner([paths[photo]])
-        rows = [(beam["caption"], np.log(beam["probability"]))]
-        found = zip(drawn.words[photo], drawn.log_probability[photo], strict=True)
-        rows += [(tokenizer.decode(words), log) for words, log in found]
-        best = max(rows, key=lambda one: one[1] / min(6, len(one[0].split()) + 1) ** 0.7)
-        assert row["caption"] == best[0]
-        assert row["probability"] == pytest.approx(np.exp(best[1]), rel=1e-3)
+# === Search ===
 
 
-def test_a_photo_that_cannot_be_read_is_left_out_or_an_error(run, tmp_path):
-    paths, captioner = run[0], Captioner(SETTINGS)
+def mean_token_probability(captioner, path, sentence):
+    """The geometric mean of a sentence's token probabilities, one decoding step at a time."""
+    (token_ids,) = captioner.tokenizer.encode([sentence])
+    (grid,) = captioner.extract_features([path])
+    state = captioner.model.initial_state(grid.astype("float32"))
+    log_probs = []
+    for token_id, target in zip(token_ids[:-1], token_ids[1:], strict=True):
+        if target == PAD_ID:
+            break
+        logits, state, _ = captioner.model.decode_step(np.array([token_id]), state)
+        logits = np.asarray(logits[0], float)
+        log_probs.append(logits[target] - np.logaddexp.reduce(logits))
+    return np.exp(np.mean(log_probs))
+
+
+def test_search_ranks_photos_by_the_probability_of_the_sentence(run):
+    captioner = Captioner(CONFIG)
+    sentence = " ".join(run.tokenizer.vocabulary[4:8])
+    assert EOS_ID in run.tokenizer.encode([sentence])  # it is not too long
+    results = captioner.search(sentence, run.paths)
+    assert sorted(Path(path) for _, path in results) == sorted(run.paths)
+    for score, path in results:
+        expected = mean_token_probability(captioner, path, sentence)
+        assert score == pytest.approx(expected, rel=1e-3)
+    scores = [score for score, _ in results]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_search_caches_features_by_the_contents_of_photos(run, tmp_path, monkeypatch):
+    captioner = Captioner(CONFIG)
+    extracted = []
+    original_extract = captioner.extract_features
+
+    def record_photos(photos, failures):
+        extracted.append(list(photos))
+        return original_extract(photos, failures)
+
+    monkeypatch.setattr(captioner, "extract_features", record_photos)
+    first, second, third = run.paths
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(paths[0].read_bytes()[:200])
+    broken.write_text("not an image")
     failures = {}
-    rows = captioner([paths[0], broken, paths[1]], failures=failures)
-    assert [row["photo"] for row in rows] == [str(paths[0]), str(paths[1])]
-    assert [row["caption"] for row in rows] == [row["caption"] for row in captioner(paths[:2])]
-    assert list(failures) == [str(broken)] and failures[str(broken)]
-    assert captioner([broken], failures=failures) == []
-    with pytest.raises(CaptionsError, match="broken.jpg"):
-        captioner([paths[0], broken])
+    results = captioner.search("a", [first, broken], failures)
+    assert [path for _, path in results] == [str(first)]
+    assert list(failures) == [str(broken)]
+
+    # A renamed photo is not extracted again.
+    renamed = tmp_path / "renamed.jpg"
+    os.rename(first, renamed)
+    renamed_results = captioner.search("a", [renamed, second])
+    assert extracted[1] == [str(second)]
+    score_of = {path: score for score, path in renamed_results}
+    assert score_of[str(renamed)] == results[0][0]
+
+    # Other contents under a known name are extracted or found by their contents.
+    os.replace(second, renamed)
+    captioner.search("a", [renamed, third])
+    assert extracted[2] == [str(third)]
 
 
-def test_a_photo_of_one_pixel_has_a_caption(run, tmp_path):
-    Image.new("RGB", (1, 1), "red").save(tmp_path / "dot.png")
-    assert len(Captioner(SETTINGS)([tmp_path / "dot.png"])) == 1
+def test_search_refuses_a_sentence_without_known_words(run):
+    with pytest.raises(CaptionsError, match="'xylophone quartz': none of these words"):
+        Captioner(CONFIG).search("xylophone quartz", run.paths)
 
 
-# --- finding -------------------------------------------------------------------------------------
+# === Artifacts that do not fit ===
 
 
-def test_photos_are_ranked_by_how_likely_each_word_of_the_sentence_is(run):
-    paths, tokenizer, _ = run
-    captioner = Captioner(SETTINGS)
-    sentence = " ".join(tokenizer.vocabulary[4:8])  # short enough to have its end
-    found = captioner.find(sentence, paths)
-    (row,), (grid,) = tokenizer.encode([sentence]), captioner.look(paths, None)
-    for score, path in found:
-        state = captioner.model.start(
-            grid[paths.index(artifacts.Path(path))][None].astype("float32")
-        )
-        logs = []
-        for word, following in zip(row[:-1], row[1:], strict=True):
-            if following:
-                logits, state, _ = captioner.model.step(np.array([word]), state)
-                logits = np.asarray(logits[0], float)
-                logs.append(logits[following] - np.logaddexp.reduce(logits))
-        assert score == pytest.approx(np.exp(np.mean(logs)), rel=1e-3)
-    assert [score for score, _ in found] == sorted((score for score, _ in found), reverse=True)
-    assert len(found) == 3 and EOS_ID in row
-
-
-def test_a_photo_is_looked_at_once_whatever_it_is_called(run, tmp_path, monkeypatch):
-    paths, captioner = run[0], Captioner(SETTINGS)
-    looked, look = [], captioner.look
-    monkeypatch.setattr(captioner, "look", lambda p, f: looked.append(list(p)) or look(p, f))
-    broken = tmp_path / "broken.jpg"
-    broken.write_text("no photo")
-    failures = {}
-    first = captioner.find("a", [paths[0], broken], failures)
-    assert [path for _, path in first] == [str(paths[0])] and list(failures) == [str(broken)]
-    os.rename(paths[0], tmp_path / "renamed.jpg")
-    second = captioner.find("a", [tmp_path / "renamed.jpg", paths[1]])
-    assert looked[1] == [str(paths[1])]
-    assert dict(map(reversed, second))[str(tmp_path / "renamed.jpg")] == first[0][0]
-    os.replace(paths[1], tmp_path / "renamed.jpg")  # other bytes under a known name
-    captioner.find("a", [tmp_path / "renamed.jpg", paths[2]])
-    assert looked[2] == [str(paths[2])]
-
-
-def test_a_sentence_without_a_known_word_is_refused(run):
-    with pytest.raises(CaptionsError, match="'xylophone quartz'.*none of these words"):
-        Captioner(SETTINGS).find("xylophone quartz", run[0])
-
-
-# --- artifacts that do not fit -------------------------------------------------------------------
-
-
-def test_a_vocabulary_of_another_run_is_refused(run, tmp_path):
+def test_tokenizer_of_another_run_is_refused(run, tmp_path):
     other = Tokenizer.fit(["another world"], 1, 6)
-    artifacts.save("tokenizer", other.to_dict(), SETTINGS)
-    for load in (lambda: Captioner(SETTINGS), lambda: Captioner.load(tmp_path)):
-        with pytest.raises(CaptionsError, match=r"another tokenizer.pkl: run 03_train again"):
-            load()
+    artifacts.save("tokenizer", other.to_dict(), CONFIG)
+    message = "another tokenizer.pkl: run 03_train again"
+    with pytest.raises(CaptionsError, match=message):
+        Captioner(CONFIG)
+    with pytest.raises(CaptionsError, match=message):
+        Captioner.load(tmp_path)
 
 
-def test_a_vocabulary_made_with_other_settings_is_refused(run, tmp_path):
-    other = replace(SETTINGS, max_length=9)
-    artifacts.save("tokenizer", Tokenizer(["a"], 9).to_dict(), other)
+def test_tokenizer_made_with_other_settings_is_refused(run, tmp_path):
+    longer = replace(CONFIG, max_length=9)
+    artifacts.save("tokenizer", Tokenizer(["a"], 9).to_dict(), longer)
     with pytest.raises(CaptionsError, match=r"tokenizer.pkl: made with max_length=9 \(now 6\)"):
         Captioner.load(tmp_path)
 
 
-def test_without_artifacts_the_notebook_to_run_is_named(run, tmp_path):
-    artifacts.artifact_path("captioner", SETTINGS).unlink()
-    for load in (lambda: Captioner(SETTINGS), lambda: Captioner.load(tmp_path), Captioner.load):
-        with pytest.raises(CaptionsError, match="captioner.pkl: not there: run 03_train first"):
-            load()
+def test_missing_artifacts_name_the_notebook_to_run(run, tmp_path):
+    artifacts.artifact_path("captioner", CONFIG).unlink()
+    message = "captioner.pkl: not there: run 03_train first"
+    with pytest.raises(CaptionsError, match=message):
+        Captioner(CONFIG)
+    with pytest.raises(CaptionsError, match=message):
+        Captioner.load(tmp_path)
+    with pytest.raises(CaptionsError, match=message):
+        Captioner.load()
     with pytest.raises(CaptionsError, match="02_text"):
-        Captioner(replace(SETTINGS, min_count=9))
+        Captioner(replace(CONFIG, min_count=9))

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.test_inference import SETTINGS, run  # noqa: F401 (a fixture)
 
+from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
 from utils import artifacts
 from utils.__main__ import main
 from utils.cli.caption import collect_photos, load_captioner
@@ -93,11 +93,11 @@ def test_a_photo_that_may_not_be_read_is_reported_and_the_rest_is_found(
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 2 and "a.jpg: not allowed" in said.err
     with pytest.raises(CaptionsError, match="not allowed"):
-        Captioner(SETTINGS).search("a", collect_photos([str(folder)]))
+        Captioner(CONFIG).search("a", collect_photos([str(folder)]))
 
 
 def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
-    expected = Captioner(SETTINGS)(collect_photos([str(folder)]))
+    expected = Captioner(CONFIG)(collect_photos([str(folder)]))
     outputs = {}
     for form in ("", "--json", "--csv", "--alt"):
         arguments = ["caption", str(folder), "--working", str(tmp_path), *filter(None, [form])]
@@ -117,7 +117,7 @@ def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
 
 
 def test_what_captions_prints_can_be_scored(folder, tmp_path, capsys):
-    expected = Captioner(SETTINGS)(collect_photos([str(folder)]))
+    expected = Captioner(CONFIG)(collect_photos([str(folder)]))
     people = tmp_path / "people.json"
     people.write_text(json.dumps({Path(row["photo"]).name: row["caption"] for row in expected}))
     for form in ("csv", "json"):
@@ -160,7 +160,7 @@ def test_found_photos_are_printed_with_their_scores_the_best_first(folder, tmp_p
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert "not among" not in said.err
-    found = Captioner(SETTINGS).search("a", collect_photos([str(folder)]))
+    found = Captioner(CONFIG).search("a", collect_photos([str(folder)]))
     assert lines == [f"{score:6.1%}  {path}" for score, path in found]
     assert main(["find", "a flurbling zebra", str(folder), "--working", str(tmp_path)]) == 0
     lines = capsys.readouterr().err.splitlines()
