@@ -56,8 +56,8 @@ def run(tmp_path, monkeypatch):
     artifacts.save("captioner", to_dict(model), CONFIG)
 
     output = generate(model, grid, CONFIG, progress=False)
-    captions = [tokenizer.decode(token_ids) for token_ids in output.words]
-    return Run(paths, tokenizer, captions, np.exp(output.log_probability))
+    captions = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
+    return Run(paths, tokenizer, captions, np.exp(output.log_probs))
 
 
 def captions_of(rows):

@@ -78,10 +78,10 @@ class Captioner:
         probabilities: list[float] = []
         for grid in self.extract_features(photos, failures):
             output = generate(
-                self.model, grid, self.config, beam_width, batch=batch_size, progress=False
+                self.model, grid, self.config, beam_width, batch_size=batch_size, progress=False
             )
-            captions.extend(self.tokenizer.decode(token_ids) for token_ids in output.words)
-            probabilities.extend(np.exp(output.log_probability).tolist())
+            captions.extend(self.tokenizer.decode(token_ids) for token_ids in output.token_ids)
+            probabilities.extend(np.exp(output.log_probs).tolist())
 
         rows = []
         for photo, caption, probability in zip(photos, captions, probabilities, strict=True):

@@ -265,7 +265,7 @@ for name, groups in {"by chance": by_chance, "by length": by_length}.items():
 
 # %%
 from utils.decoding.beam_search import generate
-from utils.training.loop import make_validator, train
+from utils.training.loop import Stage, make_validator, train
 
 names = splits["validation"]
 rows, _ = make_training_data(names, captions["captions"], positions, tokenizer)  # 01 has them all
@@ -276,7 +276,7 @@ validate, diary = make_validator(grid, rows, references, tokenizer, config), []
 def watched(captioner):
     """The score; what it writes of one photo goes into the diary."""
     wrote = generate(captioner, grid, config, 1, rows=rows[:1], progress=False)
-    diary.append(tokenizer.decode(wrote.words[0]))
+    diary.append(tokenizer.decode(wrote.token_ids[0]))
     return validate(captioner)
 
 
@@ -289,7 +289,8 @@ def watched(captioner):
 
 # %% tags=["nbval-ignore-output"]
 diary.clear()
-histories = {"merge": train(merge, pairs, grid, watched, classic_settings, "train")}
+stage = Stage("train", "merge", classic_settings)
+histories = {"merge": train(merge, pairs, grid, watched, classic_settings, stage)}
 print("Somebody said:", references[0][0])
 for row, wrote in zip(histories["merge"][-len(diary) :], diary, strict=False):
     print(f"epoch {row['epoch']:2}, CIDEr-D {row['CIDEr-D']:.2f}: {wrote}")
@@ -384,9 +385,10 @@ print(f"both: {work:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {(work + wa
 # `train_all` trains the settings' `captioner`: `attention`, unless you chose another.
 
 # %%
+from utils.training.batching import ValidationData
 from utils.training.stages import train_all
 
-checked = rows, references, tokenizer
+checked = ValidationData(rows, references, tokenizer)
 captioner, stages = train_all(build, features, frozen, pairs, checked, config)
 histories |= stages
 
@@ -463,7 +465,7 @@ assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=
 now = masked_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], label_smoothing=0.0).numpy()
 print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
 wrote = generate(again, looks, config, beam_width=1, rows=rows[:1], progress=False)
-title = f"It writes: {tokenizer.decode(wrote.words[0])}. Somebody said: {references[0][0]}"
+title = f"It writes: {tokenizer.decode(wrote.token_ids[0])}. Somebody said: {references[0][0]}"
 paths = image_paths(names[:1], config)
 _ = show_photos(paths, [title] * len(paths), size=3)
 

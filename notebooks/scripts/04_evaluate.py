@@ -124,7 +124,7 @@ pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 from utils.decoding.beam_search import generate
 
 quick = generate(captioner, grid, config, beam_width=1, rows=rows)
-greedily = [tokenizer.decode(words) for words in quick.words]
+greedily = [tokenizer.decode(words) for words in quick.token_ids]
 assert greedily[0] == tokenizer.decode(greedy)
 
 # %% [markdown]
@@ -157,7 +157,7 @@ def rank(beam):
 
 # %% tags=["nbval-ignore-output"]
 written = generate(captioner, grid, config, rows=rows)
-predicted = [tokenizer.decode(words) for words in written.words]
+predicted = [tokenizer.decode(words) for words in written.token_ids]
 changed = [n for n in range(len(names)) if predicted[n] != greedily[n]]
 print(f"{len(changed)} of {len(names):,} captions are not greedy search's")
 
@@ -181,7 +181,7 @@ for _ in range(config.max_length):
     steps.append([(beam[0], beam[0] in kept) for beam in sorted(more, key=rank, reverse=True)])
 assert tokenizer.decode(beams[0][0]) == predicted[place]
 for how, found, texts in ("greedy", quick, greedily), ("beam", written, predicted):
-    print(f"{how:6} log-probability {found.log_probability[place]:6.2f}: {texts[place]}")
+    print(f"{how:6} log-probability {found.log_probs[place]:6.2f}: {texts[place]}")
 
 # %% [markdown]
 # Its first words as a tree: a column is a step, with the likeliest beginning on top; blue are the
@@ -432,10 +432,10 @@ import json
 
 from utils.io import write_text
 
-length = int((written.words != 0).sum(axis=1).max())
+length = int((written.token_ids != 0).sum(axis=1).max())
 predictions = {"split": split, "names": names, "captions": predicted, "CIDEr-D": own}
-predictions |= {"log_probability": written.log_probability, "words": written.words[:, :length]}
-predictions["attention"] = written.attention[:, :length].astype("float16")
+predictions |= {"log_probability": written.log_probs, "words": written.token_ids[:, :length]}
+predictions["attention"] = written.attention_weights[:, :length].astype("float16")
 predictions |= {"scores": scores, "protocol": rules}
 path = artifacts.save("predictions", predictions, config)
 write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))

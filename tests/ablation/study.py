@@ -22,9 +22,9 @@ from utils.models.encoders import build_encoder, choose_encoder, find_encoder
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.serialization import from_dict, to_dict
-from utils.training.batching import make_training_data
+from utils.training.batching import TrainData, make_training_data
 from utils.training.loop import make_validator
-from utils.training.stages import train_stage
+from utils.training.stages import build_stages, train_stage
 
 LATER = {"fine_tune": "fine_tune_epochs", "scst": "scst_epochs"}  # stages, by what asks for them
 COSTS = ("minutes", "CPU minutes")  # of a run's last stage; without what was before a restart
@@ -154,12 +154,13 @@ class Laboratory:
             )
         if mirrored or config.fine_tune_epochs:
             learner, views, grid = attach_top_blocks(captioner, top_blocks, pairs, config)
-            pairs = views if mirrored else pairs
+            pairs = TrainData(*views) if mirrored else pairs
         else:
             grid = self.grid(config)
         judge = make_validator(grid, self.rows(checked), references, tokenizer, config)
-        stage = next((each for each in LATER if LATER[each] in run), "train")
-        epochs = train_stage(stage, learner, pairs, grid, judge, config)
+        name = next((each for each in LATER if LATER[each] in run), "train")
+        stages = {stage.name: stage for stage in build_stages(config, learner, pairs.token_ids)}
+        epochs = train_stage(learner, pairs, grid, judge, config, stages[name])
         return learner if config.fine_tune_epochs else captioner, epochs
 
     def human(self):
@@ -176,7 +177,7 @@ class Laboratory:
         found, grid, rows = {}, self.grid(config), self.rows(names)
         for search, changes in SEARCHES.items():
             written = generate(captioner, grid, replace(config, **changes), rows=rows)
-            captions = [tokenizer.decode(row) for row in written.words]
+            captions = [tokenizer.decode(row) for row in written.token_ids]
             found[search] = rounded(score(captions, references))
             if search == PROTOCOL:
                 draws = bootstrap_scores(captions, references.words)["CIDEr-D"]

@@ -74,7 +74,7 @@ def measure_one_photo(captioner: Captioner, path: Path) -> Row:
     (grid,) = extract(captioner, [path])
 
     def beam_search() -> None:
-        generate(captioner.model, grid, captioner.config, batch=1, progress=False)
+        generate(captioner.model, grid, captioner.config, batch_size=1, progress=False)
 
     whole, encoding, decoding = median_seconds(
         lambda: captioner([path]), lambda: extract(captioner, [path]), beam_search, repeats=15

@@ -85,7 +85,7 @@ def measure_growth(grid: np.ndarray) -> Iterator[Row]:
 
 def measure_sampling(captioner: keras.Model, grid: np.ndarray) -> Row:
     """Five sampled captions for each photo of a batch."""
-    sampling = partial(sample, captioner, grid, CONFIG, samples=5, batch=64, progress=False)
+    sampling = partial(sample, captioner, grid, CONFIG, samples=5, batch_size=64, progress=False)
     sampling()  # traces its graph
     (duration,) = median_seconds(sampling)
     return "320 sampled captions, seconds", f"{duration:.2f}", "-"

@@ -23,7 +23,12 @@ from utils.devices import dtype_policy
 from utils.features import extract_features
 from utils.models.captioners import build_captioner, token_frequencies
 from utils.models.encoders import build_encoder
-from utils.training.batching import bucketed_batches, make_training_data, prefetch_batches
+from utils.training.batching import (
+    TrainData,
+    bucketed_batches,
+    make_training_data,
+    prefetch_batches,
+)
 from utils.training.loop import make_validator, train, train_epoch
 from utils.training.step import make_optimizer, make_train_step
 
@@ -54,7 +59,7 @@ def measure() -> Iterator[Row]:
     yield what, f"{classic / default:.1f}", "10 or more"
 
 
-def measure_epoch(config: Config, grid: np.ndarray, train_data: tuple) -> Row:
+def measure_epoch(config: Config, grid: np.ndarray, train_data: TrainData) -> Row:
     """One epoch of the same merge model by the classic recipe and by the loop."""
     model = build_captioner(CHANNELS, VOCAB_SIZE, config)
     classic = classic_epoch(model, train_data, grid, VOCAB_SIZE)
@@ -65,7 +70,7 @@ def measure_epoch(config: Config, grid: np.ndarray, train_data: tuple) -> Row:
     return "an epoch of one merge model: classic / ours", f"{slow / fast:.1f}", "6 or more"
 
 
-def measure_overhead(config: Config, grid: np.ndarray, train_data: tuple) -> Row:
+def measure_overhead(config: Config, grid: np.ndarray, train_data: TrainData) -> Row:
     """The loop against its compiled step on batches that are in memory."""
     epoch, steps = epoch_and_steps(replace(config, decoder="attention"), grid, train_data)
     epoch()  # compiles
@@ -74,11 +79,11 @@ def measure_overhead(config: Config, grid: np.ndarray, train_data: tuple) -> Row
     return "the loop / the bare step on ready batches", f"{loop / bare:.2f}", "1.10 or less"
 
 
-def measure_captions_per_photo(config: Config, grid: np.ndarray, train_data: tuple) -> Row:
+def measure_captions_per_photo(config: Config, grid: np.ndarray, train_data: TrainData) -> Row:
     """Five captions per photo against one: each photo is encoded only once."""
     rows, token_ids = train_data
     config = replace(config, decoder="attention")
-    one, _ = epoch_and_steps(config, grid, (rows, token_ids[:, :1]))
+    one, _ = epoch_and_steps(config, grid, TrainData(rows, token_ids[:, :1]))
     five, _ = epoch_and_steps(config, grid, train_data)
     one()  # compiles
     five()
@@ -87,7 +92,7 @@ def measure_captions_per_photo(config: Config, grid: np.ndarray, train_data: tup
     return what, f"{many / few:.1f}", "5 or less"
 
 
-def measure_precision(config: Config, grid: np.ndarray, train_data: tuple) -> Row:
+def measure_precision(config: Config, grid: np.ndarray, train_data: TrainData) -> Row:
     """A step in full precision against one in half precision."""
     half = replace(config, decoder="attention")
     _, half_steps = epoch_and_steps(half, grid, train_data)
@@ -99,7 +104,7 @@ def measure_precision(config: Config, grid: np.ndarray, train_data: tuple) -> Ro
     return what, f"{full_seconds / half_seconds:.2f}", "more than 1"
 
 
-def random_data() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def random_data() -> tuple[np.ndarray, TrainData]:
     """Random features, and captions of random tokens with Flickr8k's distribution of lengths."""
     rng = np.random.RandomState(0)
     grid = rng.rand(PHOTOS, CELLS, CHANNELS).astype(np.float16)
@@ -108,11 +113,11 @@ def random_data() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     lengths = rng.normal(12.8, 3.8, (PHOTOS, CAPTIONS, 1))
     lengths = np.clip(lengths, 4, TIME_STEPS).astype(int)
     token_ids = np.where(np.arange(TIME_STEPS) < lengths, token_ids, 0)
-    return grid, (np.arange(PHOTOS), token_ids)
+    return grid, TrainData(np.arange(PHOTOS), token_ids)
 
 
 def epoch_and_steps(
-    config: Config, grid: np.ndarray, train_data: tuple
+    config: Config, grid: np.ndarray, train_data: TrainData
 ) -> tuple[Callable, Callable]:
     """Two functions: an epoch by the loop, and its compiled steps on batches in memory."""
     captioner = build_captioner(CHANNELS, VOCAB_SIZE, config)
@@ -155,7 +160,7 @@ class ClassicModel(keras.Model):
 
 
 def classic_epoch(
-    merge: keras.Model, train_data: tuple, grid: np.ndarray, vocab_size: int
+    merge: keras.Model, train_data: TrainData, grid: np.ndarray, vocab_size: int
 ) -> Callable:
     """One epoch by the classic recipe, as a function."""
     model = ClassicModel(merge)

@@ -33,7 +33,7 @@ from utils.models.warm_start import load_pretrained
 from utils.plotting.gallery import write_gallery
 from utils.sample.dataset import write_sample
 from utils.training.batching import make_training_data
-from utils.training.loop import make_validator, train
+from utils.training.loop import Stage, make_validator, train
 
 FEATURE_CACHE = "feature_cache"
 
@@ -99,7 +99,8 @@ def train_captioner(folder: Path) -> None:
     references = [captions[name] for name in splits["validation"]]
     validate = make_validator(grid, rows, references, tokenizer, config)
     captioner = build_captioner(grid.shape[2], len(tokenizer), config)
-    history = train(captioner, train_data, grid, validate, config, "train")
+    stage = Stage("train", config.decoder, config)
+    history = train(captioner, train_data, grid, validate, config, stage)
     artifacts.save("captioner", to_dict(captioner), config)
     artifacts.save("history", {"merge": history}, config)
 

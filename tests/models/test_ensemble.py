@@ -41,9 +41,9 @@ def test_ensemble_of_identical_members_decodes_like_one_of_them():
     grid = features.astype(np.float16)
     expected = generate(captioner, grid, CONFIG, 3, progress=False)
     output = generate(Ensemble([captioner] * 3), grid, CONFIG, 3, progress=False)
-    np.testing.assert_array_equal(output.words, expected.words)
-    np.testing.assert_allclose(output.log_probability, expected.log_probability, rtol=1e-4)
-    np.testing.assert_allclose(output.attention, expected.attention, atol=1e-5)
+    np.testing.assert_array_equal(output.token_ids, expected.token_ids)
+    np.testing.assert_allclose(output.log_probs, expected.log_probs, rtol=1e-4)
+    np.testing.assert_allclose(output.attention_weights, expected.attention_weights, atol=1e-5)
 
 
 def test_generated_log_probs_match_those_of_scoring():
@@ -52,6 +52,6 @@ def test_generated_log_probs_match_those_of_scoring():
     grid = features.astype(np.float16)
     output = generate(ensemble, grid, CONFIG, 1, progress=False)
     bos = np.full((3, 1), BOS_ID, np.int32)
-    sequences = np.concatenate([bos, output.words], axis=1)
+    sequences = np.concatenate([bos, output.token_ids], axis=1)
     log_probs = sequence_log_probs(ensemble, grid, sequences, progress=False)
-    np.testing.assert_allclose(np.diag(log_probs), output.log_probability, rtol=1e-3)
+    np.testing.assert_allclose(np.diag(log_probs), output.log_probs, rtol=1e-3)

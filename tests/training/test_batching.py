@@ -1,4 +1,4 @@
-"""What a step is fed: every photo once an epoch, little padding, the same from memory and disk."""
+"""Training batches: every photo once an epoch, little padding, the same from memory and disk."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from utils.data.tokenizer import PAD_ID, Tokenizer
 from utils.errors import CaptionsError
-from utils.training.batching import bucketed_batches, make_training_data, prefetch_batches
+from utils.training.batching import (
+    TrainData,
+    bucketed_batches,
+    make_training_data,
+    prefetch_batches,
+    sample_views,
+)
 
 CAPTIONS = {
     "dog.jpg": ["a brown dog runs", "the dog runs in the snow"],
@@ -16,78 +22,94 @@ CAPTIONS = {
 POSITIONS = {name: row for row, name in enumerate(CAPTIONS)}
 
 
-def some_words(photos=30, captions=3, time=16):
-    """Sentences of many lengths as numbers from 1 on, padded."""
-    chance = np.random.RandomState(0)
-    lengths = chance.randint(2, time + 1, (photos, captions, 1))
-    words = chance.randint(1, 9, (photos, captions, time)).astype(np.int32)
-    return np.where(np.arange(time) < lengths, words, PAD_ID)
+def random_token_ids(photos=30, captions=3, time=16):
+    """Captions of random lengths, padded."""
+    rng = np.random.RandomState(0)
+    lengths = rng.randint(2, time + 1, (photos, captions, 1))
+    token_ids = rng.randint(1, 9, (photos, captions, time)).astype(np.int32)
+    return np.where(np.arange(time) < lengths, token_ids, PAD_ID)
 
 
-def tokenizer(max_length=8):
+def build_tokenizer(max_length=8):
     texts = [text for group in CAPTIONS.values() for text in group]
     return Tokenizer.fit(texts, min_count=1, max_length=max_length)
 
 
-def test_every_photo_has_all_its_captions_and_those_with_fewer_repeat_theirs():
-    rows, words = make_training_data(list(CAPTIONS), CAPTIONS, POSITIONS, tokenizer())
-    assert rows.tolist() == [0, 1, 2] and words.shape == (3, 3, 10)
-    for group, name in zip(words, CAPTIONS, strict=True):
-        assert {tokenizer().decode(row) for row in group} == set(CAPTIONS[name])
+def test_photos_with_fewer_captions_repeat_theirs():
+    tokenizer = build_tokenizer()
+    rows, token_ids = make_training_data(list(CAPTIONS), CAPTIONS, POSITIONS, tokenizer)
+    assert rows.tolist() == [0, 1, 2]
+    assert token_ids.shape == (3, 3, 10)
+    for captions, name in zip(token_ids, CAPTIONS, strict=True):
+        assert {tokenizer.decode(caption) for caption in captions} == set(CAPTIONS[name])
 
 
-def test_features_and_captions_of_different_photos_are_refused():
+def test_photos_without_features_are_an_error():
     with pytest.raises(CaptionsError, match=r"lacks 2 of 3 photos.*cat.jpg: run 01_features"):
-        make_training_data(list(CAPTIONS), CAPTIONS, {"dog.jpg": 0}, tokenizer())
+        make_training_data(list(CAPTIONS), CAPTIONS, {"dog.jpg": 0}, build_tokenizer())
 
 
-def test_an_empty_split_is_refused():
-    with pytest.raises(CaptionsError, match="no photo to learn from, or to check with: run 02"):
-        make_training_data([], CAPTIONS, POSITIONS, tokenizer())
+def test_an_empty_split_is_an_error():
+    with pytest.raises(CaptionsError, match="no photos to train or validate on: run 02_text"):
+        make_training_data([], CAPTIONS, POSITIONS, build_tokenizer())
 
 
-def test_a_caption_of_300_words_is_cut_or_kept_as_the_settings_say():
+@pytest.mark.parametrize(("max_length", "tokens"), [(8, 9), (1000, 302)])
+def test_a_long_caption_is_truncated_at_max_length(max_length, tokens):
     captions = {"dog.jpg": [" ".join(["dog runs"] * 150)]}
-    for longest, real in ((8, 9), (1000, 302)):  # start, words, and an end where it was not cut
-        words = make_training_data(["dog.jpg"], captions, POSITIONS, tokenizer(longest))[1]
-        assert (words != PAD_ID).sum() == real
+    tokenizer = build_tokenizer(max_length)
+    token_ids = make_training_data(["dog.jpg"], captions, POSITIONS, tokenizer).token_ids
+    # BOS and the words, and EOS unless the caption was truncated.
+    assert (token_ids != PAD_ID).sum() == tokens
 
 
-@pytest.mark.parametrize("size", [4, 5, 30])
-def test_an_epoch_has_every_photo_once_and_leaves_out_less_than_a_batch(size):
-    plan = bucketed_batches(some_words(), size, seed=1)
-    assert plan.shape == (30 // size, size) and len(set(plan.ravel())) == plan.size
+@pytest.mark.parametrize("batch_size", [4, 5, 30])
+def test_an_epoch_uses_every_photo_once_except_an_incomplete_batch(batch_size):
+    batches = bucketed_batches(random_token_ids(), batch_size, seed=1)
+    assert batches.shape == (30 // batch_size, batch_size)
+    assert len(set(batches.ravel())) == batches.size
 
 
-def test_photos_alike_in_length_stand_together():
-    words = some_words(captions=1)
+def test_bucketed_batches_have_the_least_padding():
+    token_ids = random_token_ids(captions=1)
+    lengths = (token_ids[:, 0] != PAD_ID).sum(axis=-1)
 
-    def computed(groups):
-        return sum((words[group] != PAD_ID).sum(axis=-1).max() * len(group) for group in groups)
+    def padded_size(batches):
+        return sum(lengths[photos].max() * len(photos) for photos in batches)
 
-    by_chance = np.random.RandomState(0).permutation(30).reshape(-1, 5)
-    # The least there is: sorted by length, whatever the order of the batches.
-    least = computed(np.argsort((words[:, 0] != PAD_ID).sum(axis=-1)).reshape(-1, 5))
-    assert computed(bucketed_batches(words, 5, seed=1)) == least
-    assert least < computed(by_chance)
-
-
-def test_epochs_are_shuffled_and_one_seed_gives_one_order():
-    def order(seed):
-        return bucketed_batches(some_words(), 4, seed).tolist()
-
-    assert order((1, 1)) == order((1, 1)) != order((1, 2))
+    least = padded_size(np.argsort(lengths).reshape(-1, 5))
+    assert padded_size(bucketed_batches(token_ids, 5, seed=1)) == least
+    shuffled = np.random.RandomState(0).permutation(30).reshape(-1, 5)
+    assert least < padded_size(shuffled)
 
 
-@pytest.mark.parametrize("resident", [True, False])
-def test_a_step_is_fed_the_features_and_words_of_its_photos_in_order(resident, tmp_path):
+def test_batches_depend_on_the_seed_alone():
+    token_ids = random_token_ids()
+    first = bucketed_batches(token_ids, 4, seed=(1, 1))
+    np.testing.assert_array_equal(bucketed_batches(token_ids, 4, seed=(1, 1)), first)
+    assert (bucketed_batches(token_ids, 4, seed=(1, 2)) != first).any()
+
+
+def test_one_view_of_each_photo_is_chosen_at_random():
+    rows = np.array([[3, 103], [4, 104], [9, 109]] * 50)
+    chosen = sample_views(rows, seed=(1, 2))
+    assert ((chosen == rows[:, 0]) | (chosen == rows[:, 1])).all()
+    assert 50 < (chosen > 100).sum() < 100
+    np.testing.assert_array_equal(sample_views(rows, seed=(1, 2)), chosen)
+    assert (sample_views(rows, seed=(1, 3)) != chosen).any()
+    np.testing.assert_array_equal(sample_views(rows[:, 0], seed=(1, 2)), rows[:, 0])
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_prefetched_batches_hold_the_features_and_captions_of_their_photos(on_device, tmp_path):
     grid = np.random.RandomState(0).randn(40, 2, 3).astype(np.float16)
     np.save(tmp_path / "grid.npy", grid)
-    mapped = None if resident else np.load(tmp_path / "grid.npy", mmap_mode="r")
-    rows, words = np.arange(30) + 10, some_words()
-    plan, strategy = bucketed_batches(words, 4, seed=1), tf.distribute.get_strategy()
-    fed = list(prefetch_batches(plan, (rows, words), mapped, strategy))
-    for photos, (features, sentences) in zip(plan, fed, strict=True):
-        np.testing.assert_array_equal(sentences, words[photos])
-        found = tf.gather(grid, features) if resident else features
-        np.testing.assert_array_equal(found, grid[rows[photos]])
+    host_grid = None if on_device else np.load(tmp_path / "grid.npy", mmap_mode="r")
+    data = TrainData(np.arange(30) + 10, random_token_ids())
+    plan = bucketed_batches(data.token_ids, 4, seed=1)
+    batches = list(prefetch_batches(plan, data, host_grid, tf.distribute.get_strategy()))
+    for photos, (features, token_ids) in zip(plan, batches, strict=True):
+        np.testing.assert_array_equal(token_ids, data.token_ids[photos])
+        if on_device:  # then rows are yielded
+            features = tf.gather(grid, features)
+        np.testing.assert_array_equal(features, grid[data.rows[photos]])

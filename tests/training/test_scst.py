@@ -1,4 +1,4 @@
-"""Training on the score: what counts as better, and that the captioner gets better by it."""
+"""Self-critical training: rewards and advantages by hand, and that the score rises."""
 
 from dataclasses import replace
 
@@ -6,64 +6,83 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.toy import CHANNELS, SETTINGS, toy_data
+from tests.training.toy import CHANNELS, save_parents, toy_data
+from tests.training.toy import CONFIG as TOY_CONFIG
 from utils.data.tokenizer import BOS_ID, EOS_ID
 from utils.evaluation.metrics import References, cider_d
 from utils.models.captioners import build_captioner
-from utils.training.loop import make_validator, train
+from utils.training.loop import Stage, make_validator, train
 from utils.training.loss import masked_loss
-from utils.training.scst import as_tokens, self_critical_sampler
+from utils.training.scst import advantage, as_tokens, self_critical_sampler
 
-SETTINGS = replace(SETTINGS, learning_rate=3e-3, label_smoothing=0.0, dropout=0.0, batch_size=11)
+CONFIG = replace(TOY_CONFIG, learning_rate=3e-3, label_smoothing=0.0, dropout=0.0, batch_size=11)
 
 
 @pytest.fixture(scope="module")
 def toy():
-    grid, tokenizer, pairs = toy_data()
-    captioner = build_captioner(CHANNELS, len(tokenizer), SETTINGS)
-    return captioner, grid, tokenizer, pairs
+    grid, tokenizer, train_data = toy_data()
+    captioner = build_captioner(CHANNELS, len(tokenizer), CONFIG)
+    return captioner, grid, tokenizer, train_data
 
 
-def test_the_end_is_a_word_of_the_reward():
+def test_eos_is_a_token_of_the_reward():
     assert as_tokens([[BOS_ID, 5, 6, EOS_ID, 0]]) == [["5", "6", str(EOS_ID)]]
 
 
-def test_captions_count_by_how_much_they_are_better_than_the_others(toy):
-    captioner, grid, tokenizer, (rows, words) = toy
-    lesson = self_critical_sampler(captioner, SETTINGS, words)
-    drawn, worth = tf.function(lesson)(tf.constant(grid[rows[:4]]), tf.constant(words[:4]))
-    assert (
-        drawn.shape == (4, 5, SETTINGS.max_length + 1) and (drawn[..., 0] == BOS_ID).numpy().all()
-    )
-    worth = worth.numpy().reshape(4, 5)
-    np.testing.assert_allclose(worth.sum(axis=1), 0, atol=1e-5)
-    # The same by strings and the public score, with the end spelt out.
-    spelt = [*tokenizer.vocabulary[:EOS_ID], "stop", *tokenizer.vocabulary[EOS_ID + 1 :]]
-
-    def text(row):
-        return " ".join(spelt[number] for number in row if number and number != BOS_ID)
-
-    people = [[text(row) for row in group] for group in words]
-    known = References(people[:4], References(people))
-    captions = [text(row) for row in drawn.numpy().reshape(20, -1)]
-    scores = cider_d(captions, known, np.repeat(np.arange(4), 5))[1].reshape(4, 5)
-    expected = [[row[one] - np.mean(np.delete(row, one)) for one in range(5)] for row in scores]
-    np.testing.assert_allclose(worth, expected, atol=1e-5)
+def test_advantage_is_the_difference_to_the_mean_of_the_other_scores():
+    scores = tf.constant([[1.0, 2.0, 6.0]])
+    np.testing.assert_allclose(advantage(scores), [[-3.0, -1.5, 4.5]])
 
 
-def test_a_worth_weighs_each_caption():
-    logits, targets = np.random.RandomState(0).randn(2, 3, 5), np.array([[1, 2, 0], [4, 3, 1]])
-    each = [float(masked_loss(logits[row, None], targets[row, None], 0.0)) for row in (0, 1)]
-    both = masked_loss(logits, targets, 0.0, np.array([[2.0], [-1.0]], np.float32))
-    assert float(both) == pytest.approx((2 * 2 * each[0] - 3 * each[1]) / 5, rel=1e-5)
+def test_sampled_captions_are_weighted_by_the_advantage_of_their_cider_d(toy):
+    captioner, grid, tokenizer, (rows, token_ids) = toy
+    sampler = tf.function(self_critical_sampler(captioner, CONFIG, token_ids))
+    sampled, weights = sampler(tf.constant(grid[rows[:4]]), tf.constant(token_ids[:4]))
+    assert sampled.shape == (4, 5, CONFIG.max_length + 1)
+    assert (sampled[..., 0] == BOS_ID).numpy().all()
+    weights = weights.numpy().reshape(4, 5)
+    np.testing.assert_allclose(weights.sum(axis=1), 0, atol=1e-5)
+
+    # The same with captions as strings, in which EOS is the word "stop".
+    words = list(tokenizer.vocabulary)
+    words[EOS_ID] = "stop"
+
+    def text(sequence):
+        return " ".join(words[token] for token in sequence if token and token != BOS_ID)
+
+    captions = [[text(sequence) for sequence in group] for group in token_ids]
+    references = References(captions[:4], References(captions))
+    sampled_texts = [text(sequence) for sequence in sampled.numpy().reshape(20, -1)]
+    scores = cider_d(sampled_texts, references, np.repeat(np.arange(4), 5))[1].reshape(4, 5)
+    expected = np.zeros((4, 5))
+    for sample in range(5):
+        expected[:, sample] = scores[:, sample] - np.delete(scores, sample, axis=1).mean(axis=1)
+    np.testing.assert_allclose(weights, expected, atol=1e-5)
 
 
-def test_the_score_rises_by_training_on_it(toy):
-    captioner, grid, tokenizer, pairs = toy
-    references = [[tokenizer.decode(row) for row in group] for group in pairs[1]]
-    validate = make_validator(grid, pairs[0], references, tokenizer, SETTINGS)
-    train(captioner, pairs, grid, validate, replace(SETTINGS, epochs=15))
-    before, lesson = validate(captioner), self_critical_sampler(captioner, SETTINGS, pairs[1])
-    course = replace(SETTINGS, epochs=25, learning_rate=0.01, patience=25)
-    train(captioner, pairs, grid, validate, SETTINGS, lesson=lesson, course=course)
+def test_caption_weights_scale_the_loss_of_each_caption():
+    logits = np.random.RandomState(0).randn(2, 3, 5)
+    targets = np.array([[1, 2, 0], [4, 3, 1]])
+    first = float(masked_loss(logits[:1], targets[:1], 0.0))
+    second = float(masked_loss(logits[1:], targets[1:], 0.0))
+    weights = np.array([[2.0], [-1.0]], np.float32)
+    loss = float(masked_loss(logits, targets, 0.0, weights))
+    assert loss == pytest.approx((2 * 2 * first - 3 * second) / 5, rel=1e-5)
+
+
+def test_self_critical_training_raises_the_score(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path))
+    save_parents()
+    captioner, grid, tokenizer, train_data = toy
+    references = []
+    for captions in train_data.token_ids:
+        references.append([tokenizer.decode(caption) for caption in captions])
+    validate = make_validator(grid, train_data.rows, references, tokenizer, CONFIG)
+    train(captioner, train_data, grid, validate, replace(CONFIG, epochs=15))
+    before = validate(captioner)
+
+    config = replace(CONFIG, epochs=25, learning_rate=0.01, patience=25)
+    sampler = self_critical_sampler(captioner, CONFIG, train_data.token_ids)
+    stage = Stage("scst", "SCST", config, "scst_learning_rate", sampler)
+    train(captioner, train_data, grid, validate, CONFIG, stage)
     assert validate(captioner) > 1.5 * before

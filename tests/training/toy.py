@@ -1,8 +1,9 @@
-"""A training of seconds, for tests; as a program it is one of several processes, or one to kill.
+"""A training of a few seconds, for tests; as a program, one process of several, or one to kill.
 
-`python -m tests.training.toy SETTINGS [KILL]` trains with a checkpoint in CAPTIONS_WORKING on the devices
-that the environment describes (TOY_DEVICES makes several of the CPU), prints the history and a
-hash of the weights as JSON, and kills itself when it validates for the KILLth time.
+`python -m tests.training.toy SETTINGS [KILL_AT]` trains with a checkpoint in CAPTIONS_WORKING on
+the devices that the environment describes (TOY_DEVICES divides the CPU into several), prints the
+history and a hash of the weights as JSON, and kills itself when it validates for the KILL_AT-th
+time. SETTINGS are like `dropout=0,epochs=2`.
 """
 
 import hashlib
@@ -21,66 +22,85 @@ from utils.data.tokenizer import Tokenizer
 from utils.models.captioners import build_captioner
 from utils.training.batching import make_training_data
 from utils.training.distribution import choose_strategy
-from utils.training.loop import train
+from utils.training.loop import Stage, train
 
-CHANNELS, SETTINGS = 6, Config(units=16, embedding_dim=8, max_length=8, epochs=4, batch_size=4)
+CHANNELS = 6
+CONFIG = Config(units=16, embedding_dim=8, max_length=8, epochs=4, batch_size=4)
 WORDS = ["dog", "cat", "girl", "boy", "runs", "sleeps", "here", "there", "red", "blue"]
 
 
 def toy_data(photos=22):
-    """A random grid, a tokenizer, and pairs of random captions."""
-    chance = np.random.RandomState(3)
-    grid = chance.randn(photos, 4, CHANNELS).astype(np.float16)
-    captions = {
-        f"{row}.jpg": [" ".join(chance.choice(WORDS, chance.randint(2, 9))) for _ in range(3)]
-        for row in range(photos)
-    }
-    tokenizer = Tokenizer(WORDS, SETTINGS.max_length)
+    """A random feature grid, a tokenizer, and training data with random captions."""
+    rng = np.random.RandomState(3)
+    grid = rng.randn(photos, 4, CHANNELS).astype(np.float16)
+    captions = {}
+    for row in range(photos):
+        captions[f"{row}.jpg"] = [" ".join(rng.choice(WORDS, rng.randint(2, 9))) for _ in range(3)]
+    tokenizer = Tokenizer(WORDS, CONFIG.max_length)
     positions = {name: row for row, name in enumerate(captions)}
     return grid, tokenizer, make_training_data(list(captions), captions, positions, tokenizer)
 
 
 def save_parents():
-    """What a checkpoint says it was made from, where it is not there yet."""
+    """Save the artifacts that a checkpoint names as its parents, unless they exist."""
     for kind in artifacts.ARTIFACTS["train"].parents:
-        if not artifacts.find(kind, SETTINGS):
-            artifacts.save(kind, {"of": "toy"}, SETTINGS)
+        if not artifacts.find(kind, CONFIG):
+            artifacts.save(kind, {"of": "toy"}, CONFIG)
 
 
-def train_toy(config=SETTINGS, resume="train", kill=None, watch=None):
-    """Train; returns the captioner and its history. `watch(captioner)` sees every epoch's end."""
-    grid, tokenizer, pairs = toy_data()
-    if resume:
+def train_toy(config=CONFIG, checkpoints=True, kill_at=None, on_validation=None):
+    """Train on the toy data.
+
+    Args:
+        config: The configuration.
+        checkpoints: Whether to save checkpoints and to continue from one.
+        kill_at: The process is killed when it validates for this many times.
+        on_validation: A function that is called with the captioner at the end of every epoch.
+
+    Returns:
+        The captioner and its history.
+    """
+    grid, tokenizer, train_data = toy_data()
+    if checkpoints:
         save_parents()
     with choose_strategy().scope():
         captioner = build_captioner(CHANNELS, len(tokenizer), config)
-    ends = iter(range(1, 100))
+    validations = 0
 
     def validate(captioner):
-        if watch:
-            watch(captioner)
-        if next(ends) == kill:
+        nonlocal validations
+        validations += 1
+        if on_validation:
+            on_validation(captioner)
+        if validations == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        return float(np.asarray(captioner.output_projection.kernel).sum())  # goes up and down
+        return float(np.asarray(captioner.output_projection.kernel).sum())  # rises and falls
 
-    return captioner, train(captioner, pairs, grid, validate, config, resume=resume)
+    stage = Stage("train", config.decoder, config) if checkpoints else None
+    return captioner, train(captioner, train_data, grid, validate, config, stage)
 
 
 def weights_hash(captioner):
-    """Equal for equal bits."""
-    return hashlib.sha256(b"".join(part.tobytes() for part in captioner.get_weights())).hexdigest()
+    """A hash of the bits of all weights."""
+    content = b"".join(array.tobytes() for array in captioner.get_weights())
+    return hashlib.sha256(content).hexdigest()
+
+
+def split_cpu(count):
+    """Divide the CPU into several logical devices."""
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    devices = [tf.config.LogicalDeviceConfiguration()] * count
+    tf.config.set_logical_device_configuration(cpu, devices)
 
 
 def main():
     """Read the command line and the environment, train, print."""
-    count = int(os.environ.get("TOY_DEVICES", 1))
-    if count > 1:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        parts = [tf.config.LogicalDeviceConfiguration()] * count
-        tf.config.set_logical_device_configuration(cpu, parts)
+    devices = int(os.environ.get("TOY_DEVICES", 1))
+    if devices > 1:
+        split_cpu(devices)
     changes = {key: parse_value(key, value) for key, value in parse_changes(sys.argv[1]).items()}
-    kill = int(sys.argv[2]) if len(sys.argv) > 2 else None
-    captioner, history = train_toy(replace(SETTINGS, **changes), kill=kill)
+    kill_at = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    captioner, history = train_toy(replace(CONFIG, **changes), kill_at=kill_at)
     print(json.dumps({"history": history, "weights": weights_hash(captioner)}))
 
 

@@ -1,1 +1,1 @@
-"""From logits to captions."""
+"""From logits to captions: greedy search, beam search and sampling."""

@@ -1,178 +1,130 @@
-"""From logits to sentences: greedy, beam and sampling, over any captioner with the step interface.
+"""Greedy search and beam search, over any captioner with `initial_state` and `decode_step`."""
 
-The whole loop over words is one compiled graph: nothing returns to Python between two words, and
-all photos of a batch and all captions of a photo move together.
-"""
-
-from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
-
-NEG_INF = -1e9
-
-
-@dataclass(frozen=True)
-class GenerationOutput:
-    """What search wrote: a row a photo; of sampling `(photos, samples, ...)`."""
-
-    words: np.ndarray  # (photos, max_length) numbers; END where it ends, PAD after it
-    log_probability: np.ndarray  # (photos,) of the whole caption, its end included
-    ended: np.ndarray  # (photos,) whether it ended, or was cut at max_length
-    attention: np.ndarray  # (photos, max_length, cells); no cells where the model does not attend
+from utils.config import Config
+from utils.decoding.decoding_loop import (
+    NEG_INF,
+    GenerationOutput,
+    compiled_decoder,
+    decode_in_batches,
+    decode_loop,
+    is_finished,
+)
 
 
-def generate(captioner, grid, config, beam_width=None, block_trigrams=False, **batching):
-    """The best caption that search finds for each row of `grid`, `(photos, cells, channels)`.
+def generate(
+    captioner: Any,
+    grid: np.ndarray,
+    config: Config,
+    beam_width: int | None = None,
+    **batching: Any,
+) -> GenerationOutput:
+    """Generate the most likely caption that search finds for each photo.
 
-    `beam_width` 1 is greedy search; `block_trigrams` forbids to say three words twice. `batching`
-    is `rows` (only these), `batch` and `progress`. Taught in 04_evaluate.
+    Args:
+        captioner: The model.
+        grid: Features `(photos, cells, channels)`.
+        config: Gives `beam_width`, `length_penalty` and `max_length`.
+        beam_width: In place of the configuration's; 1 is greedy search.
+        **batching: `rows`, `batch_size` and `progress` of `decode_in_batches`.
+
+    Returns:
+        One caption per photo, in the order of the rows.
     """
-    width = beam_width or config.beam_width
-    return in_batches(compiled_search(captioner, config, width, block_trigrams), grid, **batching)
+    beam_width = beam_width or config.beam_width
+    if beam_width == 1:
+        graph = compiled_decoder(greedy_search, captioner, config)
+    else:
+        graph = compiled_decoder(beam_search, captioner, config, beam_width=beam_width)
+    return decode_in_batches(graph, grid, **batching)
 
 
-def in_batches(graph, grid, rows=None, batch=64, progress=True, seed_generator=None):
-    """Run a compiled search over rows of the grid, and no more of it is in memory than a batch.
+def greedy_search(captioner: Any, config: Config, features: Any) -> tuple[Any, Any, Any, Any]:
+    """The most likely token at every step, for features `(photos, cells, channels)`.
 
-    Every batch has the same shape, so that one graph serves all.
+    Returns:
+        The tensors of a `GenerationOutput`.
     """
-    rows, parts = np.arange(len(grid)) if rows is None else np.asarray(rows, int), []
-    with tqdm(total=len(rows), desc="writing", unit=" captions", disable=not progress) as bar:
-        for start in range(0, max(1, len(rows)), batch):
-            chosen = rows[start : start + batch]
-            inputs = [np.asarray(grid[chosen])] + (
-                [seed_generator(len(chosen))] if seed_generator else []
-            )
-            fill = [(0, batch - len(chosen)), (0, 0), (0, 0)]
-            outputs = graph(*(np.pad(part, fill) for part in inputs))
-            parts.append([np.asarray(part)[: len(chosen)] for part in outputs])
-            bar.update(len(chosen))
-    return GenerationOutput(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def choose_most_likely(log_probs: Any, scores: Any, _token_ids: Any, _position: Any) -> Any:
+        chosen = tf.argmax(log_probs, axis=-1, output_type=tf.int32)
+        scores += tf.gather(log_probs, chosen, batch_dims=2)
+        return scores, tf.zeros_like(chosen), chosen
+
+    scores = tf.zeros([features.shape[0], 1])
+    outputs = decode_loop(captioner, config, features, scores, choose_most_likely)
+    token_ids, log_probs, attention_weights = [tensor[:, 0] for tensor in outputs]
+    return token_ids, log_probs, is_finished(token_ids), attention_weights
 
 
-@lru_cache(maxsize=4)
-def compiled_search(captioner, config, width, block_trigrams=False, sampling=None):
-    """`search` as a compiled graph; asked for again, the same one, so it is traced once."""
-    choices = captioner, config, width, block_trigrams, sampling
-    return tf.function(lambda *inputs: search(*choices, *inputs))
+def beam_search(
+    captioner: Any, config: Config, features: Any, beam_width: int
+) -> tuple[Any, Any, Any, Any]:
+    """Keep the best `beam_width` sequences of each photo at every step; return the best one.
 
+    Args:
+        captioner: The model.
+        config: Gives `length_penalty` and `max_length`.
+        features: `(photos, cells, channels)`.
+        beam_width: Number of sequences per photo.
 
-def search(captioner, config, width, block_trigrams, sampling, features, seed_generator=None):
-    """The loop over words for `width` captions a photo: what `Written` holds, as tensors."""
-    photos, longest = features.shape[0], config.max_length
-    state = repeat_state(captioner.initial_state(features), width)
-    last = tf.fill([photos * width], BOS_ID)
-    cells = captioner.decode_step(last, state)[2].shape[
-        -1
-    ]  # asked for its shape only: it is never run
-    words = tf.fill([photos, width, longest], PAD_ID)
-    looked = tf.zeros([photos, width, longest, cells])
-    # Only a photo's first beam counts at the start: otherwise all would write the same words.
-    scores = tf.tile([[0.0] + [0.0 if sampling else NEG_INF] * (width - 1)], [photos, 1])
-
-    for position in tf.range(longest):
-        logits, after, attention = captioner.decode_step(last, state)
-        gains = next_log_probs(
-            tf.reshape(logits, [photos, width, -1]), words, position, block_trigrams
-        )
-        if sampling:
-            scores, parents, chosen = sample_tokens(
-                gains, scores, seed_generator[..., position], *sampling
-            )
-        else:
-            scores, parents, chosen = expand_beams(gains, scores, words, config)
-        seen = tf.gather(tf.reshape(attention, [photos, width, cells]), parents, batch_dims=1)
-        words = scatter_at(tf.gather(words, parents, batch_dims=1), position, chosen)
-        looked = scatter_at(tf.gather(looked, parents, batch_dims=1), position, seen)
-        rows = tf.reshape(parents + width * tf.range(photos)[:, None], [-1])
-        state, last = gather_beams(after, state, rows), tf.reshape(chosen, [-1])
-        if tf.reduce_all(tf.reduce_any(words == EOS_ID, axis=-1)):
-            break
-
-    # A batch goes on until its last caption has ended: what others looked at since is noise.
-    found = words, scores, tf.where((words != PAD_ID)[..., None], looked, 0.0)
-    if not sampling:
-        best = tf.argmax(length_normalized(scores, words, config), axis=-1, output_type=tf.int32)
-        found = [tf.gather(tensor, best, batch_dims=1) for tensor in found]
-    words, scores, looked = found
-    return words, scores, tf.reduce_any(words == EOS_ID, axis=-1), looked
-
-
-def repeat_state(state, times):
-    """The state of a photo for so many captions of it, side by side."""
-    return tf.nest.map_structure(lambda tensor: tf.repeat(tensor, times, axis=0), state)
-
-
-def gather_beams(after, before, rows):
-    """The state of the captions that go on. What a step hands on untouched stays as it is.
-
-    That is the picture: the same for all captions of a photo, and by far the largest part.
+    Returns:
+        The tensors of a `GenerationOutput`.
     """
-    return tf.nest.map_structure(
-        lambda new, old: old if new is old else tf.gather(new, rows), after, before
-    )
+
+    def choose_best_beams(log_probs: Any, scores: Any, token_ids: Any, _position: Any) -> Any:
+        return expand_beams(log_probs, scores, token_ids, config)
+
+    # At the start only a photo's first beam counts: otherwise all beams would be the same.
+    first_scores = [0.0] + [NEG_INF] * (beam_width - 1)
+    scores = tf.tile([first_scores], [features.shape[0], 1])
+    outputs = decode_loop(captioner, config, features, scores, choose_best_beams)
+    ranks = length_normalized(outputs[1], outputs[0], config)
+    best = tf.argmax(ranks, axis=-1, output_type=tf.int32)
+    token_ids, log_probs, attention_weights = [
+        tf.gather(tensor, best, batch_dims=1) for tensor in outputs
+    ]
+    return token_ids, log_probs, is_finished(token_ids), attention_weights
 
 
-def next_log_probs(logits, words, position, block_trigrams):
-    """Log-probabilities of each next word, `(photos, width, vocabulary)`."""
-    vocabulary = logits.shape[-1]
-    never = tf.reduce_sum(tf.one_hot(SUPPRESSED_IDS, vocabulary), axis=0)
-    gains = tf.nn.log_softmax(tf.cast(logits, tf.float32)) + NEG_INF * never
-    if block_trigrams:  # the third words of all runs that begin as the caption ends now
-        before, last = (words[..., tf.maximum(position - back, 0), None] for back in (2, 1))
-        met = (words[..., :-2] == before) & (words[..., 1:-1] == last)
-        thirds = tf.one_hot(tf.where(met, words[..., 2:], PAD_ID), vocabulary)
-        gains = tf.where(tf.reduce_any(thirds > 0, axis=2), NEG_INF, gains)
-    # A finished caption has one way to go on: a padding word that costs nothing.
-    ended = tf.reduce_any(words == EOS_ID, axis=-1)
-    wait = tf.where(tf.range(vocabulary) == PAD_ID, 0.0, NEG_INF)
-    return tf.where(ended[..., None], wait, gains)
+def expand_beams(
+    log_probs: Any, scores: Any, token_ids: Any, config: Config
+) -> tuple[Any, Any, Any]:
+    """One step of beam search: the best continuations of all beams of each photo.
 
+    Beams are ranked by log-probability / length ** length_penalty, since a sum of log-probabilities
+    falls with every token. A finished beam keeps its rank and competes with the others.
 
-def expand_beams(gains, scores, words, config):
-    """One step for all photos: which beams go on, and with which word, `(photos, width)` each.
+    Args:
+        log_probs: Of the next token, `(photos, beam_width, vocab_size)`.
+        scores: Log-probabilities of the beams, `(photos, beam_width)`.
+        token_ids: The beams, `(photos, beam_width, max_length)`.
+        config: Gives `length_penalty`.
 
-    Beams are compared by log-probability / words ** length_penalty, so that a longer caption is not
-    punished for every word. A finished beam stays in the race, unchanged.
+    Returns:
+        New scores, the beam that each one continues, and its token, `(photos, beam_width)` each.
     """
-    photos, width, vocabulary = gains.shape
-    totals = scores[..., None] + gains
-    more = tf.cast(~tf.reduce_any(words == EOS_ID, axis=-1), tf.int32)
-    ranks = length_normalized(totals, words[..., None, :], config, more[..., None])
-    _, index = tf.math.top_k(tf.reshape(ranks, [photos, width * vocabulary]), width)
+    photos, beam_width, vocab_size = log_probs.shape
+    totals = scores[..., None] + log_probs
+    added = tf.cast(~is_finished(token_ids), tf.int32)
+    ranks = length_normalized(totals, token_ids[..., None, :], config, added[..., None])
+    _, index = tf.math.top_k(tf.reshape(ranks, [photos, beam_width * vocab_size]), beam_width)
     scores = tf.gather(tf.reshape(totals, [photos, -1]), index, batch_dims=1)
-    return scores, index // vocabulary, index % vocabulary
+    return scores, index // vocab_size, index % vocab_size
 
 
-def length_normalized(scores, words, config, more=0):
-    """What beams are compared by, when `more` words come to those that they have."""
-    lengths = tf.math.count_nonzero(words, axis=-1, dtype=tf.int32) + more
+def length_normalized(scores: Any, token_ids: Any, config: Config, added: Any = 0) -> Any:
+    """What sequences are ranked by: log-probability / length ** length_penalty.
+
+    Args:
+        scores: Log-probabilities, `(...)`.
+        token_ids: `(..., max_length)`.
+        config: Gives `length_penalty`.
+        added: Number of tokens that are about to be appended.
+    """
+    lengths = tf.math.count_nonzero(token_ids, axis=-1, dtype=tf.int32) + added
     return scores / tf.cast(lengths, tf.float32) ** config.length_penalty
-
-
-def scatter_at(tensor, position, values):
-    """`tensor` with `values` at `position` of its third axis (tensors can't be assigned to)."""
-    at = tf.one_hot(position, tensor.shape[2], on_value=True, off_value=False, dtype=tf.bool)
-    at = tf.reshape(at, [1, 1, -1] + [1] * (len(tensor.shape) - 3))
-    return tf.where(at, tf.expand_dims(values, 2), tensor)
-
-
-def sample_tokens(gains, scores, seed_generator, temperature, top_p):
-    """One step of sampling: lay the probabilities end to end, and see where luck falls."""
-    chances = tf.nn.softmax(gains / temperature)
-    if top_p < 1:  # sorting all words is slow, so only where it is asked for
-        chances, words = tf.math.top_k(chances, chances.shape[-1])
-        chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
-    ends = tf.cumsum(chances, axis=-1)
-    # The factor keeps rounding from carrying luck past the last word.
-    passed = tf.cast(ends <= seed_generator[..., None] * ends[..., -1:] * (1 - 1e-6), tf.int32)
-    chosen = tf.reduce_sum(passed, axis=-1)
-    if top_p < 1:
-        chosen = tf.gather(words, chosen, batch_dims=2)
-    parents = tf.zeros_like(chosen) + tf.range(chosen.shape[1])
-    return scores + tf.gather(gains, chosen, batch_dims=2), parents, chosen

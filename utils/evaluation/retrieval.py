@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from utils.data.tokenizer import PAD_ID
-from utils.decoding.beam_search import repeat_state
+from utils.decoding.decoding_loop import repeat_state
 
 PAIRS_PER_BATCH = 256  # of photo and sentence, in one batch
 

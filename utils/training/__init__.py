@@ -1,1 +1,1 @@
-"""Batches, loss, training step, loop and stages."""
+"""Batches, loss, training step, training loop and stages."""

@@ -1,71 +1,160 @@
-"""What a training step is fed: photos with all their captions, alike in length, read ahead."""
+"""Training batches: photos with all of their captions, of similar length, read ahead of time."""
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.data.tokenizer import PAD_ID
+from utils.data.tokenizer import PAD_ID, Tokenizer
 from utils.errors import CaptionsError
 from utils.training.distribution import replicate
 
 
-def make_training_data(names, captions, positions, tokenizer):
-    """What is learned from: `(rows, words)`, a grid row and its captions as numbers.
+class TrainData(NamedTuple):
+    """What a captioner is trained on.
 
-    `rows` is `(photos,)`; `words` is `(photos, captions, time)`, as many captions for each photo
-    as the photo with the most has, where the others repeat theirs.
+    Attributes:
+        rows: Rows of the feature grid, `(photos,)`, or `(photos, views)` where each photo has
+            several views, of which every epoch uses one.
+        token_ids: The captions, `(photos, captions, time)`.
     """
-    if missing := [name for name in names if name not in positions]:
+
+    rows: np.ndarray
+    token_ids: np.ndarray
+
+
+class ValidationData(NamedTuple):
+    """What generated captions are compared with.
+
+    Attributes:
+        rows: Rows of the feature grid, `(photos,)`.
+        references: The captions of each photo.
+        tokenizer: Decodes the generated captions.
+    """
+
+    rows: np.ndarray
+    references: list[list[str]]
+    tokenizer: Tokenizer
+
+
+def make_training_data(
+    names: Sequence[str],
+    captions: dict[str, list[str]],
+    positions: dict[str, int],
+    tokenizer: Tokenizer,
+) -> TrainData:
+    """Look up the photos' rows in the feature grid and encode their captions.
+
+    Args:
+        names: The photos.
+        captions: The captions of each photo.
+        positions: Each photo's row in the feature grid.
+        tokenizer: Encodes the captions.
+
+    Returns:
+        As many captions for each photo as the photo with most captions has; the others repeat
+        theirs.
+
+    Raises:
+        CaptionsError: There is no photo, or one has no features.
+    """
+    missing = [name for name in names if name not in positions]
+    if missing:
         raise CaptionsError(
             f"features.pkl: lacks {len(missing)} of {len(names)} photos of captions.pkl, "
             f"e.g. {missing[0]}: run 01_features and 02_text again on the same photos"
         )
     if not names:
         raise CaptionsError(
-            "captions.pkl: no photo to learn from, or to check with: run 02_text on other photos"
+            "captions.pkl: has no photos to train or validate on: run 02_text on other photos"
         )
-    most = max(len(captions[name]) for name in names)
-    said = [[captions[name][turn % len(captions[name])] for turn in range(most)] for name in names]
-    words = np.stack([tokenizer.encode(group) for group in said])
-    return np.array([positions[name] for name in names]), words
+    captions_per_photo = max(len(captions[name]) for name in names)
+    token_ids = []
+    for name in names:
+        texts = captions[name]
+        repeated = [texts[index % len(texts)] for index in range(captions_per_photo)]
+        token_ids.append(tokenizer.encode(repeated))
+    rows = np.array([positions[name] for name in names])
+    return TrainData(rows, np.stack(token_ids))
 
 
-def bucketed_batches(words, size, seed):
-    """The batches of one epoch, `(batches, size)` photos as positions in the pairs, shuffled.
+def bucketed_batches(
+    token_ids: np.ndarray, batch_size: int, seed: int | tuple[int, ...]
+) -> np.ndarray:
+    """Plan the batches of one epoch: photos of similar caption length together, in random order.
 
-    Photos whose longest captions are about as long stand together: little padding is computed.
-    What is left over is left out, and another part each time. Taught in 03_train.
+    This keeps padding short. Photos that fill no batch are left out, others in each epoch.
+
+    Args:
+        token_ids: The captions, `(photos, captions, time)`.
+        batch_size: Photos per batch.
+        seed: Seed of the shuffling.
+
+    Returns:
+        Indices of photos, `(batches, batch_size)`, sorted within a batch so that memory maps are
+        read forwards.
     """
-    chance, longest = np.random.RandomState(seed), (words != PAD_ID).sum(axis=-1).max(axis=-1)
-    order = chance.permutation(len(words))[: len(words) - len(words) % size]
-    order = order[np.argsort(longest[order], kind="stable")]
-    return np.sort(chance.permutation(order.reshape(-1, size)))  # memory maps are read forwards
+    rng = np.random.RandomState(seed)
+    longest_caption = (token_ids != PAD_ID).sum(axis=-1).max(axis=-1)
+    used = len(token_ids) - len(token_ids) % batch_size
+    order = rng.permutation(len(token_ids))[:used]
+    order = order[np.argsort(longest_caption[order], kind="stable")]
+    batches = order.reshape(-1, batch_size)
+    return np.sort(rng.permutation(batches))
 
 
-def sample_views(rows, seed):
-    """Of each photo's views, `rows` `(photos, views)` of the grid, one by chance: `(photos,)`."""
+def sample_views(rows: np.ndarray, seed: int | tuple[int, ...]) -> np.ndarray:
+    """Choose one view of each photo at random.
+
+    Args:
+        rows: `(photos, views)` or, with a single view, `(photos,)`.
+        seed: Seed of the choice.
+
+    Returns:
+        `(photos,)`.
+    """
     views = rows.reshape(len(rows), -1)
     chosen = np.random.RandomState(seed).randint(views.shape[1], size=len(rows))
     return views[np.arange(len(rows)), chosen]
 
 
-def prefetch_batches(plan, pairs, grid, strategy):
-    """Yields the batches of a plan as `(features, words)`, each device's share on that device.
+def prefetch_batches(
+    batches: np.ndarray, data: TrainData, grid: np.ndarray | None, strategy: Any
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the batches of an epoch, each replica's part on its device.
 
-    Another thread reads while a step is at work. Without a grid, for features that are on the
-    devices already, their rows stand in their place.
+    A thread reads the next batch while the current one is trained on. `tf.data` would have to run
+    the same NumPy indexing of a memory map in a Python function, and shards its batches by rules of
+    its own on several machines; `keras.utils.PyDataset` prefetches only inside `fit`.
+
+    Args:
+        batches: Indices of photos, `(batches, batch_size)`.
+        data: The training data, one row per photo.
+        grid: The feature grid. None where it is on the devices: rows are yielded for features.
+        strategy: The distribution strategy.
+
+    Yields:
+        Features `(photos, cells, channels)` or rows `(photos,)`, and token IDs
+        `(photos, captions, time)`.
     """
-    rows, words = pairs
 
-    def read(photos):
+    def read(photos: np.ndarray) -> tuple[Any, Any]:
         parts = photos.reshape(strategy.num_replicas_in_sync, -1)
-        look_up = rows.__getitem__ if grid is None else lambda part: grid[rows[part]]
-        features = replicate(strategy, lambda number: look_up(parts[number]))
-        return features, replicate(strategy, lambda number: words[parts[number]])
 
-    with ThreadPoolExecutor(1) as thread:
-        ready = thread.submit(read, plan[0])
-        for photos in plan[1:]:
-            ready, now = thread.submit(read, photos), ready
-            yield now.result()
-        yield ready.result()
+        def features_of(replica: int) -> np.ndarray:
+            rows = data.rows[parts[replica]]
+            return rows if grid is None else grid[rows]
+
+        def token_ids_of(replica: int) -> np.ndarray:
+            return data.token_ids[parts[replica]]
+
+        return replicate(strategy, features_of), replicate(strategy, token_ids_of)
+
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        upcoming = executor.submit(read, batches[0])
+        for photos in batches[1:]:
+            current = upcoming
+            upcoming = executor.submit(read, photos)
+            yield current.result()
+        yield upcoming.result()

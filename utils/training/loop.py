@@ -1,144 +1,319 @@
-"""The training loop: one compiled step on one device or many, the best epoch by what it writes.
+"""The training loop: after every epoch the captioner is scored by the captions that it generates.
 
-After every epoch the captioner writes captions for the validation photos, and the epoch with the
-best CIDEr-D of these is kept: the loss keeps falling long after the captions have stopped getting
-better. What is judged and kept is the moving average of the weights, which jitters less.
+The epoch whose captions for the validation photos have the best CIDEr-D is kept, since the loss
+goes on falling long after the captions have stopped getting better. What is scored and kept is the
+exponential moving average (EMA) of the weights, which changes less from step to step.
 """
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from utils import artifacts
-from utils.data.tokenizer import PAD_ID
+from utils.config import Config
+from utils.data.tokenizer import PAD_ID, Tokenizer
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.metrics import References, cider_d
-from utils.training.batching import bucketed_batches, prefetch_batches, sample_views
+from utils.training.batching import TrainData, bucketed_batches, prefetch_batches, sample_views
 from utils.training.distribution import fits_in_memory, replicate
-from utils.training.step import make_optimizer, make_train_step
+from utils.training.step import CaptionSampler, make_optimizer, make_train_step
 
-STAGE_RATES = {
-    "fine_tune": "fine_tune_learning_rate",
-    "scst": "scst_learning_rate",
-}
+History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "CIDEr-D"
+Validator = Callable[[Any], float]
 
 
-def train(captioner, pairs, grid, validate, config, resume=None, lesson=None, course=None):
-    """Train; returns the history, a list of one dict an epoch, and leaves the best weights.
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a training.
 
-    `validate(captioner)` gives the score that chooses the best epoch. With `resume`, the name of
-    the stage, checkpoints are kept, and a training that was stopped goes on from the last one. A
-    `lesson` trains on other captions than people's (see `make_step`), and a `course`, settings
-    too, says for how long and how fast, if not as the run's. Taught in 03_train.
+    Attributes:
+        name: One of `artifacts.STAGES`; names the checkpoint.
+        title: The key of its history.
+        config: The run's configuration with the epochs, learning rate and label smoothing of this
+            stage.
+        learning_rate_setting: The setting that its learning rate comes from.
+        caption_sampler: Chooses the captions to train on; the humans' by default.
     """
-    course = course or config
-    strategy, size = (
-        captioner.distribute_strategy,
-        global_batch_size(captioner, pairs, grid, config),
-    )
-    plans = [bucketed_batches(pairs[1], size, (config.seed, 1 + n)) for n in range(course.epochs)]
+
+    name: str
+    title: str
+    config: Config
+    learning_rate_setting: str = "learning_rate"
+    caption_sampler: CaptionSampler | None = None
+
+    @property
+    def checkpoint_pattern(self) -> str:
+        """The checkpoints that another learning rate makes useless."""
+        if self.learning_rate_setting == "learning_rate":  # all stages depend on the first one's
+            return "checkpoint-*.pkl"
+        return f"checkpoint-{self.name}-*.pkl"
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        history: A dict for each epoch.
+        best_weights: The EMA of the weights after the best epoch.
+    """
+
+    history: History = field(default_factory=list)
+    best_weights: list[np.ndarray] | None = None
+
+    def add_epoch(self, loss: float, score: float, weights: list[np.ndarray]) -> None:
+        """Append an epoch; keep its weights if it is better than all before."""
+        if all(score > row["CIDEr-D"] for row in self.history):
+            self.best_weights = weights
+        self.history.append({"epoch": len(self.history) + 1, "loss": loss, "CIDEr-D": score})
+
+
+def train(
+    captioner: Any,
+    data: TrainData,
+    grid: np.ndarray,
+    validate: Validator,
+    config: Config,
+    stage: Stage | None = None,
+) -> History:
+    """Train a captioner; it ends with the EMA weights of its best epoch.
+
+    Args:
+        captioner: The model.
+        data: Rows of the grid and token IDs.
+        grid: Features `(rows, cells, channels)`.
+        validate: Gives the captioner's score, which decides which epoch is kept.
+        config: The configuration of the run.
+        stage: The stage of the training. Its configuration decides how long and how fast it is
+            trained, and a checkpoint is saved after every epoch, from which a training that was
+            interrupted continues to the very same result. Without a stage there is no checkpoint.
+
+    Returns:
+        The history, one dict per epoch.
+
+    Raises:
+        CaptionsError: Captioner and data do not fit, or the loss is not finite.
+    """
+    # 1. Plan the batches of all epochs.
+    strategy = captioner.distribute_strategy
+    stage_config = stage.config if stage else config
+    caption_sampler = stage.caption_sampler if stage else None
+    check_shapes(captioner, data, grid)
+    batch_size = global_batch_size(len(data.rows), strategy.num_replicas_in_sync, config)
+    plans = plan_epochs(data, batch_size, stage_config)
+    tokens_per_photo = (data.token_ids[..., 1:] != PAD_ID).sum(axis=(1, 2))
+
+    # 2. Create the optimizer, and continue from the checkpoint where there is one.
     with strategy.scope():
-        optimizer = make_optimizer(course, sum(map(len, plans)))
+        optimizer = make_optimizer(stage_config, steps=sum(len(plan) for plan in plans))
         optimizer.build(captioner.trainable_weights)
-    state = [*captioner.variables, *optimizer.variables]
-    known = resume and artifacts.find(resume, config)
-    saved = artifacts.load(resume, config) if known else {"history": [], "best": None}
-    history, best = saved["history"], saved["best"]
-    for variable, array in zip(state, saved.get("state", state), strict=True):
-        variable.assign(array)
-    table = replicate(strategy, lambda number: grid) if fits_in_memory(grid) else None
-    step = make_train_step(captioner, optimizer, course, table, lesson)
-    counts = (pairs[1][..., 1:] != PAD_ID).sum(axis=(1, 2))
-    with tqdm(desc=config.decoder, unit=" words", unit_scale=True) as bar:
-        bar.total = sum(int(counts[plan].sum()) for plan in plans[len(history) :])
-        while not should_stop(history, course):
-            plan, epoch = plans[len(history)], len(history) + 1
-            views = sample_views(pairs[0], (config.seed, epoch)), pairs[1]
-            inputs = prefetch_batches(plan, views, grid if table is None else None, strategy)
-            inputs = zip(inputs, counts[plan].sum(axis=1), strict=True)
-            loss = train_epoch(step, inputs, bar, epoch, resume)
-            score, weights = evaluate_ema(captioner, optimizer, validate)
-            if all(score > row["CIDEr-D"] for row in history):
-                best = weights
-            history.append({"epoch": epoch, "loss": loss, "CIDEr-D": score})
+    progress = load_checkpoint(captioner, optimizer, config, stage) if stage else Progress()
+
+    # 3. Keep the features on the devices if they fit there, and compile the step.
+    device_features = replicate(strategy, lambda replica: grid) if fits_in_memory(grid) else None
+    host_features = grid if device_features is None else None
+    step = make_train_step(captioner, optimizer, stage_config, device_features, caption_sampler)
+
+    # 4. Train epoch by epoch; score, remember the best weights, save a checkpoint.
+    with tqdm(desc=config.decoder, unit=" tokens", unit_scale=True) as bar:
+        bar.total = sum(tokens_per_photo[plan].sum() for plan in plans[len(progress.history) :])
+        while not should_stop(progress.history, stage_config):
+            epoch = len(progress.history) + 1
+            plan = plans[epoch - 1]
+            epoch_data = TrainData(sample_views(data.rows, (config.seed, epoch)), data.token_ids)
+            batches = prefetch_batches(plan, epoch_data, host_features, strategy)
+            tokens_per_batch = tokens_per_photo[plan].sum(axis=1)
+            loss = train_epoch(step, zip(batches, tokens_per_batch, strict=True), bar, epoch, stage)
+            score, ema_weights = evaluate_ema(captioner, optimizer, validate)
+            progress.add_epoch(loss, score, ema_weights)
             bar.write(f"epoch {epoch:3}  loss {loss:.3f}  CIDEr-D {score:.3f}", file=sys.stderr)
-            if resume and strategy.extended.should_checkpoint:  # a cluster shares the folder
-                now = {"state": list(map(np.asarray, state)), "history": history, "best": best}
-                artifacts.save(resume, now, config)
-    captioner.set_weights(best)
-    return history
+            if stage and strategy.extended.should_checkpoint:  # one machine of a cluster saves
+                save_checkpoint(captioner, optimizer, config, stage, progress)
+    captioner.set_weights(progress.best_weights)
+    return progress.history
 
 
-def global_batch_size(captioner, pairs, grid, config):
-    """Photos in a batch, as many for each device, if all belongs together."""
-    (rows, words), devices = pairs, captioner.distribute_strategy.num_replicas_in_sync
-    known, channels = captioner.vocab_size, captioner.channels
-    if words.max() >= known or rows.max() >= len(grid) or grid.shape[2] != channels:
+def check_shapes(captioner: Any, data: TrainData, grid: np.ndarray) -> None:
+    """Raise an error if captioner, training data and features do not fit together."""
+    token_id = data.token_ids.max()
+    row = data.rows.max()
+    vocab_size = captioner.vocab_size
+    channels = captioner.channels
+    if token_id >= vocab_size or row >= len(grid) or grid.shape[2] != channels:
         raise CaptionsError(
-            f"03_train: a captioner of {known} words and {channels} channels can't learn word "
-            f"{words.max()} of photo {rows.max()} from features {grid.shape}: build it for these"
+            f"03_train: a captioner of {vocab_size} tokens and {channels} channels cannot be "
+            f"trained on token ID {token_id}, row {row} and features {grid.shape}: build it for "
+            "these data"
         )
-    if size := min(config.batch_size, len(rows)) // devices * devices:
-        return size
-    raise CaptionsError(
-        f"setting 'batch_size={config.batch_size}': {len(rows)} photos to learn from, and "
-        f"{devices} devices want one each: raise it, or bring more photos"
-    )
 
 
-def train_epoch(step, inputs, bar, epoch, stage=None):
-    """The mean loss of one pass over all batches; one that is no number ends the training."""
-    losses = []
-    for batch, words in inputs:
-        losses.append(step(*batch))
-        if len(losses) % 20 == 1:  # to ask for a number is to wait for it
-            bar.set_postfix_str(f"epoch {epoch}, loss {float(losses[-1]):.2f}", refresh=False)
-        bar.update(words)
-    real = np.isfinite(np.array(losses))
-    if not real.all():
-        rate = STAGE_RATES.get(stage, "learning_rate")
-        files = f"{stage if stage in STAGE_RATES else '*'}-*-*.pkl"  # checkpoints of another rate
+def global_batch_size(photos: int, replicas: int, config: Config) -> int:
+    """Photos per batch, the same number for each replica.
+
+    Raises:
+        CaptionsError: There is not a photo for each replica.
+    """
+    batch_size = min(config.batch_size, photos) // replicas * replicas
+    if batch_size == 0:
         raise CaptionsError(
-            f"03_train: the loss of epoch {epoch} is no number from batch {np.argmin(real) + 1} "
-            f"on: lower {rate}, delete {files} in the working folder, run 03_train again"
+            f"setting 'batch_size={config.batch_size}': {photos} photos cannot be divided among "
+            f"{replicas} devices: raise it, or train on more photos"
+        )
+    return batch_size
+
+
+def plan_epochs(data: TrainData, batch_size: int, config: Config) -> list[np.ndarray]:
+    """The batches of every epoch, each `(batches, batch_size)` indices of photos."""
+    plans = []
+    for epoch in range(1, config.epochs + 1):
+        plans.append(bucketed_batches(data.token_ids, batch_size, (config.seed, epoch)))
+    return plans
+
+
+def training_variables(captioner: Any, optimizer: Any) -> list[Any]:
+    """All variables that a training changes but those of loss scaling."""
+    inner_optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return [*captioner.variables, *inner_optimizer.variables]
+
+
+def loss_scale_variables(optimizer: Any) -> list[Any]:
+    """The variables of loss scaling; there are some in float16 only."""
+    if not hasattr(optimizer, "inner_optimizer"):
+        return []
+    return [optimizer.step_counter, optimizer.dynamic_scale]
+
+
+def save_checkpoint(
+    captioner: Any, optimizer: Any, config: Config, stage: Stage, progress: Progress
+) -> None:
+    """Save all that a training needs to continue to the very same result."""
+    checkpoint = {
+        "variables": [np.asarray(each) for each in training_variables(captioner, optimizer)],
+        "loss_scale": [np.asarray(each) for each in loss_scale_variables(optimizer)],
+        "history": progress.history,
+        "best_weights": progress.best_weights,
+    }
+    artifacts.save(stage.name, checkpoint, config)
+
+
+def load_checkpoint(captioner: Any, optimizer: Any, config: Config, stage: Stage) -> Progress:
+    """Restore the checkpoint of a stage.
+
+    Returns:
+        The progress of the training; that of a new one if there is no checkpoint.
+    """
+    if not artifacts.find(stage.name, config):
+        return Progress()
+    checkpoint = artifacts.load(stage.name, config)
+    variables = training_variables(captioner, optimizer)
+    for variable, value in zip(variables, checkpoint["variables"], strict=True):
+        variable.assign(value)
+    # A checkpoint of a machine with another precision has no loss scale, or needs none.
+    for variable, value in zip(
+        loss_scale_variables(optimizer), checkpoint["loss_scale"], strict=False
+    ):
+        variable.assign(value)
+    return Progress(checkpoint["history"], checkpoint["best_weights"])
+
+
+def train_epoch(
+    step: Callable[[Any, Any], Any],
+    batches: Iterable[tuple[tuple[Any, Any], int]] | Iterator,
+    bar: Any,
+    epoch: int,
+    stage: Stage | None = None,
+) -> float:
+    """Train on all batches once.
+
+    Args:
+        step: The compiled training step.
+        batches: Pairs of a batch and its number of tokens.
+        bar: The progress bar.
+        epoch: The number of the epoch, for the progress bar and errors.
+        stage: The stage of the training, for errors.
+
+    Returns:
+        The mean loss.
+
+    Raises:
+        CaptionsError: A loss is NaN or infinite.
+    """
+    losses: list[Any] = []
+    for (features, token_ids), tokens in batches:
+        losses.append(step(features, token_ids))
+        if len(losses) % 20 == 1:  # reading a loss waits for the device
+            bar.set_postfix_str(f"epoch {epoch}, loss {float(losses[-1]):.2f}", refresh=False)
+        bar.update(tokens)
+    finite = np.isfinite(np.array(losses))
+    if not finite.all():
+        setting = stage.learning_rate_setting if stage else "learning_rate"
+        files = stage.checkpoint_pattern if stage else "checkpoint-*.pkl"
+        raise CaptionsError(
+            f"03_train: the loss of epoch {epoch} is not finite from batch {np.argmin(finite) + 1} "
+            f"on: lower {setting}, delete {files} in the working folder, run 03_train again"
         )
     return float(np.mean(losses))
 
 
-def evaluate_ema(captioner, optimizer, validate):
-    """The score of the averaged weights, and these; the captioner keeps its own to go on with."""
-    strategy, weights = captioner.distribute_strategy, captioner.get_weights()
-    optimizer.finalize_variable_values(captioner.trainable_weights)
-    score, average = validate(captioner), captioner.get_weights()
-    captioner.set_weights(weights)
-    # Processes of a cluster take the mean of their scores: they must decide alike.
-    scores = strategy.run(lambda: tf.constant(score, tf.float64))
-    return float(strategy.reduce("MEAN", scores, axis=None)), average
+def evaluate_ema(
+    captioner: Any, optimizer: Any, validate: Validator
+) -> tuple[float, list[np.ndarray]]:
+    """Score the captioner with the EMA of its weights; it keeps its own weights.
 
-
-def should_stop(history, config):
-    """Whether all epochs are done, or the best was `patience` epochs ago."""
-    scores = [row["CIDEr-D"] for row in history]
-    late = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
-    return len(history) >= config.epochs or late >= config.patience
-
-
-def make_validator(grid, rows, references, tokenizer, config):
-    """A function that gives a captioner's CIDEr-D on captions it writes freely, greedily.
-
-    Teacher-forced scores would let the model see the words that people wrote.
+    Returns:
+        The score and the EMA weights.
     """
-    if not len(rows):
-        raise CaptionsError("captions.pkl: no photo to validate on: run 02_text on other photos")
+    strategy = captioner.distribute_strategy
+    weights = captioner.get_weights()
+    optimizer.finalize_variable_values(captioner.trainable_weights)
+    score = validate(captioner)
+    ema_weights = captioner.get_weights()
+    captioner.set_weights(weights)
+    # The machines of a cluster use the mean of their scores, so that all stop at the same epoch.
+    scores = strategy.run(lambda: tf.constant(score, tf.float64))
+    return float(strategy.reduce("MEAN", scores, axis=None)), ema_weights
 
-    references = References(references)
 
-    def validate(captioner):
-        written = generate(captioner, grid, config, 1, progress=False, rows=rows)
-        captions = [tokenizer.decode(row) for row in written.words]
-        return float(cider_d(captions, references)[0])
+def should_stop(history: History, config: Config) -> bool:
+    """Whether all epochs are done, or the best one was `patience` epochs ago (early stopping)."""
+    if not history:
+        return False
+    best_epoch = int(np.argmax([row["CIDEr-D"] for row in history])) + 1
+    return len(history) >= config.epochs or len(history) - best_epoch >= config.patience
+
+
+def make_validator(
+    grid: np.ndarray,
+    rows: np.ndarray,
+    references: list[list[str]],
+    tokenizer: Tokenizer,
+    config: Config,
+) -> Validator:
+    """Make a function that gives the CIDEr-D of a captioner's own captions, by greedy search.
+
+    A loss with teacher forcing would show the captioner the humans' captions.
+
+    Args:
+        grid: Features `(rows, cells, channels)`.
+        rows: The rows of the validation photos.
+        references: The captions of each of them.
+        tokenizer: Decodes the generated captions.
+        config: The configuration of the run.
+    """
+    if len(rows) == 0:
+        raise CaptionsError("captions.pkl: has no photos to validate on: run 02_text on others")
+
+    corpus = References(references)
+
+    def validate(captioner: Any) -> float:
+        output = generate(captioner, grid, config, beam_width=1, rows=rows, progress=False)
+        captions = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
+        return float(cider_d(captions, corpus)[0])
 
     return validate

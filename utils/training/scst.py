@@ -1,47 +1,79 @@
-"""Training on the score: the captioner writes, CIDEr-D judges, what was better gets likelier.
+"""Self-critical sequence training (SCST): train on CIDEr-D instead of the next token.
 
-Cross-entropy asks for people's words one at a time. Here whole captions are drawn by chance, and
-each counts by how much it scores above the others of its photo (self-critical sequence training;
-the others' mean as the baseline is of Luo, 2020).
+Cross-entropy asks for the next token of a human caption. Here the captioner samples whole captions,
+and each is made more or less likely by how much its CIDEr-D is above or below that of the photo's
+other samples (Rennie et al., 2017; the mean of the others as baseline is from Luo, 2020).
 """
+
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from utils.config import Config
 from utils.data.tokenizer import BOS_ID, PAD_ID
-from utils.decoding.beam_search import search
+from utils.decoding.sampling import sample_sequences
 from utils.evaluation.metrics import References, cider_d
+from utils.training.step import CaptionSampler
 
 
-def as_tokens(rows):
-    """Rows of numbers as lists of words. The end is one: without it captions would stop in mid-air.
+def as_tokens(token_ids: Any) -> list[list[str]]:
+    """Each sequence as a list of tokens, without padding and BOS.
 
-    Numbers do for words here: CIDEr-D only asks which are the same.
+    EOS is kept: without it in the score, captions would learn to stop in the middle of a sentence.
+    The IDs serve as words, since CIDEr-D only compares them.
     """
-    return [[str(number) for number in row if number not in (PAD_ID, BOS_ID)] for row in rows]
+    sequences = []
+    for sequence in token_ids:
+        sequences.append([str(token) for token in sequence if token not in (PAD_ID, BOS_ID)])
+    return sequences
 
 
-def self_critical_sampler(captioner, config, words, samples=5):
-    """A lesson for `train`: `samples` captions drawn for each photo, and how much each counts.
+def idf_corpus(token_ids: np.ndarray) -> References:
+    """The captions `(photos, captions, time)` from which document frequencies are counted."""
+    return References([as_tokens(captions) for captions in token_ids])
 
-    `words` are all training captions, `(photos, captions, time)`: how rare n-grams are.
+
+def advantage(scores: Any) -> Any:
+    """How much each score exceeds the mean of the photo's other scores, `(photos, samples)`."""
+    others = tf.reduce_sum(scores, axis=1, keepdims=True) - scores
+    return scores - others / (scores.shape[1] - 1)
+
+
+def self_critical_sampler(
+    captioner: Any, config: Config, token_ids: np.ndarray, samples: int = 5
+) -> CaptionSampler:
+    """Make a caption sampler for `train`: sampled captions, weighted by their advantage.
+
+    Args:
+        captioner: The model that is trained.
+        config: Gives `max_length`.
+        token_ids: All training captions, `(photos, captions, time)`, for document frequencies.
+        samples: Number of captions sampled for each photo.
+
+    Returns:
+        A function of features and token IDs, see `CaptionSampler`.
     """
-    documents = References([as_tokens(group) for group in words])
+    corpus = idf_corpus(token_ids)
 
-    def rewards(words, drawn):
-        references = References([as_tokens(group) for group in words], documents)
-        photos = np.repeat(np.arange(len(drawn)), samples)
-        scores = cider_d(as_tokens(drawn.reshape(-1, drawn.shape[-1])), references, photos)[1]
-        return scores.reshape(len(drawn), samples).astype(np.float32)
+    def score(token_ids: np.ndarray, sampled: np.ndarray) -> np.ndarray:
+        """CIDEr-D of the sampled captions against the photos' own, `(photos, samples)`."""
+        references = References([as_tokens(captions) for captions in token_ids], corpus)
+        photos = np.repeat(np.arange(len(sampled)), samples)
+        captions = as_tokens(sampled.reshape(-1, sampled.shape[-1]))
+        scores = cider_d(captions, references, photos)[1]
+        return scores.reshape(len(sampled), samples).astype(np.float32)
 
-    def lesson(features, words):
-        shape = words.shape[0], samples, config.max_length
-        seed_generator = keras.random.uniform(shape, seed=captioner.seed_generator)
-        drawn = search(captioner, config, samples, False, (1.0, 1.0), features, seed_generator)[0]
-        scores = tf.ensure_shape(tf.numpy_function(rewards, [words, drawn], tf.float32), shape[:2])
-        others = (tf.reduce_sum(scores, axis=1, keepdims=True) - scores) / (samples - 1)
-        captions = tf.concat([tf.fill([*shape[:2], 1], BOS_ID), drawn], axis=-1)
-        return captions, tf.reshape(scores - others, [-1, 1])
+    def sample_captions(features: Any, token_ids: Any) -> tuple[Any, Any]:
+        photos = token_ids.shape[0]
+        noise_shape = (photos, samples, config.max_length)
+        uniform_noise = keras.random.uniform(noise_shape, seed=captioner.seed_generator)
+        sampled = sample_sequences(captioner, config, features, uniform_noise)[0]
+        scores = tf.numpy_function(score, [token_ids, sampled], tf.float32)
+        scores = tf.ensure_shape(scores, (photos, samples))
+        bos = tf.fill([photos, samples, 1], BOS_ID)
+        captions = tf.concat([bos, sampled], axis=-1)
+        return captions, tf.reshape(advantage(scores), [-1, 1])
 
-    return lesson
+    return sample_captions

@@ -1,71 +1,136 @@
-"""TODO"""
+"""The stages of a training: decoder, fine-tuning of the CNN, self-critical training; ensembles."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from utils import feature_grids
+from utils.config import Config
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.warm_start import load_matching_weights
-from utils.training.loop import make_validator, train
+from utils.training.batching import TrainData, ValidationData
+from utils.training.loop import History, Stage, Validator, make_validator, train
 from utils.training.scst import self_critical_sampler
 
 
-def train_all(build, features, frozen, pairs, checked, config):
-    """Train all that the settings ask for; returns the captioner, and the history of each stage.
+def train_all(
+    build: Callable[[Config], Any],
+    features: dict[str, Any],
+    backbone_features: dict[str, Any] | None,
+    train_data: TrainData,
+    validation_data: ValidationData,
+    config: Config,
+) -> tuple[Any, dict[str, History]]:
+    """Train all that the configuration asks for: every stage, every member of an ensemble.
 
-    `build(settings)` gives a captioner that has learnt nothing, `frozen` is what 01_features made
-    for tuning, `checked` what a `validator` compares with: rows, references and tokenizer. Of
-    several members the first one's history is returned. Taught in 03_train.
+    Args:
+        build: Gives an untrained captioner for a configuration.
+        features: The artifact `features`.
+        backbone_features: The artifact of that name, for fine-tuning.
+        train_data: Rows of the grid and token IDs.
+        validation_data: Rows of the grid, references and tokenizer.
+        config: The configuration of the run.
+
+    Returns:
+        The captioner or ensemble, and the history of each stage (of an ensemble's first member).
     """
-    members, histories = [], {}
+    _, _, tokenizer = validation_data
+    members = []
+    histories = []
     for number in range(config.ensemble_size):
-        own = replace(config, seed=config.seed + number)
-        captioner = build(own)
-        top_blocks = load_matching_weights(captioner, frozen, number, checked[2], own)
-        captioner, stages = train_member(captioner, features, top_blocks, pairs, checked, own)
+        member_config = replace(config, seed=config.seed + number)
+        captioner = build(member_config)
+        member_features = load_matching_weights(
+            captioner, backbone_features, number, tokenizer, member_config
+        )
+        captioner, history = train_member(
+            captioner, features, member_features, train_data, validation_data, member_config
+        )
         members.append(captioner)
-        histories = histories or stages
-    return Ensemble(members) if len(members) > 1 else members[0], histories
+        histories.append(history)
+    captioner = Ensemble(members) if len(members) > 1 else members[0]
+    return captioner, histories[0]
 
 
-def train_member(captioner, features, frozen, pairs, checked, config):
-    """Train one captioner in its stages, each from the best of those before it."""
+def train_member(
+    captioner: Any,
+    features: dict[str, Any],
+    backbone_features: Any,
+    train_data: TrainData,
+    validation_data: ValidationData,
+    config: Config,
+) -> tuple[Any, dict[str, History]]:
+    """Train one captioner in its stages, each from the best weights of those before.
+
+    Returns:
+        The captioner, end to end where the CNN is fine-tuned, and the history of each stage.
+    """
     if config.fine_tune_epochs:
-        captioner, pairs, grid = attach_top_blocks(captioner, frozen, pairs, config)
+        captioner, views, grid = attach_top_blocks(captioner, backbone_features, train_data, config)
+        train_data = TrainData(*views)
     else:
         grid = feature_grids.load_grid(features, config)
-    validate, histories, best = make_validator(grid, *checked, config), {}, -1.0
-    for stage, name in stages_of(config).items():
-        before = captioner.get_weights()
-        histories[name] = train_stage(stage, captioner, pairs, grid, validate, config)
-        reached = max(row["CIDEr-D"] for row in histories[name])
-        if reached < best:
-            captioner.set_weights(before)
-        best = max(best, reached)
+    rows, references, tokenizer = validation_data
+    validate = make_validator(grid, rows, references, tokenizer, config)
+    histories = {}
+    best_score = -1.0
+    for stage in build_stages(config, captioner, train_data.token_ids):
+        weights_before = captioner.get_weights()
+        history = train_stage(captioner, train_data, grid, validate, config, stage)
+        histories[stage.title] = history
+        score = max(row["CIDEr-D"] for row in history)
+        if score < best_score:  # the stage made it worse: undo it
+            captioner.set_weights(weights_before)
+        best_score = max(best_score, score)
     return captioner, histories
 
 
-def stages_of(config):
-    """The stages of a training, in order, with their names for people."""
-    first = "warm_start" if config.start_from else "train"
-    stages = {"train_end_to_end" if config.fine_tune_epochs else first: config.decoder}
-    stages |= {"fine_tune": "tuned"} if config.fine_tune_epochs else {}
-    return stages | ({"scst": "on the score"} if config.scst_epochs else {})
+def build_stages(config: Config, captioner: Any, token_ids: np.ndarray) -> list[Stage]:
+    """The stages of a training, in order.
+
+    Args:
+        config: The configuration of the run.
+        captioner: The model, which self-critical training samples from.
+        token_ids: The training captions, `(photos, captions, time)`.
+    """
+    if config.fine_tune_epochs:
+        first_name = "train_end_to_end"
+    elif config.start_from:
+        first_name = "warm_start"
+    else:
+        first_name = "train"
+    stages = [Stage(first_name, config.decoder, config)]
+    if config.fine_tune_epochs:
+        fine_tune_config = replace(
+            config,
+            epochs=config.fine_tune_epochs,
+            learning_rate=config.fine_tune_learning_rate,
+        )
+        stages.append(Stage("fine_tune", "fine-tuned", fine_tune_config, "fine_tune_learning_rate"))
+    if config.scst_epochs:
+        scst_config = replace(
+            config,
+            epochs=config.scst_epochs,
+            learning_rate=config.scst_learning_rate,
+            label_smoothing=0.0,
+        )
+        sampler = self_critical_sampler(captioner, config, token_ids)
+        stages.append(Stage("scst", "SCST", scst_config, "scst_learning_rate", sampler))
+    return stages
 
 
-def train_stage(stage, captioner, pairs, grid, validate, config):
-    """`train` with what is learned in a stage, for how long and how fast."""
-    course, lesson = config, None
+def train_stage(
+    captioner: Any,
+    data: TrainData,
+    grid: np.ndarray,
+    validate: Validator,
+    config: Config,
+    stage: Stage,
+) -> History:
+    """`train` with the CNN's top blocks trainable in their stage only."""
     if isinstance(captioner, EndToEndCaptioner):
-        captioner.set_encoder_trainable(stage == "fine_tune")
-    if stage == "fine_tune":
-        course = {
-            "epochs": config.fine_tune_epochs,
-            "learning_rate": config.fine_tune_learning_rate,
-        }
-        course = replace(config, **course)
-    if stage == "scst":
-        course = {"epochs": config.scst_epochs, "learning_rate": config.scst_learning_rate}
-        course = replace(config, label_smoothing=0.0, **course)
-        lesson = self_critical_sampler(captioner, config, pairs[1])
-    return train(captioner, pairs, grid, validate, config, stage, lesson, course)
+        captioner.set_encoder_trainable(stage.name == "fine_tune")
+    return train(captioner, data, grid, validate, config, stage)

@@ -1,59 +1,120 @@
-"""TODO"""
+"""The optimizer and the compiled training step, on one device or several."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from utils.config import Config
 from utils.devices import dtype_policy
 from utils.training.loss import masked_loss
 
-CLIP_NORM = 2.0  # the longest that the gradient may be
+# (features, token_ids) -> (token_ids, caption_weights): the captions to train on in place of the
+# given ones, `(photos, captions, time)`, and how much each counts, `(photos * captions, 1)`.
+CaptionSampler = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def make_optimizer(config, steps):
-    """AdamW with a short warm-up and a cosine to zero, and a moving average of the weights."""
-    warm, rate = max(1, steps // 10), config.learning_rate
-    cosine = keras.optimizers.schedules.CosineDecay(
-        rate / 10, max(1, steps - warm), warmup_target=rate, warmup_steps=warm
-    )
-    average = {"use_ema": True, "ema_momentum": config.ema_momentum}
-    return keras.optimizers.AdamW(cosine, weight_decay=1e-3, **average)
+def make_optimizer(config: Config, steps: int) -> Any:
+    """AdamW with a linear warm-up, a cosine decay to zero, and an EMA of the weights.
 
+    Args:
+        config: Gives `learning_rate`, `warmup_fraction`, `weight_decay`, `ema_momentum`.
+        steps: Number of training steps.
 
-def make_train_step(captioner, optimizer, config, table=None, lesson=None):
-    """The compiled step: gradients of each device's share, their sum, one update everywhere.
-
-    It takes features and words `(photos, captions, time)`, and returns the loss of the batch. With
-    a `table`, the grid on the devices, it takes rows of it for features. A `lesson` puts other
-    captions in the place of people's, and says how much each counts.
+    Returns:
+        A Keras optimizer; in half precision it scales the loss, as small gradients would be zero in
+        float16.
     """
-    strategy, weights = captioner.distribute_strategy, captioner.trainable_weights
-    # Half a float knows no number below 6e-8: its gradients are kept larger.
-    scale = 4096.0 if dtype_policy(config) == "mixed_float16" else 1.0
+    warmup_steps = max(1, int(steps * config.warmup_fraction))
+    learning_rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 10,
+        decay_steps=max(1, steps - warmup_steps),
+        warmup_target=config.learning_rate,
+        warmup_steps=warmup_steps,
+    )
+    optimizer = keras.optimizers.AdamW(
+        learning_rate,
+        weight_decay=config.weight_decay,
+        use_ema=True,
+        ema_momentum=config.ema_momentum,
+    )
+    if dtype_policy(config) == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
-    def share(table, features, words):
-        features = features if table is None else tf.gather(table, features)
-        words, worth = lesson(features, words) if lesson else (words, 1.0)
-        longest = tf.reduce_max(tf.math.count_nonzero(words, axis=-1))
-        sentences = tf.reshape(words[..., :longest], [-1, longest])
-        count = tf.cast(tf.math.count_nonzero(sentences[:, 1:]), tf.float32)
-        context = tf.distribute.get_replica_context()
+
+def make_train_step(
+    captioner: Any,
+    optimizer: Any,
+    config: Config,
+    device_features: Any = None,
+    caption_sampler: CaptionSampler | None = None,
+) -> Callable[[Any, Any], Any]:
+    """Compile one training step.
+
+    Args:
+        captioner: The model.
+        optimizer: What `make_optimizer` returns, built.
+        config: Gives `label_smoothing` and `clip_norm`.
+        device_features: The feature grid, if it is on the devices.
+        caption_sampler: Chooses other captions to train on, see `CaptionSampler`.
+
+    Returns:
+        A function of features `(photos, cells, channels)`, or with `device_features` of rows
+        `(photos,)`, and of token IDs `(photos, captions, time)`. It updates the weights and returns
+        the loss of the batch.
+    """
+    strategy = captioner.distribute_strategy
+    weights = captioner.trainable_weights
+
+    def replica_step(device_features: Any, features: Any, token_ids: Any) -> Any:
+        """The step on one replica, for its part of the batch."""
+        replicas = tf.distribute.get_replica_context()
+        if device_features is not None:
+            features = tf.gather(device_features, features)
+        caption_weights = 1.0
+        if caption_sampler:
+            token_ids, caption_weights = caption_sampler(features, token_ids)
+        captions = flatten_captions(token_ids)
+        inputs = captions[:, :-1]
+        targets = captions[:, 1:]
+        tokens = tf.cast(tf.math.count_nonzero(targets), tf.float32)
+
         with tf.GradientTape() as tape:
-            logits = captioner([features, sentences[:, :-1]], training=True)
-            loss = masked_loss(logits, sentences[:, 1:], config.label_smoothing, worth)
-            loss *= count / context.all_reduce("SUM", count)
-            scaled = loss * scale
-        gradients = [tf.convert_to_tensor(part) for part in tape.gradient(scaled, weights)]
-        gradients = context.all_reduce("SUM", gradients)
-        gradients, _ = tf.clip_by_global_norm(gradients, CLIP_NORM * scale)
-        again = scale * strategy.num_replicas_in_sync  # the optimizer sums over devices once more
-        optimizer.apply([gradient / again for gradient in gradients], weights)
+            # 1. Forward pass: the logits of all next tokens at once (teacher forcing).
+            logits = captioner([features, inputs], training=True)
+            # 2. Loss: each replica counts by its share of the tokens in the whole batch.
+            loss = masked_loss(logits, targets, config.label_smoothing, caption_weights)
+            loss *= tokens / replicas.all_reduce("SUM", tokens)
+            scaled_loss = optimizer.scale_loss(loss)
+
+        # 3. Gradients.
+        gradients = tape.gradient(scaled_loss, weights)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+        # 4. All-reduce: the sum over replicas is the gradient of the whole batch.
+        gradients = replicas.all_reduce("SUM", gradients)
+
+        # 5. Clip by the norm of all gradients together; they are still scaled like the loss.
+        clip_norm = optimizer.scale_loss(config.clip_norm)
+        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+
+        # 6. Update the weights. The optimizer sums over replicas once more.
+        gradients = [gradient / strategy.num_replicas_in_sync for gradient in gradients]
+        optimizer.apply(gradients, weights)
         return loss
 
     @tf.function
-    def step(table, features, words):
-        losses = strategy.run(share, args=(table, features, words))
+    def train_step(device_features: Any, features: Any, token_ids: Any) -> Any:
+        losses = strategy.run(replica_step, args=(device_features, features, token_ids))
         return strategy.reduce("SUM", losses, axis=None)
 
-    return partial(step, table)
+    return partial(train_step, device_features)
+
+
+def flatten_captions(token_ids: Any) -> Any:
+    """The captions of all photos as one batch, padded to the longest: `(captions, time)`."""
+    longest = tf.reduce_max(tf.math.count_nonzero(token_ids, axis=-1))
+    return tf.reshape(token_ids[..., :longest], [-1, longest])
