@@ -21,7 +21,6 @@ from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks, split_
 from utils.models.serialization import from_dict, to_dict
 from utils.paths import REPOSITORY
 from utils.training import loop, stages
-from utils.training.batching import sample_views
 from utils.training.stages import train_member
 
 SLOW_ENCODERS = [
@@ -79,17 +78,6 @@ def test_backbone_features_hold_photos_then_mirrored_photos(run):
     (expected_mirrored,) = extract_features(mirrored, backbone, "mirrored")
     mirrored_rows = grid[len(names) : len(names) + 2]
     np.testing.assert_allclose(mirrored_rows, expected_mirrored, atol=0.02)
-
-
-def test_sample_views_picks_one_view_of_each_photo_at_random():
-    views = np.array([[3, 103], [4, 104], [9, 109]] * 50)
-    rows = sample_views(views, (1, 2))
-    assert ((rows == views[:, 0]) | (rows == views[:, 1])).all()
-    assert 50 < (rows > 100).sum() < 100
-    assert (rows == sample_views(views, (1, 2))).all()
-    assert (rows != sample_views(views, (1, 3))).any()
-    single_views = views[:, 0]
-    assert (sample_views(single_views, (1, 2)) == single_views).all()
 
 
 def test_only_the_fine_tuning_stage_changes_top_blocks_and_never_batch_norm(run, monkeypatch):
