@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import config
+from utils import paths
 from utils.config import load_config
 from utils.data import download
 from utils.data.caption_files import detect_preset
@@ -239,7 +239,7 @@ def test_cocos_parts_are_its_splits(tmp_path, monkeypatch):
 def test_lists_are_fetched_on_kaggle_and_without_a_network_the_split_is_said_to_be_our_own(
     inputs, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(config, "KAGGLE", tmp_path)  # whose input/ is there
+    monkeypatch.setattr(paths, "KAGGLE", tmp_path)  # whose input/ is there
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "working"))
     (tmp_path / "input").mkdir()
     monkeypatch.setattr(download, "PHOTOS", len(NAMES))
