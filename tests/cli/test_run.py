@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from utils import artifacts, config
+from utils import artifacts, paths
 from utils.__main__ import main
 from utils.cli import executor, run
 from utils.config import Config
@@ -28,7 +28,7 @@ def repository(tmp_path, monkeypatch):
     for name in NAMES:
         write_notebook(tmp_path, name, f"print('I am {name}')")
     monkeypatch.setattr(run, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(config, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
     with mock.patch.dict(os.environ):  # which a run changes
         for name in [name for name in os.environ if name.startswith("CAPTIONS_")]:
             del os.environ[name]
@@ -55,10 +55,9 @@ def command(repository, *options):
     program = (
         # A process started in the background of a script ignores Ctrl-C from birth: undo that.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import sys; from pathlib import Path; from terminal import run; "
-        "from utils import settings; "
-        "from utils.__main__ import main; settings.REPOSITORY = Path(sys.argv[1]); "
-        "run.NOTEBOOKS = settings.REPOSITORY / 'notebooks'; sys.exit(main(sys.argv[2:]))"
+        "import sys; from pathlib import Path; from utils import paths; from utils.cli import run; "
+        "from utils.cli.main import main; paths.REPOSITORY = Path(sys.argv[1]); "
+        "run.NOTEBOOKS = paths.REPOSITORY / 'notebooks'; sys.exit(main(sys.argv[2:]))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", program, str(repository), "run", *options],
@@ -144,7 +143,7 @@ def test_a_failing_cell_ends_the_run_and_keeps_what_there_is(repository, capsys)
 
 
 def test_a_users_error_in_a_notebook_is_one_line_there_too(repository, capsys):
-    raise_it = "from utils.settings import CaptionsError; raise CaptionsError('do this')"
+    raise_it = "from utils.errors import CaptionsError; raise CaptionsError('do this')"
     path = f"import sys; sys.path.insert(0, {str(run.REPOSITORY)!r}); "
     write_notebook(repository, "04_evaluate", path + raise_it)
     assert main(["run", "--only", "4"]) == 1

@@ -1,12 +1,14 @@
-"""`caption` and `find` from a terminal; TensorFlow is only started when there are photos."""
+"""The commands `caption` and `search`; TensorFlow starts only if there are photos."""
 
 import csv
 import glob
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.artifacts import artifact_path, load_saved_config
 from utils.config import parse_value
@@ -15,97 +17,172 @@ from utils.data.tokenizer import tokenize
 from utils.errors import CaptionsError
 from utils.paths import find_files, working_folder
 
+if TYPE_CHECKING:
+    from utils.inference import Captioner
+
 SAMPLE_NOTICE = (
-    "Trained on the drawn sample, this captioner knows only its cartoons. To train one on photos: "
-    "python -m utils run --input FOLDER (Flickr8k takes about two hours on two cores)"
+    "Trained on the drawn sample, this captioner only knows cartoons. To train one on photos: "
+    "python -m utils run --input FOLDER (Flickr8k takes about two hours on two CPU cores)"
 )
-NO_CAPTION = "no caption: the captioner ended before its first word"
+NO_CAPTION = "no caption: the captioner generated an empty one"
 
 
-def caption(photos, form=None, beam_width=None, best_of=1, working=None):
-    """Print a caption for each photo; the exit status is 1 if one has none."""
-    beam_width = beam_width if beam_width is None else parse_value("beam_width", beam_width)
-    if best_of < 1:
-        raise CaptionsError(f"--best-of {best_of}: must be 1 or more")
-    paths, failures = collect_photos(photos), {}
-    rows = load_captioner(working)(paths, beam_width, failures)
-    silent = {row["photo"]: NO_CAPTION for row in rows if not row["caption"]}
-    rows = [row for row in rows if row["photo"] not in silent]
-    if form == "json":
+def caption(
+    photos: Sequence[str],
+    output_format: str | None = None,
+    beam_width: int | None = None,
+    working: str | None = None,
+) -> int:
+    """Print a caption for each photo.
+
+    Args:
+        photos: Files, folders and patterns.
+        output_format: `csv`, `json`, `alt`, or None for one line per photo.
+        beam_width: Instead of the run's.
+        working: The working folder of the run whose captioner is used.
+
+    Returns:
+        The exit status: 1 if a photo has no caption.
+    """
+    if beam_width is not None:
+        beam_width = parse_value("beam_width", beam_width)
+    paths = collect_photos(photos)
+    failures: dict[str, str] = {}
+    captioner = load_captioner(working)
+    rows = []
+    for row in captioner(paths, beam_width, failures):
+        if row["caption"]:
+            rows.append(row)
+        else:
+            failures[row["photo"]] = NO_CAPTION
+    print_captions(rows, output_format)
+    return report_failures(failures)
+
+
+def print_captions(rows: list[dict], output_format: str | None) -> None:
+    """Print captions in one of the formats of `caption`."""
+    if output_format == "json":
         print(json.dumps(rows, indent=1, ensure_ascii=False))
-    elif form == "csv":
+    elif output_format == "csv":
         writer = csv.writer(sys.stdout)
-        writer.writerow(("image", "caption", "probability"))  # as `score` reads it
-        writer.writerows(row.values() for row in rows)
-    else:
+        writer.writerow(("image", "caption", "probability"))  # the columns that `score` expects
+        for row in rows:
+            writer.writerow((row["photo"], row["caption"], row["probability"]))
+    elif output_format == "alt":
         from utils.inference import alt_text
 
         for row in rows:
-            print(f"{row['photo']}: {alt_text(row) if form == 'alt' else row['caption']}")
-    return report_failures(failures | silent)
+            print(f"{row['photo']}: {alt_text(row)}")
+    else:
+        for row in rows:
+            print(f"{row['photo']}: {row['caption']}")
 
 
-def search(sentence, photos, working=None):
-    """Print the photos with their scores, the one that the sentence fits best first."""
-    paths, failures = collect_photos(photos), {}
+def search(sentence: str, photos: Sequence[str], working: str | None = None) -> int:
+    """Print the photos and how well a sentence describes them, the best first.
+
+    Args:
+        sentence: What to search for.
+        photos: Files, folders and patterns.
+        working: The working folder of the run whose captioner is used.
+
+    Returns:
+        The exit status: 1 if a photo could not be read.
+    """
+    paths = collect_photos(photos)
+    failures: dict[str, str] = {}
     captioner = load_captioner(working)
-    known = captioner.tokenizer.word_to_id
-    if unknown := [word for word in dict.fromkeys(tokenize(sentence)) if word not in known]:
-        print(f"not among the captioner's words: {', '.join(unknown)}", file=sys.stderr)
+    vocabulary = captioner.tokenizer.word_to_id
+    words = dict.fromkeys(tokenize(sentence))  # each once, in order
+    unknown_words = [word for word in words if word not in vocabulary]
+    if unknown_words:
+        print(f"not in the captioner's vocabulary: {', '.join(unknown_words)}", file=sys.stderr)
     for score, path in captioner.search(sentence, paths, failures):
         print(f"{score:6.1%}  {path}")
     return report_failures(failures)
 
 
-def load_captioner(working):
-    """The captioner; a line on stderr says which it is, or that it knows only cartoons."""
+def find(sentence: str, photos: Sequence[str], working: str | None = None) -> int:
+    """The earlier name of `search`."""
+    print("the command `find` is now called `search`", file=sys.stderr)
+    return search(sentence, photos, working)
+
+
+def load_captioner(working: str | None) -> "Captioner":
+    """Load the captioner of a run, and say on stderr which one it is.
+
+    Args:
+        working: The working folder of the run; by default the one that notebooks would use.
+
+    Raises:
+        CaptionsError: There is no captioner.
+    """
     config = load_saved_config(working)
     if working and not (working_folder(config) / "captioner.pkl").is_file():
-        raise CaptionsError(f"--working {working}: holds no captioner.pkl: name a run's folder")
-    by = f"Captions by {artifact_path('captioner', config)}"
-    known = SAMPLE_NOTICE if config.preset == "sample" else by
-    print(known, file=sys.stderr, flush=True)
-    asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ  # by somebody who looks for a fault
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors come as exceptions
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # open notebooks want some
-    with nullcontext() if asked else silence_stderr():
+        fix = "name the working folder of a run"
+        raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
+    path = artifact_path("captioner", config)
+    notice = SAMPLE_NOTICE if config.preset == "sample" else f"Captions by {path}"
+    print(notice, file=sys.stderr, flush=True)
+    # Someone who has set the log level is looking for a problem, and wants to see everything.
+    wants_logs = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as exceptions, too
+    # Leave GPU memory to notebooks that are open at the same time.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    with nullcontext() if wants_logs else silence_stderr():
         from utils.inference import Captioner
 
     return Captioner(config)
 
 
 @contextmanager
-def silence_stderr():
-    """Keep from stderr what TensorFlow's C++ part notes while it loads, whatever is asked of it."""
+def silence_stderr() -> Iterator[None]:
+    """Discard what is written to stderr.
+
+    The C++ part of TensorFlow logs there while it loads, whatever the log level is, so the file
+    descriptor itself is replaced.
+    """
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
 
 
-def collect_photos(patterns):
-    """The photos that files, folders and patterns name, each once."""
-    paths = []
+def collect_photos(patterns: Sequence[str]) -> list[Path]:
+    """The photos that files, folders and patterns name, each once.
+
+    Raises:
+        CaptionsError: One of the names leads to no photo.
+    """
+    paths: list[Path] = []
     for pattern in patterns:
-        place = Path(pattern)
-        names = sorted(find_files(place) if place.is_dir() else map(Path, glob.glob(pattern)))
-        found = [path for path in names if is_image(path) and path.is_file()]
-        found = [place] if place.is_file() else found
-        if not found:
-            lone = not place.exists() and not glob.has_magic(pattern)
-            what = "not there" if lone else f"no photos ({', '.join(IMAGE_SUFFIXES)})"
-            raise CaptionsError(f"{pattern}: {what}: name another place")
-        paths += found
+        paths.extend(expand_pattern(pattern))
     return list(dict.fromkeys(paths))
 
 
-def report_failures(failures):
-    """Name the photos that could not be read; returns the exit status."""
+def expand_pattern(pattern: str) -> list[Path]:
+    """The photos that one file, folder or pattern names."""
+    place = Path(pattern)
+    if place.is_file():
+        return [place]  # whatever its suffix is: the user has named it
+    candidates = find_files(place) if place.is_dir() else map(Path, glob.glob(pattern))
+    photos = sorted(path for path in candidates if is_image(path) and path.is_file())
+    if photos:
+        return photos
+    if not place.exists() and not glob.has_magic(pattern):
+        raise CaptionsError(f"{pattern}: does not exist: name another file or folder")
+    suffixes = ", ".join(IMAGE_SUFFIXES)
+    raise CaptionsError(f"{pattern}: contains no photos ({suffixes}): name another file or folder")
+
+
+def report_failures(failures: dict[str, str]) -> int:
+    """Print the photos that failed, with reasons, and return the exit status."""
     for path, reason in failures.items():
         print(f"{path}: {reason}", file=sys.stderr)
-    return int(bool(failures))
+    return 1 if failures else 0

@@ -1,7 +1,7 @@
-"""A kernel whose output is shown as it comes.
+"""Execute a notebook in a fresh kernel and show its output while it runs.
 
-On a terminal a progress bar redraws itself. In a pipe or a log file, where each redrawing would
-be a new line, its last state is printed, and what it shows on the way about every ten seconds.
+On a terminal, a progress bar redraws itself. In a pipe or a log file, where each redraw would be a
+new line, only its last state is printed, and an intermediate state about every ten seconds.
 """
 
 import re
@@ -9,93 +9,115 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# What TensorFlow's C++ part notes while it loads, whatever TF_CPP_MIN_LOG_LEVEL asks of it.
+# What the C++ part of TensorFlow logs while it loads, whatever TF_CPP_MIN_LOG_LEVEL is.
 STARTUP_NOISE = re.compile(
     r"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl|E.*cuInit.*303"
 )
-REFRESH_SECONDS = 10  # seconds between two states of a progress bar in a log
+REFRESH_SECONDS = 10  # between two printed states of a progress bar in a log
+INDENT = "    "
 
 
 class NotebookExecutor(NotebookClient):
-    """Runs a notebook's cells as nbclient does, and prints what the kernel says meanwhile."""
+    """Executes the cells of a notebook as nbclient does, and prints their output meanwhile."""
 
-    def __init__(self, notebook):
-        # No folders: a kernel of this very Python, whatever is registered under its name.
-        manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    def __init__(self, notebook: Any):
+        # Without kernel folders, the kernel runs on this Python, whatever is registered as python3.
+        kernel_specs = KernelSpecManager(kernel_dirs=[])
         super().__init__(
             notebook,
-            manager,
-            record_timing=False,  # clock times would change the file at each run
+            AsyncKernelManager(kernel_spec_manager=kernel_specs),
+            record_timing=False,  # times would make the file differ between runs
             coalesce_streams=True,
             shutdown_kernel="immediate",
         )
         self.streams = {"stdout": ProgressStream(), "stderr": ProgressStream()}
 
-    def execute_cell(self, cell, cell_index):
-        """Run one cell; a line that it left without an end is ended."""
+    def execute_cell(self, cell: Any, cell_index: int) -> Any:
+        """Execute one cell, and end the line that its output may have left open."""
         try:
             return super().execute_cell(cell, cell_index)
         finally:
             for stream in self.streams.values():
                 stream.close()
 
-    def process_message(self, msg, cell, cell_index):
-        """Show a message of the kernel, and let nbclient put it into the notebook."""
-        kind, content = msg["msg_type"], msg["content"]
+    def process_message(self, msg: dict, cell: Any, cell_index: int) -> Any:
+        """Print the output in a message of the kernel, and let nbclient add it to the notebook."""
+        kind = msg["msg_type"]
+        content = msg["content"]
         if kind == "stream":
             self.streams[content["name"]].write(content["text"])
-            if content["name"] == "stderr":  # bars and logs: for who waits, not for the file
-                return None
+            if content["name"] == "stderr":
+                return None  # progress bars and logs do not belong in the notebook
         elif kind in ("display_data", "execute_result"):
-            figure = "image/png" in content["data"]
-            text = "[figure]" if figure else content["data"].get("text/plain", "")
-            self.streams["stdout"].write(f"{text}\n")
+            self.streams["stdout"].write(display_text(content["data"]) + "\n")
         return super().process_message(msg, cell, cell_index)
 
 
+def display_text(data: dict) -> str:
+    """What stands for a displayed object in the terminal."""
+    if "image/png" in data:
+        return "[figure]"
+    return data.get("text/plain", "")
+
+
 class ProgressStream:
-    """Streamed text, indented, with the carriage returns of progress bars resolved."""
+    """Prints streamed text, indented, and resolves the carriage returns of progress bars."""
 
-    def __init__(self):
-        self.rest = ""  # the line that has no end yet
-        self.shown = time.monotonic()
-        self.terminal = sys.stdout.isatty()
+    def __init__(self) -> None:
+        self.open_line = ""  # text after the last newline
+        self.last_shown = time.monotonic()
+        self.is_terminal = sys.stdout.isatty()
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         """Take a piece of text, which may begin and end anywhere in a line."""
-        *lines, rest = (self.rest + ANSI_COLORS.sub("", text)).replace("\r\n", "\n").split("\n")
+        text = self.open_line + ANSI_COLORS.sub("", text)
+        *lines, open_line = text.replace("\r\n", "\n").split("\n")
         for line in lines:
             if not STARTUP_NOISE.match(line):
-                self.show(line.rstrip("\r").rpartition("\r")[2])
-        past, _, state = rest.rstrip("\r").rpartition("\r")
-        self.rest = rest[len(past) :]
-        if self.terminal:
-            width = shutil.get_terminal_size().columns - 5  # one line: only that can be redrawn
-            self.show(state[:width], end="")
-        elif "\r" in rest and time.monotonic() - self.shown > REFRESH_SECONDS:
-            self.show(state)
+                self.show(visible_part(line))
+        self.show_open_line(open_line)
+        # Of a progress bar, only its current state (and a final carriage return) is kept.
+        overwritten, _, _ = open_line.rstrip("\r").rpartition("\r")
+        self.open_line = open_line[len(overwritten) :]
 
-    def close(self):
-        """End the line that has no end."""
-        if self.rest.strip():
+    def show_open_line(self, line: str) -> None:
+        """Show a line that has not ended: always on a terminal, now and then in a log."""
+        if self.is_terminal:
+            # Only what fits into one line can be redrawn.
+            width = shutil.get_terminal_size().columns - len(INDENT) - 1
+            self.show(visible_part(line)[:width], end="")
+        elif "\r" in line and time.monotonic() - self.last_shown > REFRESH_SECONDS:
+            self.show(visible_part(line))
+
+    def close(self) -> None:
+        """End the line that is still open."""
+        if self.open_line.strip():
             self.write("\n")
-        self.rest = ""
+        self.open_line = ""
 
-    def show(self, line, end="\n"):
-        """Print a line, over the state of a bar that may stand there."""
-        erase = "\r\x1b[K" if self.terminal else ""
-        print(f"{erase}    {line}".rstrip(" "), end=end, flush=True)
-        self.shown = time.monotonic()
+    def show(self, line: str, end: str = "\n") -> None:
+        """Print a line, over the state of a progress bar that may be there."""
+        erase = "\r\x1b[K" if self.is_terminal else ""
+        print(f"{erase}{INDENT}{line}".rstrip(" "), end=end, flush=True)
+        self.last_shown = time.monotonic()
 
 
-def peak_memory(manager):
-    """The most bytes of memory that a kernel has held, where the system tells (Linux)."""
-    status = Path("/proc", str(manager.provisioner.pid), "status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
-    return int(found[1]) * 1024 if found else None
+def visible_part(line: str) -> str:
+    """What remains visible of a line in which carriage returns have overwritten earlier text."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def peak_memory(manager: Any) -> int | None:
+    """The peak memory of a kernel in bytes, where the system reports it (Linux)."""
+    status_file = Path("/proc", str(manager.provisioner.pid), "status")
+    if not status_file.exists():
+        return None
+    match = re.search(r"VmHWM:\s+(\d+) kB", status_file.read_text())
+    return int(match[1]) * 1024 if match else None

@@ -1,9 +1,10 @@
-"""The notebooks, and the documents beside them, as pages that need a browser and nothing else.
+"""Render the notebooks, and the documents beside them, as self-contained web pages.
 
-A page holds all that it shows: pictures are part of it, it asks nothing of the network, and there
-is no script in it. nbconvert renders; what stays to do is what it leaves to a theme's own scripts:
-links between the pages, contents, boxes for what is wide, words for pictures, short formulas.
-Nothing is executed, and the same notebooks give the same bytes.
+A page contains everything that it shows: images are embedded, nothing is loaded from the network,
+and there are no scripts. nbconvert renders the cells. This module adds what nbconvert leaves to the
+scripts of a theme: links between the pages, a table of contents, boxes in which wide elements
+scroll, descriptions of images, and short formulas. Nothing is executed, and the same notebooks give
+the same bytes.
 """
 
 import base64
@@ -14,6 +15,7 @@ from html import escape
 from itertools import count
 from pathlib import Path
 from string import Template
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import nbformat
@@ -25,71 +27,117 @@ from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.io import write_text
 from utils.paths import REPOSITORY
 
-PAGE = Path(__file__).with_name("page.html")
-PAGES = {  # in the order of reading: document -> its page, and what the bar on each page calls it
-    "README.md": ("index.html", "Image captions"),
-    "notebooks/01_features.ipynb": ("01_features.html", "1 Features"),
-    "notebooks/02_text.ipynb": ("02_text.html", "2 Text"),
-    "notebooks/03_train.ipynb": ("03_train.html", "3 Train"),
-    "notebooks/04_evaluate.ipynb": ("04_evaluate.html", "4 Evaluate"),
-    "notebooks/05_visualize.ipynb": ("05_visualize.html", "5 Visualize"),
-    "RESULTS.md": ("results.html", "Results"),
-    "NOTICE.md": ("notice.html", "Notice"),
-    "LICENSE": ("licence.html", "Licence"),
+
+class Page(NamedTuple):
+    """The page of a document."""
+
+    file: str
+    label: str  # in the navigation bar
+
+
+PAGE_TEMPLATE = Path(__file__).with_name("page.html")
+HOME = "README.md"
+PAGES = {  # document -> page, in reading order
+    HOME: Page("index.html", "Image captions"),
+    "notebooks/01_features.ipynb": Page("01_features.html", "1 Features"),
+    "notebooks/02_text.ipynb": Page("02_text.html", "2 Text"),
+    "notebooks/03_train.ipynb": Page("03_train.html", "3 Train"),
+    "notebooks/04_evaluate.ipynb": Page("04_evaluate.html", "4 Evaluate"),
+    "notebooks/05_visualize.ipynb": Page("05_visualize.html", "5 Visualize"),
+    "RESULTS.md": Page("results.html", "Results"),
+    "NOTICE.md": Page("notice.html", "Notice"),
+    "LICENSE": Page("license.html", "License"),
 }
-# What an output may hold that acts by itself, or looks elsewhere.
-FOREIGN = ["style", "script", "meta", "base", "link", "iframe", "object", "embed", "form"]
-# What a formula that needs no layout is made of; a group is named as the element it becomes.
-TEX = re.compile(r"(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?![\d$])")  # and not $5 and $6
-SIGN = re.compile(
+RESTORE_HINT = "restore it from the repository"
+# Elements of a cell's output that run code, load something, or change the page around them.
+UNSAFE_ELEMENTS = [
+    "style",
+    "script",
+    "meta",
+    "base",
+    "link",
+    "iframe",
+    "object",
+    "embed",
+    "form",
+]
+CONTENT_ID = "content"  # of the <main> element in the template
+
+# $...$ in one line, but neither an escaped dollar nor amounts of money such as "$5 and $6".
+INLINE_FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?![\d$])")
+# The tokens of a formula that needs no layout. The name of a group is its MathML element.
+FORMULA_TOKEN = re.compile(
     r"\\?(?P<mi>(?<=\\)(?:exp|log|max|min)(?![a-z])|(?<!\\)[a-zA-Z])"
-    r"|(?P<mn>\d+(?:\.\d+)?)|(?P<mo>[-+=/(),])"
+    r"|(?P<mn>\d+(?:\.\d+)?)"
+    r"|(?P<mo>[-+=/(),])"
 )
+MINUS_SIGN = "−"
+# Space between a function name and its argument, as TeX sets it.
+FUNCTION_SPACE = '<mspace width=".17em"></mspace>'
 
 
-def write_site(folder):
-    """Render all pages into `folder`; one that can't be read ends it before any is written."""
-    bodies = {document: render(document) for document in PAGES}
-    template = Template(PAGE.read_text(encoding="utf-8"))
-    for document, body in bodies.items():
+def write_site(folder: Path) -> None:
+    """Render all pages into a folder.
+
+    All documents are read before the first page is written.
+
+    Raises:
+        CaptionsError: A document or one of its images cannot be used.
+    """
+    bodies = {document: render_document(document) for document in PAGES}
+    template = Template(PAGE_TEMPLATE.read_text(encoding="utf-8"))
+    for document, page in PAGES.items():
+        body = bodies[document]
         title = body.h1.get_text()
-        name = "" if document == "README.md" else f" · {PAGES['README.md'][1]}"
-        parts = {"title": escape(title + name), "bar": navigation_bar(document), "body": body}
-        parts |= {"contents": contents(body), "neighbours": neighbours(document, bodies)}
-        write_text(folder / PAGES[document][0], template.substitute(parts))
+        if document != HOME:
+            title = f"{title} · {PAGES[HOME].label}"
+        text = template.substitute(
+            title=escape(title),
+            bar=navigation_bar(document),
+            contents=table_of_contents(body),
+            body=body,
+            neighbors=neighbor_links(document, bodies),
+        )
+        write_text(folder / page.file, text)
     print(f"open in a browser: {folder / 'index.html'}")
 
 
-def render(document):
+# === From a document to the body of its page ===
+
+
+def render_document(document: str) -> BeautifulSoup:
     """The body of a document's page, as a tree of elements."""
     path = REPOSITORY / document
-    notebook = read(path)
+    notebook = read_document(path)
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":  # or it takes a fold for a part of the list above it
-            cell.source = re.sub("^<details>", "\n<details>", cell.source, flags=re.M)
+        if cell.cell_type == "markdown":
+            # Without an empty line, <details> would become a part of the list above it.
+            cell.source = re.sub("^<details>", "\n<details>", cell.source, flags=re.MULTILINE)
     exporter = HTMLExporter(
         template_name="basic",
         exclude_anchor_links=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    body = BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
+    html, _ = exporter.from_notebook_node(notebook)
+    body = BeautifulSoup(html, "html.parser")
     if not body.h1:
         raise CaptionsError(f"{path}: has no title: begin it with a line like '# What it does'")
-    for part in body(FOREIGN):
-        part.decompose()
+
+    for element in body(UNSAFE_ELEMENTS):
+        element.decompose()
     for link in body("a", href=True):
         link["href"] = resolve_link(link["href"], document)
-    for picture in body("img"):
-        picture["src"] = embed_image(picture.get("src", ""), path.parent)
+    for image in body("img"):
+        image["src"] = embed_image(image.get("src", ""), path.parent)
     label_elements(body)
-    write_formulas(body)
+    convert_formulas(body)
     return body
 
 
-@os_errors_as_caption_errors(fix="fetch it anew from the repository")
-def read(path):
-    """A notebook; a document in plain text becomes one of a single cell."""
+@os_errors_as_caption_errors(fix=RESTORE_HINT)
+def read_document(path: Path) -> Any:
+    """Read a notebook; a text document becomes a notebook with a single cell."""
     content = path.read_bytes()
     try:
         text = content.decode()
@@ -97,103 +145,166 @@ def read(path):
             notebook = nbformat.reads(text, as_version=4)
             nbformat.validate(notebook)
             return notebook
-    except Exception as error:  # nbformat fails in as many ways as a file can be broken
-        reason = f"can't be understood ({type(error).__name__})"
-        raise CaptionsError(f"{path}: {reason}: fetch it anew from the repository") from None
-    text = text if path.suffix else f"# Licence\n\n{text}"
+    except Exception as error:  # nbformat fails in as many ways as a file can be damaged
+        problem = f"is damaged ({type(error).__name__})"
+        raise CaptionsError(f"{path}: {problem}: {RESTORE_HINT}") from None
+    if not path.suffix:  # LICENSE has no Markdown title
+        text = f"# {PAGES[path.name].label}\n\n{text}"
     return new_notebook(cells=[new_markdown_cell(text, id="text")])
 
 
-def resolve_link(href, document):
-    """Where a link of a document leads on the site; what has no page stays as it is."""
+def resolve_link(href: str, document: str) -> str:
+    """Replace a link to a document by one to its page; other links stay as they are."""
     target, mark, anchor = href.partition("#")
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(document), target))
-    return PAGES[target][0] + mark + anchor if target in PAGES else href
+    folder = posixpath.dirname(document)
+    target_document = posixpath.normpath(posixpath.join(folder, target))
+    if target_document not in PAGES:
+        return href
+    return PAGES[target_document].file + mark + anchor
 
 
-@os_errors_as_caption_errors(fix="put the picture there, or leave it out")
-def embed_image(source, folder):
-    """A picture as a part of the page. (nbconvert can do that, too, but then unfolds answers.)"""
+@os_errors_as_caption_errors(fix="add the image, or remove the reference to it")
+def embed_image(source: str, folder: Path) -> str:
+    """The `src` of an image as a data URL.
+
+    nbconvert can embed images, too, but then renders the <details> of answers wrongly.
+    """
     if source.startswith("data:"):
         return source
     path = (folder / unquote(source)).resolve()
-    kind = mimetypes.guess_type(path.name)[0] or "nothing known"
-    if not path.is_relative_to(REPOSITORY) or not kind.startswith("image/"):
-        raise CaptionsError(f"{path}: no picture of the repository ({kind}): leave it out")
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    media_type = mimetypes.guess_type(path.name)[0] or "unknown type"
+    if not path.is_relative_to(REPOSITORY):
+        raise CaptionsError(f"{path}: is outside the repository: remove the reference to it")
+    if not media_type.startswith("image/"):
+        raise CaptionsError(f"{path}: is no image ({media_type}): remove the reference to it")
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f"data:{media_type};base64,{data}"
 
 
-def label_elements(body):
-    """Name headings, pictures and tables, for links and for who can't see them."""
-    section, figures, tables, names = "", count(1), count(1), {"content"}  # that is the page's own
+# === Accessibility: anchors, captions, boxes that scroll ===
+
+
+def label_elements(body: BeautifulSoup) -> None:
+    """Give headings an anchor, and images and tables a label for screen readers."""
+    section = ""
+    figure_numbers = count(1)
+    table_numbers = count(1)
+    anchors = {CONTENT_ID}
     for element in body.find_all(["h1", "h2", "h3", "img", "table", "pre"]):
         if element.name == "pre":
-            element["tabindex"] = "0"  # what scrolls must be in reach of the keys
+            element["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
         elif element.name == "table":
-            for empty in [head for head in element("th") if not head.get_text(strip=True)]:
-                empty.name = "td"
-            del element["border"]
-            table = f"Table {next(tables)}: {section}"
-            element.wrap(body.new_tag("div")).attrs = scroll_box(table)
+            label_table(body, element, f"Table {next(table_numbers)}: {section}")
         elif element.name == "img":
-            figure = f"Figure {next(figures)}: {section}"
-            if element.find_parent(class_="output"):
-                element["alt"] = figure
-            element.wrap(body.new_tag("span")).attrs = scroll_box(figure)
+            label_image(body, element, f"Figure {next(figure_numbers)}: {section}")
         else:
             section = element.get_text()
-            name = re.sub(r"[^\w -]", "", section.lower()).replace(" ", "-")
-            element["id"] = name if name not in names else f"{name}-{len(names)}"
-            names.add(element["id"])
+            element["id"] = unique_anchor(section, anchors)
 
 
-def scroll_box(label):
+def label_table(body: BeautifulSoup, table: Any, label: str) -> None:
+    """Put a table into a labeled box that scrolls."""
+    for header_cell in table("th"):
+        if not header_cell.get_text(strip=True):
+            header_cell.name = "td"  # screen readers would announce an empty header
+    del table["border"]
+    table.wrap(body.new_tag("div")).attrs = scroll_box(label)
+
+
+def label_image(body: BeautifulSoup, image: Any, label: str) -> None:
+    """Put an image into a labeled box that scrolls; one from an output gets the label as text."""
+    if image.find_parent(class_="output"):
+        image["alt"] = label
+    image.wrap(body.new_tag("span")).attrs = scroll_box(label)
+
+
+def unique_anchor(heading: str, anchors: set[str]) -> str:
+    """An anchor for a heading, as GitHub makes it; it is added to the anchors of the page."""
+    anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+    if anchor in anchors:
+        anchor = f"{anchor}-{len(anchors)}"
+    anchors.add(anchor)
+    return anchor
+
+
+def scroll_box(label: str) -> dict[str, str]:
     """The attributes of an element in which something wide scrolls."""
     return {"class": "box", "role": "group", "aria-label": label, "tabindex": "0"}
 
 
-def write_formulas(body):
-    """Turn $...$ into MathML, which browsers show by themselves; what it can't do stays TeX."""
-    for text in body.find_all(string=TEX):
-        if not text.find_parent(["pre", "code"]) and not text.find_parent(class_="output"):
-            found = TEX.sub(lambda found: formula(found[1]), escape(text))
-            text.replace_with(BeautifulSoup(found, "html.parser"))
+# === Formulas ===
 
 
-def formula(tex):
-    """A formula in one line as MathML, or its TeX, as code."""
-    signs = list(SIGN.finditer(tex))
-    if "".join(sign[0] for sign in signs) != "".join(tex.split()):
+def convert_formulas(body: BeautifulSoup) -> None:
+    """Convert $...$ to MathML, which browsers show without a script."""
+    for text in body.find_all(string=INLINE_FORMULA):
+        if text.find_parent(["pre", "code"]) or text.find_parent(class_="output"):
+            continue
+        html = INLINE_FORMULA.sub(convert_match, escape(text))
+        text.replace_with(BeautifulSoup(html, "html.parser"))
+
+
+def convert_match(match: re.Match) -> str:
+    """The MathML of a formula that `INLINE_FORMULA` has matched."""
+    return formula_to_mathml(match[1])
+
+
+def formula_to_mathml(tex: str) -> str:
+    """Convert a formula that fits into one line; any other one is shown as its TeX, as code."""
+    tokens = list(FORMULA_TOKEN.finditer(tex))
+    covered = "".join(token[0] for token in tokens)
+    if covered != "".join(tex.split()):  # something in it is not a known token
         return f"<code>{tex}</code>"
-    names = [(sign.lastgroup, sign[sign.lastgroup].replace("-", "−")) for sign in signs]
-    shown = "".join(f"<{name}>{text}</{name}>" for name, text in names)
-    shown = re.sub("(<mi>[a-z]{2,}</mi>)(?=<m[in])", r'\1<mspace width=".17em"></mspace>', shown)
-    return f"<math>{shown}</math>"
+    elements = []
+    after_function = False
+    for token in tokens:
+        element = str(token.lastgroup)
+        text = token[element]
+        if after_function and element in ("mi", "mn"):
+            elements.append(FUNCTION_SPACE)
+        elements.append(f"<{element}>{text.replace('-', MINUS_SIGN)}</{element}>")
+        after_function = element == "mi" and len(text) > 1
+    return f"<math>{''.join(elements)}</math>"
 
 
-def navigation_bar(document):
-    """The list of all pages, as links."""
-    here = {document: ' aria-current="page"'}
-    rows = [(*names, here.get(each, "")) for each, names in PAGES.items()]
-    return "\n".join(f'<li><a href="{to}"{now}>{name}</a></li>' for to, name, now in rows)
+# === Navigation ===
 
 
-def contents(body):
-    """The headings of a page, as links."""
-    rows = [(heading["id"], escape(heading.get_text())) for heading in body("h2")]
-    items = "".join(f'\n<li><a href="#{name}">{text}</a></li>' for name, text in rows)
-    return f'<nav class="contents" aria-label="On this page"><ol>{items}\n</ol></nav>' * bool(rows)
+def navigation_bar(document: str) -> str:
+    """The list of links to all pages."""
+    items = []
+    for other, page in PAGES.items():
+        current = ' aria-current="page"' if other == document else ""
+        items.append(f'<li><a href="{page.file}"{current}>{page.label}</a></li>')
+    return "\n".join(items)
 
 
-def neighbours(document, bodies):
-    """Links to the page before and the page after."""
-    order = list(PAGES)
-    place, links = order.index(document), []
-    for step, relation, name in ((-1, "prev", "Previous"), (1, "next", "Next")):
-        if 0 <= place + step < len(order):
-            other = order[place + step]
-            title = escape(bodies[other].h1.get_text())
-            links.append(
-                f'<a rel="{relation}" href="{PAGES[other][0]}"><span>{name}</span> {title}</a>'
-            )
+def table_of_contents(body: BeautifulSoup) -> str:
+    """The list of links to the sections of a page."""
+    items = []
+    for heading in body("h2"):
+        items.append(f'<li><a href="#{heading["id"]}">{escape(heading.get_text())}</a></li>')
+    if not items:
+        return ""
+    links = "\n".join(items)
+    return f'<nav class="contents" aria-label="On this page"><ol>\n{links}\n</ol></nav>'
+
+
+def neighbor_links(document: str, bodies: dict[str, BeautifulSoup]) -> str:
+    """The links to the previous and the next page."""
+    documents = list(PAGES)
+    position = documents.index(document)
+    links = []
+    if position > 0:
+        links.append(neighbor_link("prev", "Previous", documents[position - 1], bodies))
+    if position + 1 < len(documents):
+        links.append(neighbor_link("next", "Next", documents[position + 1], bodies))
     return "\n".join(links)
+
+
+def neighbor_link(
+    relation: str, label: str, document: str, bodies: dict[str, BeautifulSoup]
+) -> str:
+    """The link to the previous or the next page."""
+    title = escape(bodies[document].h1.get_text())
+    return f'<a rel="{relation}" href="{PAGES[document].file}"><span>{label}</span> {title}</a>'

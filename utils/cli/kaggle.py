@@ -1,7 +1,8 @@
-"""The notebooks on Kaggle: each packed into one file that needs nothing else, pushed in order.
+"""Run the notebooks on Kaggle: pack each into one file, push them in order, download the outputs.
 
-The modules that a notebook imports travel inside it, in folded cells. The `kaggle` client does the
-talking; it exits with 0 when Kaggle refuses, so what it prints is read.
+Kaggle takes one file per notebook, so the modules that a notebook imports travel inside it, in
+folded cells. The `kaggle` client does the communication. It exits with status 0 even when Kaggle
+refuses something, so its output is checked.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 import time
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -24,146 +26,260 @@ from utils.errors import CaptionsError
 from utils.io import write_text
 from utils.paths import REPOSITORY, working_folder
 
-BUILD, METADATA = REPOSITORY / "build" / "kaggle", "kernel-metadata.json"
-WITHOUT_GPU = {"enable_gpu": False, "machine_shape": None}  # what 02 and 05 ask for
-FOLDED = "The folded cells below write this notebook's own package; the first line names the file."
-ACTIVE_STATES = ("QUEUED", "RUNNING", "NEW_SCRIPT", "COMPLETE")
-POLL_SECONDS, MAX_POLL_FAILURES = (
-    20,
-    5,
-)  # seconds between two looks at a run; looks in a row that may fail
-CALL_TIMEOUT, RUN_TIMEOUT = (
-    900,
-    13 * 3600,
-)  # seconds for one call, and for one run: Kaggle ends it at 12 h
+BUILD = REPOSITORY / "build" / "kaggle"
+METADATA = "kernel-metadata.json"
+CPU_NOTEBOOKS = ("02", "05")  # these compute little
+CPU_METADATA = {"enable_gpu": False, "machine_shape": None}
+FILES_NOTE = (
+    "The folded cells below write the modules that this notebook imports; the first line of each "
+    "names the file."
+)
+ACTIVE_STATES = ("QUEUED", "RUNNING", "NEW_SCRIPT")
+POLL_SECONDS = 20  # between two requests for the status of a run
+MAX_POLL_FAILURES = 5  # failed requests in a row after which waiting ends
+CALL_TIMEOUT = 900  # seconds for one call of the client
+RUN_TIMEOUT = 13 * 3600  # seconds for one notebook; Kaggle stops it after 12 hours
 
 
-def pack(user=None, pushing=False):
-    """Write each notebook, packed, and its metadata under `build/kaggle`; returns the metadata."""
+# === Packing ===
+
+
+def pack(user: str | None = None, require_owner: bool = False) -> dict[str, dict]:
+    """Write the packed notebooks and their metadata to `build/kaggle`.
+
+    Args:
+        user: The user name on Kaggle; by default the one in kernel-metadata.json.
+        require_owner: Raise an error if there is no valid user name.
+
+    Returns:
+        The metadata of each notebook, in order.
+    """
     template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
     owner = user or template["id"].partition("/")[0]
-    if pushing and not re.fullmatch("[a-z0-9-]+", owner):
+    if require_owner and not re.fullmatch("[a-z0-9-]+", owner):
         raise CaptionsError(
-            f"owner '{owner}': name yours in {METADATA}, or with --user, in small letters"
+            f"owner '{owner}': is no Kaggle user name: set yours with --user or in {METADATA}, in "
+            "lower case"
         )
-    made = {}
+    packed: dict[str, dict] = {}
     for path in select_notebooks():
-        number, _, word = path.stem.partition("_")
-        own = {"id": f"{owner}/captions-{number}-{word}", "title": f"Captions {number} {word}"}
-        own |= {"code_file": path.name} | (WITHOUT_GPU if number in ("02", "05") else {})
-        if number > "02":  # 01 and 02 don't need each other
-            own |= {"kernel_sources": [each["id"] for each in made.values()]}
-        made[path.stem] = template | own
-        write_text(BUILD / path.stem / METADATA, json.dumps(made[path.stem], indent=2) + "\n")
-        notebook = packed(nbformat.read(path, as_version=4))
-        write_text(BUILD / path.stem / path.name, nbformat.writes(notebook) + "\n")
-        print(BUILD / path.stem / path.name, flush=True)
-    return made
+        earlier = [metadata["id"] for metadata in packed.values()]
+        metadata = template | notebook_metadata(path, owner, earlier)
+        folder = BUILD / path.stem
+        write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
+        notebook = pack_notebook(nbformat.read(path, as_version=4))
+        write_text(folder / path.name, nbformat.writes(notebook) + "\n")
+        print(folder / path.name, flush=True)
+        packed[path.stem] = metadata
+    return packed
 
 
-def packed(notebook):
-    """The notebook, with the text files that it needs in cells below its title."""
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    files = needed_files("\n".join(code))
+def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, Any]:
+    """The fields of the metadata in which a notebook differs from kernel-metadata.json.
+
+    Args:
+        path: The notebook.
+        owner: The user name on Kaggle.
+        earlier: The IDs of the notebooks before it.
+    """
+    number, _, word = path.stem.partition("_")
+    metadata: dict[str, Any] = {
+        "id": f"{owner}/captions-{number}-{word}",
+        "title": f"Captions {number} {word}",
+        "code_file": path.name,
+    }
+    if number in CPU_NOTEBOOKS:
+        metadata.update(CPU_METADATA)
+    if number > "02":  # 01 and 02 do not need each other
+        metadata["kernel_sources"] = earlier
+    return metadata
+
+
+def pack_notebook(notebook: Any) -> Any:
+    """Insert cells below the title that write all text files which the notebook needs."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    files = find_needed_files(code)
     folders = sorted({name.rpartition("/")[0] for name in files})
     sources = [f"import os\n\nfor folder in {folders}:\n    os.makedirs(folder, exist_ok=True)"]
-    sources += [f"%%writefile {name}\n{text}" for name, text in files.items()]
-    fold = {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}
-    cells = [new_code_cell(text, id=f"file-{n}", metadata=fold) for n, text in enumerate(sources)]
-    notebook.cells[1:1] = [new_markdown_cell(FOLDED, id="files"), *cells]
+    for name, text in files.items():
+        sources.append(f"%%writefile {name}\n{text}")
+
+    cells = [new_markdown_cell(FILES_NOTE, id="files")]
+    folded = {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}
+    for number, source in enumerate(sources):
+        cells.append(new_code_cell(source, id=f"file-{number}", metadata=folded))
+    notebook.cells[1:1] = cells
     return notebook
 
 
-def needed_files(code):
-    """name -> text of what code needs: modules by their imports, and text files that these name."""
+def find_needed_files(code: str) -> dict[str, str]:
+    """The files of this repository that code needs, and their texts.
+
+    These are the modules that it imports, directly or not, and the text files that one of these
+    modules names in double quotes and that are in the same folder.
+    """
+    paths = set()
+    for module in find_modules(code):
+        paths.add(module)
+        source = module.read_text(encoding="utf-8")
+        for path in module.parent.iterdir():
+            if path.is_file() and f'"{path.name}"' in source:
+                paths.add(path)
+    files = {}
+    for path in sorted(paths):
+        content = path.read_bytes()
+        if b"\0" not in content:  # a cell cannot hold binary files
+            files[path.relative_to(REPOSITORY).as_posix()] = content.decode()
+    return files
+
+
+def find_modules(code: str) -> list[Path]:
+    """The modules of this repository that code imports, directly or not."""
     finder = ModuleFinder([str(REPOSITORY)])
     finder.scan_code(compile(code, "notebook", "exec"), finder.add_module("__main__"))
-    found = {Path(each.__file__) for each in finder.modules.values() if each.__file__}
-    for module in list(found):
-        text = module.read_text(encoding="utf-8")
-        found |= {path for path in module.parent.iterdir() if f'"{path.name}"' in text}
-    found = {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in sorted(found)}
-    return {name: content.decode() for name, content in found.items() if b"\0" not in content}
+    files = [getattr(module, "__file__", None) for module in finder.modules.values()]
+    return [Path(file) for file in files if file]  # the notebook itself has no file
 
 
-def push(user=None, start=None, resume=False):
-    """Pack, push each notebook when what it reads from is complete; `resume` spares what runs."""
-    metadata, complete = pack(user, pushing=True), set()
+# === Pushing ===
+
+
+def push(user: str | None = None, start: str | None = None, resume: bool = False) -> None:
+    """Run the notebooks on Kaggle, each as soon as those that it depends on are complete.
+
+    Args:
+        user: The user name on Kaggle.
+        start: Name of the first notebook to run.
+        resume: Skip notebooks that are unchanged and complete or still running, up to the first
+            one that is not: what comes after it must run again, too.
+    """
+    all_metadata = pack(user, require_owner=True)
+    complete: set[str] = set()
     for path in select_notebooks(start=start):
-        folder, own = BUILD / path.stem, metadata[path.stem]
-        for source in own["kernel_sources"]:
-            wait(source, complete)
-        note = folder / "pushed"
-        now = fingerprint(folder / METADATA) + fingerprint(folder / path.name)
-        resume = resume and note.is_file() and note.read_text() == now
-        resume = resume and kernel_status(own["id"])[0] in ACTIVE_STATES
-        if not resume:  # then those after it, too, are not what they would be now
-            print(f"{path.stem}: {send(folder)}", flush=True)
-            write_text(note, now)
-            time.sleep(POLL_SECONDS)  # until then the status may be that of an earlier run
-    wait(own["id"], complete)
-    print("all complete: python -m utils kaggle outputs fetches what they made")
+        folder = BUILD / path.stem
+        metadata = all_metadata[path.stem]
+        for source in metadata["kernel_sources"]:
+            wait_until_complete(source, complete)
+        record = folder / "pushed"
+        content = fingerprint(folder / METADATA) + fingerprint(folder / path.name)
+        resume = resume and is_pushed(metadata["id"], record, content)
+        if not resume:
+            print(f"{path.stem}: {push_notebook(folder)}", flush=True)
+            write_text(record, content)
+            time.sleep(POLL_SECONDS)  # before that, the status may be the one of an earlier run
+    wait_until_complete(metadata["id"], complete)
+    print("all complete: python -m utils kaggle outputs downloads what they wrote")
 
 
-def send(folder):
-    """Push one notebook; returns its address. A source that Kaggle leaves out is a refusal."""
-    said = call_kaggle("push", "-p", str(folder)).strip()
-    fault = re.search(r".*(?:not valid|[Ee]rror).*", said)
-    if "successfully pushed" in said and not fault:
-        return said.split()[-1]
-    raise CaptionsError(f"{folder.name}: not pushed: {fault[0] if fault else said[-99:]!r}")
+def is_pushed(kernel: str, record: Path, content: str) -> bool:
+    """Whether this content was pushed earlier, and its run has not failed."""
+    if not record.is_file() or record.read_text() != content:
+        return False
+    state, _ = kernel_status(kernel)
+    return state == "COMPLETE" or state in ACTIVE_STATES
 
 
-def wait(kernel, complete):
-    """Look at a run until it is complete, which `complete` remembers."""
-    line, started = ProgressStream(), time.monotonic()
-    while kernel not in complete:
-        (state, message), seconds = kernel_status(kernel), time.monotonic() - started
-        line.write(f"\r{kernel}: {state.lower()}, {seconds:.0f} s")
-        if state == "COMPLETE":
-            complete.add(kernel)
-        elif state in ACTIVE_STATES and seconds < RUN_TIMEOUT:
-            time.sleep(POLL_SECONDS)
-        else:
-            line.close()
-            print("" if state in ACTIVE_STATES else call_kaggle("logs", "--follow", kernel), end="")
-            raise CaptionsError(f"{kernel}: {state.lower()} {message}: mend it, then push --resume")
-    line.close()
+def push_notebook(folder: Path) -> str:
+    """Push the notebook in a folder, and return its address.
+
+    Kaggle reports a dependency that it has left out only as a remark; that is an error here, too.
+    """
+    output = call_kaggle("push", "-p", str(folder)).strip()
+    problem = re.search(r".*(?:not valid|[Ee]rror).*", output)
+    if problem:
+        raise CaptionsError(f"{folder.name}: was not pushed: {problem[0]!r}")
+    if "successfully pushed" not in output:
+        raise CaptionsError(f"{folder.name}: was not pushed: {output[-99:]!r}")
+    return output.split()[-1]
 
 
-def kernel_status(kernel):
-    """Kaggle's word for a notebook's last run, and what it says of a failure."""
-    said = call_kaggle("status", kernel, tries=MAX_POLL_FAILURES)
-    state = re.search(r'has status "(?:\w+\.)?(\w+)"', said)
-    return state[1] if state else "UNKNOWN", said.partition("Failure message: ")[2].strip()
+def wait_until_complete(kernel: str, complete: set[str]) -> None:
+    """Poll the run of a notebook until it is complete, and add the notebook to `complete`.
+
+    Raises:
+        CaptionsError: The run has failed, or has taken longer than `RUN_TIMEOUT`.
+    """
+    if kernel in complete:
+        return
+    progress = ProgressStream()
+    started = time.monotonic()
+    while True:
+        state, message = kernel_status(kernel)
+        seconds = time.monotonic() - started
+        progress.write(f"\r{kernel}: {state.lower()}, {seconds:.0f} s")
+        if state not in ACTIVE_STATES or seconds >= RUN_TIMEOUT:
+            break
+        time.sleep(POLL_SECONDS)
+    progress.close()
+    if state != "COMPLETE":
+        if state not in ACTIVE_STATES:
+            print(call_kaggle("logs", "--follow", kernel), end="")
+        problem = f"{state.lower()} {message}".strip()
+        raise CaptionsError(f"{kernel}: {problem}: fix it, then push again with --resume")
+    complete.add(kernel)
 
 
-def outputs(user=None):
-    """Fetch what the notebooks made into the working folder: all of it, or nothing."""
-    made, target = [], working_folder(load_config("flickr8k"))
-    for name, own in pack(user, pushing=True).items():
+def kernel_status(kernel: str) -> tuple[str, str]:
+    """The state of the last run of a notebook, and the message of a failure."""
+    output = call_kaggle("status", kernel, attempts=MAX_POLL_FAILURES)
+    state = re.search(r'has status "(?:\w+\.)?(\w+)"', output)
+    message = output.partition("Failure message: ")[2].strip()
+    return state[1] if state else "UNKNOWN", message
+
+
+# === Downloading ===
+
+
+def outputs(user: str | None = None) -> None:
+    """Download what the notebooks wrote into the working folder: everything, or nothing."""
+    target = working_folder(load_config("flickr8k"))
+    downloaded: list[Path] = []
+    for name, metadata in pack(user, require_owner=True).items():
         folder = BUILD / name / "outputs"
         shutil.rmtree(folder, ignore_errors=True)
-        call_kaggle("output", own["id"], "-p", str(folder), "--file-pattern", r"^(?!__)[^/]+$")
-        made += [path for path in folder.iterdir() if path.suffix != ".log"]
+        # Files in subfolders are the modules that the notebook brought along.
+        pattern = r"^(?!__)[^/]+$"
+        call_kaggle("output", metadata["id"], "-p", str(folder), "--file-pattern", pattern)
+        downloaded.extend(path for path in folder.iterdir() if path.suffix != ".log")
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(made, key=lambda path: path.suffix == ".pkl"):  # a grid before its features
+    # A feature grid comes before the artifact that names it.
+    for path in sorted(downloaded, key=is_artifact):
         shutil.move(path, target / path.name)
-    print(f"{len(made)} files are in {target}")
+    print(f"{len(downloaded)} files are in {target}")
 
 
-def call_kaggle(*arguments, tries=1):
-    """What `kaggle kernels ...` prints; when it fails, an error of one line."""
+def is_artifact(path: Path) -> bool:
+    """Whether a file is an artifact, which may name other files."""
+    return path.suffix == ".pkl"
+
+
+def call_kaggle(*arguments: str, attempts: int = 1) -> str:
+    """Run `kaggle kernels ...` and return what it prints.
+
+    Raises:
+        CaptionsError: It has failed in all attempts.
+    """
+    for attempt in range(attempts):
+        if attempt > 0:
+            time.sleep(POLL_SECONDS)
+        output, problem = run_client(arguments)
+        if not problem:
+            return output
+    raise CaptionsError(f"kaggle kernels {arguments[0]}: {problem}")
+
+
+def run_client(arguments: tuple[str, ...]) -> tuple[str, str]:
+    """Run the client once; returns its output, and in one line what went wrong, if anything."""
     command = [sys.executable, "-m", "kaggle", "-W", "kernels", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=CALL_TIMEOUT)
-        if not done.returncode:
-            return done.stdout
-        said = re.search(r"^(?!Traceback)\S.*", done.stderr + done.stdout, re.MULTILINE)
-        reason = said[0] if said else "it said nothing"
+        process = subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=CALL_TIMEOUT
+        )
     except subprocess.TimeoutExpired:
-        reason = f"no answer in {CALL_TIMEOUT} s"
-    if tries == 1:
-        raise CaptionsError(f"kaggle kernels {arguments[0]}: {reason}")
-    time.sleep(POLL_SECONDS)
-    return call_kaggle(*arguments, tries=tries - 1)
+        return "", f"no answer in {CALL_TIMEOUT} s"
+    if process.returncode == 0:
+        return process.stdout, ""
+    first_line = re.search(
+        r"^(?!Traceback)\S.*", process.stderr + process.stdout, flags=re.MULTILINE
+    )
+    return "", first_line[0] if first_line else "it failed without a message"

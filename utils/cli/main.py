@@ -1,122 +1,242 @@
-"""The same steps from a terminal: `python -m utils COMMAND`.
+"""Run the notebooks, caption and search photos, and score captions from a terminal.
 
-What a user can mend is one line on stderr and exit status 1; a wrong option exits with 2, and so
-does a wrong file of `score`.
+An error that a user can fix is one line on stderr, and the exit status is 1. A wrong option exits
+with status 2, and so does a file that the command `score` cannot use.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from utils.config import PRESETS
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 
+BROKEN_PIPE_STATUS = 141  # 128 + SIGPIPE: what a shell reports for a program ended by that signal
+INTERRUPTED_STATUS = 130  # 128 + SIGINT
 
-def main(arguments=None):
-    """Read the command line, run the command, return the exit status."""
+KAGGLE_COMMANDS = {
+    "pack": "write all five notebooks, ready to upload, into build/kaggle",
+    "push": "run all five notebooks on Kaggle",
+    "outputs": "download what the notebooks wrote on Kaggle",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, run the command, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a console that has no `·` prints a `?`
-    options = vars(parser().parse_args(arguments))
-    room, _, function = options.pop("do").rpartition(".")
-    try:  # only now: --help should not wait for Jupyter
-        status = getattr(import_module(room), function)(**options)
-        sys.stdout.flush()
-        return status if isinstance(status, int) else 0
+        # A console without the character `·` prints a `?` instead of failing.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    options = vars(build_parser().parse_args(arguments))
+    function_path = options.pop("function_path")
+    try:
+        return run_command(function_path, options)
     except CaptionsError as error:
         print(error, file=sys.stderr)
-        return getattr(error, "status", 1)
+        return getattr(error, "exit_status", 1)
     except ModuleNotFoundError as error:
-        mend = "use the Python of .venv, or pip install -r requirements.txt"
-        print(f"{error}: {mend}", file=sys.stderr)
+        fix = "use the Python of .venv, or pip install -r requirements.txt"
+        print(f"{error}: {fix}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # as with `| head`: who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as a program that the system ends for that
-    except OSError as error:  # what no step has foreseen
-        if error.errno is None:
-            raise
-        place = error.filename or "the output"
-        print(f"{place}: {error.strerror}: mend that, and run this again", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:  # as in `python -m utils ... | head`
+        discard_stdout()
+        return BROKEN_PIPE_STATUS
+    except OSError as error:
+        return report_os_error(error)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED_STATUS
 
 
-def parser():
-    """The command line: a command, what it does, and its options, named as that names them."""
-    main_parser = argparse.ArgumentParser(prog="python -m utils", description=__doc__)
-    commands = main_parser.add_subparsers(metavar="COMMAND", required=True)
-    command = commands.add_parser(
+def run_command(function_path: str, options: dict[str, Any]) -> int:
+    """Import the function of a command, call it with the options, and return the exit status.
+
+    It is imported only now, because `--help` should not wait for Jupyter or TensorFlow.
+    """
+    module_name, _, function_name = function_path.rpartition(".")
+    function = getattr(import_module(module_name), function_name)
+    status = function(**options)
+    sys.stdout.flush()
+    return status if isinstance(status, int) else 0
+
+
+def report_os_error(error: OSError) -> int:
+    """Report an operating-system error that no command has handled, such as a full disk."""
+    if error.errno is None:  # raised by a library, not by the system
+        raise error
+    place = error.filename or "the output"
+    print(f"{place}: {error.strerror}: fix this, and run the command again", file=sys.stderr)
+    discard_stdout()
+    return 1
+
+
+def discard_stdout() -> None:
+    """Send what is still buffered for stdout nowhere, so that flushing it at exit cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line.
+
+    Each command sets `function_path`, the function that runs it, and names its options as the
+    parameters of that function.
+    """
+    parser = argparse.ArgumentParser(prog="python -m utils", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_run_parser(commands)
+    add_download_parser(commands)
+    add_caption_parser(commands)
+    add_search_parser(commands)
+    add_score_parser(commands)
+    add_kaggle_parser(commands)
+    add_html_parser(commands)
+    return parser
+
+
+def add_run_parser(commands: Any) -> None:
+    """The command `run`."""
+    parser = commands.add_parser(
         "run",
         help="run the five notebooks (make run)",
-        description="Run the five notebooks in order. Without --input and --preset this is the "
-        "drawn sample world, made anew, whatever CAPTIONS_* variables are set; with them the "
-        "variables hold where no option says otherwise.",
+        description="Run the five notebooks in order. Without --input and --preset this is a new "
+        "run on the drawn sample, and the CAPTIONS_* environment variables are ignored. With one "
+        "of them the variables apply, and options override them.",
     )
-    command.set_defaults(do="utils.cli.run.run")
-    add = command.add_argument
-    part = command.add_mutually_exclusive_group().add_argument
-    part("--only", action="append", metavar="03", help="one notebook; may be repeated")
-    part("--from", dest="start", metavar="03", help="this notebook and those after it")
-    add("--preset", metavar="NAME", help=f"the settings to start from: {' or '.join(PRESETS)}")
-    add("--set", action="append", dest="changes", metavar="KEY=VALUE", help="a setting; repeatable")
-    add("--input", dest="photos", metavar="FOLDER", help="your photos and captions")
-    add("--working", metavar="FOLDER", help="where artifacts and executed copies are written")
-    what = (
-        "write all five into build/kaggle, run the notebooks on Kaggle, fetch what they made there"
+    parser.set_defaults(function_path="utils.cli.run.run")
+    selection = parser.add_mutually_exclusive_group()
+    selection.add_argument(
+        "--only", action="append", metavar="03", help="run one notebook (repeatable)"
     )
-    kaggle = commands.add_parser("kaggle", help=f"pack, push, outputs: {what}")
-    kaggle = kaggle.add_subparsers(metavar="COMMAND", required=True)
-    for name, does in zip(("pack", "push", "outputs"), what.split(", "), strict=True):
-        command = kaggle.add_parser(name, help=does, description=does)
-        command.set_defaults(do=f"utils.cli.kaggle.{name}")
-        command.add_argument("--user", metavar="NAME", help="your name on Kaggle")
-    add = kaggle.choices["push"].add_argument
-    add("--from", dest="start", metavar="03", help="this notebook and those after it")
-    add("--resume", action="store_true", help="go on where it stopped")
-    command = commands.add_parser("data", help="download Flickr8k (make data)")
-    command.set_defaults(do="utils.data.download.download")
-    command.add_argument("folder", nargs="?", default=REPOSITORY / "data", type=Path)
-    command = commands.add_parser("html", help="the notebooks as pages for a browser (make html)")
-    command.set_defaults(do="utils.cli.html.write_site")
-    command.add_argument("folder", nargs="?", default=REPOSITORY / "build" / "html", type=Path)
-    add_own(commands.add_parser("caption", help="write captions for your own photos"))
-    add_own(commands.add_parser("find", help="find your own photos by a sentence"), finds=True)
+    selection.add_argument(
+        "--from", dest="start", metavar="03", help="run this notebook and those after it"
+    )
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"the preset to start from: {' or '.join(PRESETS)}"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        dest="changes",
+        metavar="KEY=VALUE",
+        help="change a setting (repeatable)",
+    )
+    parser.add_argument(
+        "--input", dest="photos", metavar="FOLDER", help="the folder of your photos and captions"
+    )
+    parser.add_argument(
+        "--working", metavar="FOLDER", help="where artifacts and executed notebooks are written"
+    )
 
-    command = commands.add_parser(
+
+def add_download_parser(commands: Any) -> None:
+    """The command `download`; `data` is its earlier name."""
+    described = commands.add_parser("download", help="download Flickr8k (make download)")
+    alias = commands.add_parser("data")  # no help: --help does not list it
+    for parser in (described, alias):
+        parser.set_defaults(function_path="utils.data.download.download")
+        parser.add_argument(
+            "folder",
+            nargs="?",
+            default=REPOSITORY / "data",
+            type=Path,
+            help="where to write it (default: data)",
+        )
+
+
+def add_caption_parser(commands: Any) -> None:
+    """The command `caption`."""
+    parser = commands.add_parser("caption", help="write captions for your own photos")
+    parser.set_defaults(function_path="utils.cli.caption.caption")
+    add_photo_arguments(parser)
+    parser.add_argument(
+        "--beam",
+        dest="beam_width",
+        type=int,
+        metavar="3",
+        help="the beam width (default: the one of the run)",
+    )
+    output = parser.add_mutually_exclusive_group()
+    formats = {
+        "csv": "write CSV, with probabilities",
+        "json": "write JSON, with probabilities",
+        "alt": "write sentences for the alt attribute of images",
+    }
+    for name, help_text in formats.items():
+        output.add_argument(
+            f"--{name}", dest="output_format", action="store_const", const=name, help=help_text
+        )
+
+
+def add_search_parser(commands: Any) -> None:
+    """The command `search`; `find` is its earlier name."""
+    described = commands.add_parser("search", help="search your own photos with a sentence")
+    described.set_defaults(function_path="utils.cli.caption.search")
+    alias = commands.add_parser("find")  # no help: --help does not list it
+    alias.set_defaults(function_path="utils.cli.caption.find")
+    for parser in (described, alias):
+        parser.add_argument("sentence", help='what to search for, such as "a dog in the snow"')
+        add_photo_arguments(parser)
+
+
+def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `caption` and `search` share."""
+    parser.add_argument(
+        "photos", nargs="+", metavar="PATH", help="photos, folders, or patterns such as '*.jpg'"
+    )
+    parser.add_argument("--working", metavar="FOLDER", help="the working folder of the run to use")
+
+
+def add_score_parser(commands: Any) -> None:
+    """The command `score`."""
+    parser = commands.add_parser(
         "score",
-        help="score anybody's captions",
-        description="BLEU, ROUGE-L, CIDEr-D and METEOR of a file of captions. Formats: COCO's "
-        'annotations and results (JSON), {"id": ["caption", ...]} (JSON), and CSV (.csv or .txt) '
-        "whose second column is named caption, as `caption --csv` and `--json` write them. Ids are "
-        "compared as text, and where they differ by their files' names.",
+        help="score a file of captions",
+        description="Compute BLEU, ROUGE-L, CIDEr-D and METEOR of a file of captions. Formats: "
+        'COCO annotations and results (JSON), {"id": ["caption", ...]} (JSON), and CSV (.csv or '
+        ".txt) whose second column is named caption, as `caption --csv` writes it. IDs are "
+        "compared as text; where they differ, the file names in them are compared.",
     )
-    command.set_defaults(do="utils.cli.score.score")
-    command.add_argument("--references", metavar="FILE", required=True, help="what people said")
-    command.add_argument("--candidates", metavar="FILE", required=True, help="one caption an id")
-    command.add_argument(
-        "--json", action="store_true", dest="as_json", help="as fractions, in JSON"
+    parser.set_defaults(function_path="utils.cli.score.score")
+    parser.add_argument(
+        "--references", metavar="FILE", required=True, help="reference captions, one or more per ID"
     )
-    return main_parser
+    parser.add_argument(
+        "--candidates", metavar="FILE", required=True, help="captions to score, one per ID"
+    )
+    parser.add_argument(
+        "--json", action="store_true", dest="as_json", help="print the scores as JSON"
+    )
 
 
-def add_own(command, finds=False):
-    """The options of `caption`, or of `find`."""
-    command.set_defaults(do="utils.cli.caption.search" if finds else "utils.cli.caption.caption")
-    if finds:
-        command.add_argument("sentence", help='what to look for: "a dog in the snow"')
-    command.add_argument("photos", nargs="+", metavar="PATH", help="photos, folders, patterns")
-    command.add_argument("--working", metavar="FOLDER", help="where the captioner's artifacts lie")
-    if not finds:
-        command.add_argument("--beam", dest="beam_width", type=int, metavar="3", help="candidates")
-        more = "the likeliest of the beam's caption and N - 1 drawn by chance"
-        command.add_argument("--best-of", type=int, default=1, metavar="N", help=more)
-        add = command.add_mutually_exclusive_group().add_argument
-        add("--csv", dest="form", action="store_const", const="csv", help="with probabilities")
-        add("--json", dest="form", action="store_const", const="json", help="the same as JSON")
-        add("--alt", dest="form", action="store_const", const="alt", help="sentences for `alt`")
+def add_kaggle_parser(commands: Any) -> None:
+    """The commands `kaggle pack`, `kaggle push` and `kaggle outputs`."""
+    kaggle = commands.add_parser("kaggle", help="run the notebooks on Kaggle: pack, push, outputs")
+    kaggle_commands = kaggle.add_subparsers(metavar="COMMAND", required=True)
+    for name, help_text in KAGGLE_COMMANDS.items():
+        parser = kaggle_commands.add_parser(name, help=help_text, description=help_text)
+        parser.set_defaults(function_path=f"utils.cli.kaggle.{name}")
+        parser.add_argument("--user", metavar="NAME", help="your user name on Kaggle")
+    push = kaggle_commands.choices["push"]
+    push.add_argument(
+        "--from", dest="start", metavar="03", help="push this notebook and those after it"
+    )
+    push.add_argument(
+        "--resume", action="store_true", help="skip notebooks that are complete or still running"
+    )
+
+
+def add_html_parser(commands: Any) -> None:
+    """The command `html`."""
+    parser = commands.add_parser("html", help="render the notebooks as web pages (make html)")
+    parser.set_defaults(function_path="utils.cli.html.write_site")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        default=REPOSITORY / "build" / "html",
+        type=Path,
+        help="where to write them (default: build/html)",
+    )

@@ -1,26 +1,29 @@
-"""Runs the five notebooks in their order, each in a fresh kernel, and shows what they print.
+"""Run the five notebooks in order, each in a fresh kernel, and show their output.
 
-A run is of the drawn sample world unless `--input` or `--preset` says otherwise. It is made anew
-each time, so that its outputs match the committed ones: the `CAPTIONS_*` variables of the shell are
-set aside (a line says which), and a run of all five first removes the sample's earlier world and
-artifacts, known by their names, from its working folder. A run on photos takes the variables
-as they are, and the options over them.
+A run uses the drawn sample unless `--input` or `--preset` says otherwise. A run on the sample
+starts from scratch, so that its outputs match the committed ones: the `CAPTIONS_*` variables of
+the shell are ignored (a line names each), and a run of all five notebooks first removes the drawn
+photos and the artifacts of the previous one from its working folder. A run on photos uses the
+variables, and its options override them.
 """
 
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL
+from typing import IO, Any, NamedTuple
 
 import nbformat
 from nbclient.exceptions import CellExecutionError
 
 from utils.artifacts import ARTIFACTS, STALE_PATTERNS, format_size, read_artifact
 from utils.cli.executor import ANSI_COLORS, NotebookExecutor, peak_memory
-from utils.config import load_config
+from utils.config import Config, load_config
 from utils.data.caption_files import CAPTION_FILES, find_captions_file
 from utils.errors import CaptionsError
 from utils.io import write_text
@@ -28,202 +31,323 @@ from utils.models.warm_start import load_pretrained
 from utils.paths import REPOSITORY, input_folder, working_folder
 
 NOTEBOOKS = REPOSITORY / "notebooks"
-ARTIFACT_PATTERNS = [kind.file for kind in ARTIFACTS.values() if "{" not in kind.file]
-ARTIFACT_PATTERNS += [pattern for patterns in STALE_PATTERNS.values() for pattern in patterns]
-ARTIFACT_PATTERNS += ["scores.json", "gallery.html"]
+# The drawn photos in the working folder. Earlier versions called the folder `world`.
+SAMPLE_FOLDER = "sample"
+SAMPLE_FOLDERS = (SAMPLE_FOLDER, "world")
 
 
-def run(only=None, start=None, preset=None, changes=None, photos=None, working=None):
-    """Run the notebooks that `only` or `start` name, else all five.
+def artifact_patterns() -> list[str]:
+    """The file name patterns of everything that the notebooks write into the working folder."""
+    # A name with a placeholder is that of a checkpoint: STALE_PATTERNS has patterns for those.
+    patterns = [spec.file for spec in ARTIFACTS.values() if "{" not in spec.file]
+    for stale_patterns in STALE_PATTERNS.values():
+        patterns.extend(stale_patterns)
+    return [*patterns, "scores.json", "gallery.html"]
 
-    The process's `CAPTIONS_*` variables are set, for the kernels inherit them. Everything is
-    checked before the first kernel starts; a cell that fails ends the run with a CaptionsError.
+
+class NotebookRun(NamedTuple):
+    """What the summary says about one executed notebook."""
+
+    name: str
+    seconds: float
+    peak_memory: int | None  # bytes
+
+
+@dataclass(frozen=True)
+class CodeCell:
+    """A code cell of a notebook, and where it is."""
+
+    index: int  # among all cells
+    cell: Any
+    heading: str  # the last one above it
+
+
+def run(
+    only: Sequence[str] | None = None,
+    start: str | None = None,
+    preset: str | None = None,
+    changes: Sequence[str] | None = None,
+    photos: str | None = None,
+    working: str | None = None,
+) -> None:
+    """Run notebooks in order.
+
+    The `CAPTIONS_*` variables of this process are set, because the kernels inherit them. Everything
+    is checked before the first kernel starts.
+
+    Args:
+        only: Names of the notebooks to run; all by default.
+        start: Name of the first notebook to run.
+        preset: The preset; `sample` by default, `flickr8k` if there are `photos`.
+        changes: Settings as `key=value`.
+        photos: The input folder.
+        working: The working folder.
+
+    Raises:
+        CaptionsError: An option is wrong, another run uses the working folder, or a cell failed.
     """
     notebooks = select_notebooks(only, start)
     set_variables(preset, changes or [], photos, working)
     config = load_config()
-    folder = set_folders(config)
+    folder = prepare_folders(config)
     load_pretrained(config)
-    sample = config.preset == "sample"
     with run_lock(folder):
-        left = find_sample_artifacts(folder) if sample else []
-        if sample and notebooks == select_notebooks():
-            remove_sample(folder, left)
-        source = "the drawn sample world" if sample else f"photos in {input_folder()}"
+        source = f"photos in {input_folder()}"
+        if config.preset == "sample":
+            source = "the drawn sample"
+            artifacts = find_sample_artifacts(folder)
+            if notebooks == select_notebooks():
+                remove_sample(folder, artifacts)
         print(f"{source}; artifacts go to {folder}", flush=True)
-        rows = [
-            run_notebook(path, folder, f"{number} of {len(notebooks)}")
-            for number, path in enumerate(notebooks, 1)
-        ]
-        print_summary(rows, folder)
+        runs = []
+        for number, path in enumerate(notebooks, 1):
+            runs.append(run_notebook(path, folder, f"{number} of {len(notebooks)}"))
+        print_summary(runs, folder)
 
 
-def select_notebooks(only=None, start=None):
-    """The notebooks' paths in order: those in `only`, or from `start` on, or all."""
+# === Which notebooks ===
+
+
+def select_notebooks(only: Sequence[str] | None = None, start: str | None = None) -> list[Path]:
+    """The paths of the notebooks in order: those in `only`, or from `start` on, or all."""
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if only:
-        return [
-            paths[position] for position in sorted({find_notebook(name, paths) for name in only})
-        ]
-    return paths[find_notebook(start, paths) :] if start else paths
+        positions = {find_notebook(name, paths) for name in only}
+        return [paths[position] for position in sorted(positions)]
+    if start:
+        return paths[find_notebook(start, paths) :]
+    return paths
 
 
-def find_notebook(name, paths):
-    """The position of the notebook that `3`, `03`, `train` or `03_train` names."""
+def find_notebook(name: str, paths: list[Path]) -> int:
+    """The position of the notebook that `3`, `03`, `train` or `03_train` means."""
     for position, path in enumerate(paths):
         number, _, word = path.stem.partition("_")
         if name in (number, number.lstrip("0"), word, path.stem, path.name):
             return position
-    known = ", ".join(path.stem for path in paths)
-    raise CaptionsError(f"notebook '{name}': there is none of that name: {known}")
+    names = ", ".join(path.stem for path in paths)
+    raise CaptionsError(f"notebook '{name}': does not exist: choose one of {names}")
 
 
-def set_variables(preset, changes, photos, working):
-    """Set the `CAPTIONS_*` variables: the options', on photos over the shell's own."""
+# === Variables and folders ===
+
+
+def set_variables(
+    preset: str | None, changes: Sequence[str], photos: str | None, working: str | None
+) -> None:
+    """Set the `CAPTIONS_*` variables from the options; on the sample, ignore those of the shell."""
     if photos and preset == "sample":
-        raise CaptionsError("--input is for photos, and the preset sample draws its own: leave one")
-    sample = not photos and preset in (None, "sample")
-    if sample:
-        for name in sorted(name for name in os.environ if name.startswith("CAPTIONS_")):
-            print(f"{name} is set aside: this is the sample (see python -m utils run --help)")
-            del os.environ[name]
-    chosen = {
-        "PRESET": "sample" if sample else preset or "flickr8k",
-        "SET": ",".join([os.environ.get("CAPTIONS_SET", ""), *changes]).strip(","),
-        "INPUT": photos,
-        "WORKING": working,
+        raise CaptionsError("--input is for photos, but --preset sample draws its own: omit one")
+    if preset is None:
+        preset = "flickr8k" if photos else "sample"
+    if preset == "sample":
+        clear_variables()
+    all_changes = [os.environ.get("CAPTIONS_SET", ""), *changes]
+    variables = {
+        "CAPTIONS_PRESET": preset,
+        "CAPTIONS_SET": ",".join(all_changes).strip(","),
+        "CAPTIONS_INPUT": photos,
+        "CAPTIONS_WORKING": working,
     }
-    os.environ.update({f"CAPTIONS_{key}": value for key, value in chosen.items() if value})
+    for name, value in variables.items():
+        if value:
+            os.environ[name] = value
 
 
-def set_folders(config):
-    """Check the folders and pin them, for kernels start elsewhere; returns the one to write."""
+def clear_variables() -> None:
+    """Remove the `CAPTIONS_*` variables of the shell, and say so."""
+    for name in sorted(os.environ):
+        if name.startswith("CAPTIONS_"):
+            print(f"{name} is ignored: this is a run on the sample (python -m utils run --help)")
+            del os.environ[name]
+
+
+def prepare_folders(config: Config) -> Path:
+    """Check the input and working folders, make them absolute, and return the working folder.
+
+    Kernels start in another folder, so the variables must hold absolute paths.
+    """
     folder = working_folder(config).resolve()
-    # On the sample only what it draws is read: no artifacts of other people under data/.
-    source = (
-        folder / "world" if config.preset == "sample" else Path(os.path.expanduser(input_folder()))
-    )
+    if config.preset == "sample":
+        source = folder / SAMPLE_FOLDER  # and not data/, which may hold other artifacts
+    else:
+        source = Path(os.path.expanduser(input_folder()))
     os.environ["CAPTIONS_INPUT"] = str(source.resolve())
     os.environ["CAPTIONS_WORKING"] = str(folder)
-    if not source.exists() and config.preset != "sample":
-        raise CaptionsError(f"{source}: not there: make data fetches Flickr8k into data/")
-    if config.preset != "sample" and not find_captions_file():
-        raise CaptionsError(
-            f"{input_folder()}: holds no {CAPTION_FILES[0]}, and no .csv with the columns "
-            "image,caption: name another folder"
-        )
+    if config.preset != "sample":
+        check_input(source)
     if folder / "notebooks" == NOTEBOOKS:
         raise CaptionsError(f"{folder}: holds the notebooks themselves: name another --working")
     try:
         (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CaptionsError(f"{folder}: cannot be written ({error.strerror})") from None
+        raise CaptionsError(
+            f"{folder}: could not be written ({error.strerror}): name another --working"
+        ) from None
     return folder
 
 
+def check_input(source: Path) -> None:
+    """Raise an error if the input folder holds no photos with captions."""
+    if not source.exists():
+        raise CaptionsError(f"{source}: does not exist: make download fetches Flickr8k into data/")
+    if not find_captions_file():
+        raise CaptionsError(
+            f"{input_folder()}: contains no {CAPTION_FILES[0]}, and no .csv with the columns "
+            "image,caption: name another folder"
+        )
+
+
 @contextmanager
-def run_lock(folder):
-    """Keep a second run out of the folder; the system lets go of the lock when a run is killed."""
+def run_lock(folder: Path) -> Iterator[None]:
+    """Refuse a second run in the same working folder.
+
+    The operating system releases the lock when the process ends, however it ends.
+    """
     with open(folder / ".running", "a") as file:
         try:
-            lock(file)
+            lock_file(file)
         except (BlockingIOError, PermissionError):
-            mend = "wait for it, or name another folder with --working"
-            raise CaptionsError(f"{folder}: another run is at work here: {mend}") from None
-        except OSError:  # a file system that knows no locks
+            fix = "wait until it has finished, or name another --working"
+            raise CaptionsError(f"{folder}: is in use by another run: {fix}") from None
+        except OSError:  # the file system does not support locks: run without one
             pass
         yield
 
 
-def lock(file):
-    """Lock an open file, or fail at once if another process has it."""
+def lock_file(file: IO) -> None:
+    """Lock an open file; raise an OSError at once if another process has locked it."""
     try:
         import fcntl
     except ImportError:  # Windows
         import msvcrt
 
-        return msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def find_sample_artifacts(folder):
-    """The artifacts that an earlier run on the sample has left; those of photos are an error."""
-    found = [path for pattern in ARTIFACT_PATTERNS for path in folder.glob(pattern)]
-    if found and not is_sample(folder):
-        mend = "name another folder with --working, or the photos with --input"
-        raise CaptionsError(f"{found[0]}: is not the sample's: {mend}")
-    return found
+# === What an earlier run on the sample has left ===
 
 
-def is_sample(folder):
-    """Whether artifacts are the sample's, by what they say of it, or else by the world beside."""
+def find_sample_artifacts(folder: Path) -> list[Path]:
+    """The artifacts in the working folder; an error if they are not from a run on the sample."""
+    artifacts = find_artifacts(folder)
+    if artifacts and not is_from_sample(folder):
+        fix = "name another --working, or the photos with --input"
+        raise CaptionsError(f"{artifacts[0]}: is not from a run on the sample: {fix}")
+    return artifacts
+
+
+def find_artifacts(folder: Path) -> list[Path]:
+    """All files in a working folder that the notebooks have written."""
+    paths: list[Path] = []
+    for pattern in artifact_patterns():
+        paths.extend(sorted(folder.glob(pattern)))
+    return paths
+
+
+def is_from_sample(folder: Path) -> bool:
+    """Whether the artifacts are from a run on the sample.
+
+    The captions artifact says so; if it is missing, the drawn photos beside it do.
+    """
     with suppress(CaptionsError):
         captions = read_artifact(folder / "captions.pkl", "captions")
         return captions["config"].get("preset") == "sample"
-    return (folder / "world" / "scenes.json").is_file()
+    return any(is_drawn(folder / name) for name in SAMPLE_FOLDERS)
 
 
-def remove_sample(folder, artifacts):
-    """Remove what an earlier run on the sample has left, and nothing else."""
+def is_drawn(folder: Path) -> bool:
+    """Whether a folder holds the drawn photos, and nothing of a user's."""
+    return (folder / "scenes.json").is_file()
+
+
+def remove_sample(folder: Path, artifacts: list[Path]) -> None:
+    """Remove the artifacts and the drawn photos of an earlier run, and nothing else."""
     for path in artifacts:
         path.unlink()
-    world = folder / "world"
-    if (world / "scenes.json").is_file() and not world.is_symlink():
-        shutil.rmtree(world)
+    for name in SAMPLE_FOLDERS:
+        drawn = folder / name
+        if is_drawn(drawn) and not drawn.is_symlink():
+            shutil.rmtree(drawn)
 
 
-def run_notebook(path, folder, position):
-    """Run one notebook, keep its executed copy, return its row of the last table."""
+# === Running one notebook ===
+
+
+def run_notebook(path: Path, folder: Path, position: str) -> NotebookRun:
+    """Execute one notebook and keep the executed copy, even if a cell fails.
+
+    Args:
+        path: The notebook.
+        folder: The working folder; the copy goes to `notebooks` in it.
+        position: Printed before the name, such as `1 of 5`.
+
+    Raises:
+        CaptionsError: A cell raised an error, or the kernel died.
+    """
     print(f"\n{position}  {path.stem}", flush=True)
-    notebook, copy = nbformat.read(path, as_version=4), folder / "notebooks" / path.name
-    client, cells, place = NotebookExecutor(notebook), prepare(notebook), "before its first cell"
+    notebook = nbformat.read(path, as_version=4)
+    copy = folder / "notebooks" / path.name
+    code_cells = clear_outputs(notebook)
+    executor = NotebookExecutor(notebook)
+    place = "before its first cell"
     started = time.monotonic()
     try:
-        # What a kernel says comes as messages; on its own stderr it would come a second time.
-        with client.setup_kernel(cleanup_kc=True, cwd=str(path.parent), stderr=DEVNULL):
-            for number, (index, cell, heading) in enumerate(cells, 1):
-                place = f"cell {number} of {len(cells)}{heading}"
+        # The kernel sends its output as messages; through its stderr it would come a second time.
+        with executor.setup_kernel(cleanup_kc=True, cwd=str(path.parent), stderr=DEVNULL):
+            for number, code_cell in enumerate(code_cells, 1):
+                place = f"cell {number} of {len(code_cells)}{code_cell.heading}"
                 print(f"  {place} · {time.monotonic() - started:.0f} s", flush=True)
-                client.execute_cell(cell, index)
-            peak = peak_memory(client.km)
+                executor.execute_cell(code_cell.cell, code_cell.index)
+            peak = peak_memory(executor.km)
     except CellExecutionError:
-        reason = f"failed\n\n{format_failure(cell)}"
+        reason = f"failed\n\n{format_failure(code_cell.cell)}"
     except RuntimeError as error:
-        reason = f"its kernel died, perhaps out of memory ({error})"
+        reason = f"its kernel died, perhaps because memory ran out ({error})"
     else:
-        return path.stem, time.monotonic() - started, peak
+        return NotebookRun(path.stem, time.monotonic() - started, peak)
     finally:
         write_text(copy, nbformat.writes(notebook) + "\n")
     raise CaptionsError(f"{path.stem}, {place}: {reason}\n\nthe run so far: {copy}")
 
 
-def prepare(notebook):
-    """Clear a notebook's outputs; returns (index, cell, heading above it) of its code cells."""
-    found, heading = [], ""
+def clear_outputs(notebook: Any) -> list[CodeCell]:
+    """Remove all outputs of a notebook, and return its code cells."""
+    code_cells = []
+    heading = ""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            titles = re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)
-            heading = f" · {titles[-1]}" if titles else heading
+            headings = re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)
+            if headings:
+                heading = f" · {headings[-1]}"
         elif cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-            found.append((index, cell, heading))
-    return found
+            cell.outputs = []
+            cell.execution_count = None
+            code_cells.append(CodeCell(index, cell, heading))
+    return code_cells
 
 
-def format_failure(cell):
-    """A failed cell for people: its source and the traceback."""
-    source = "\n".join("    " + line for line in cell.source.splitlines())
-    traceback = [line for output in cell.outputs for line in output.get("traceback", [])]
-    return ANSI_COLORS.sub("", "\n".join([source, "", *traceback]))
+def format_failure(cell: Any) -> str:
+    """The source of a failed cell and the traceback, without colors."""
+    lines = [f"    {line}" for line in cell.source.splitlines()]
+    lines.append("")
+    for output in cell.outputs:
+        lines.extend(output.get("traceback", []))
+    return ANSI_COLORS.sub("", "\n".join(lines))
 
 
-def print_summary(rows, folder):
-    """Print what the run took, what it made, and where to look."""
+def print_summary(runs: list[NotebookRun], folder: Path) -> None:
+    """Print the time and memory of each notebook, the files that were written, and where."""
     print(f"\n{'notebook':16}{'seconds':>9}{'peak memory':>14}")
-    for name, seconds, peak in rows:
-        print(f"{name:16}{seconds:9.1f}{f'{peak / 1e6:.0f} MB' if peak else '-':>14}")
-    found = [path for pattern in ARTIFACT_PATTERNS for path in sorted(folder.glob(pattern))]
-    print("".join(f"\n{path.name:34}{format_size(path):>12}" for path in found))
+    for name, seconds, peak in runs:
+        memory = f"{peak / 1e6:.0f} MB" if peak else "-"
+        print(f"{name:16}{seconds:9.1f}{memory:>14}")
+    print()
+    for path in find_artifacts(folder):
+        print(f"{path.name:34}{format_size(path):>12}")
     print(f"\nexecuted notebooks: {folder / 'notebooks'}")
-    if (folder / "gallery.html").is_file():
-        print(f"open in a browser: {folder / 'gallery.html'}")
+    gallery = folder / "gallery.html"
+    if gallery.is_file():
+        print(f"open in a browser: {gallery}")

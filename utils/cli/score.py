@@ -1,6 +1,6 @@
-"""The scores of anybody's captions, from files: `python -m utils score`.
+"""Score a file of captions: `python -m utils score`.
 
-COCO's annotations and results, `{id: [captions]}` and plain CSV are read; ids are compared as text.
+The files are COCO annotations and results, `{id: [captions]}` and CSV; IDs are compared as text.
 """
 
 import csv
@@ -9,9 +9,10 @@ import json
 import re
 import shutil
 import subprocess
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,111 +22,186 @@ from utils.evaluation.meteor import meteor
 from utils.evaluation.metrics import tokenize_all
 from utils.evaluation.protocol import SCORING_RULES, describe_references, full_score
 
+CSV_SUFFIXES = (".csv", ".txt")
+
 
 class FileError(CaptionsError):
-    """What is wrong with a file of captions."""
+    """A file of captions cannot be used: what is wrong with it."""
 
-    status = 2
-
-
-def score(references, candidates, as_json=False):
-    """Print the scores of the candidates' file against the references', as a table or as JSON."""
-    said, found = read(references), read(candidates)
-    if not found.keys() <= said.keys():
-        said, found = match_by_file_name(said), match_by_file_name(found)
-    if lost := [name for name in found if name not in said]:
-        raise FileError(f"{candidates}: {lost[0]} has no references in {references}")
-    if lost := [name for name in said if name not in found]:
-        raise FileError(f"{candidates}: lacks a caption of {lost[0]}, which {references} names")
-    if twice := [name for name, captions in found.items() if len(captions) > 1]:
-        raise FileError(f"{candidates}: names {twice[0]} twice: leave one caption of each")
-    people = [said[name] for name in found]
-    scores = full_score([captions[0] for captions in found.values()], people, best_meteor)
-    lines = [f"{name:26} {value:.4f}" for name, value in scores.items()]
-    lines += [f"\n{describe_references(people)}; {SCORING_RULES}"]
-    print(json.dumps(scores, indent=1) if as_json else "\n".join(lines))
+    exit_status = 2
 
 
-def read(file):
-    """Captions by id, `{id: [captions]}`, from a file of any of the formats."""
-    pairs = csv_pairs if Path(file).suffix.lower() in (".csv", ".txt") else json_pairs
-    captions = {}
+def score(references: str | Path, candidates: str | Path, as_json: bool = False) -> None:
+    """Print the scores of captions against reference captions.
+
+    Args:
+        references: A file of reference captions, one or more per ID.
+        candidates: A file of captions to score, one per ID.
+        as_json: Print JSON instead of a table.
+
+    Raises:
+        FileError: A file cannot be read, or the IDs of the two do not match.
+    """
+    references_by_id = load_captions(references)
+    candidates_by_id = load_captions(candidates)
+    if not candidates_by_id.keys() <= references_by_id.keys():
+        references_by_id = shorten_ids(references_by_id)
+        candidates_by_id = shorten_ids(candidates_by_id)
+    for name, captions in candidates_by_id.items():
+        if name not in references_by_id:
+            raise FileError(f"{candidates}: {name} has no references in {references}: add some")
+        if len(captions) > 1:
+            raise FileError(f"{candidates}: {name} has several captions: keep one")
+    for name in references_by_id:
+        if name not in candidates_by_id:
+            raise FileError(f"{candidates}: has no caption for {name}, which is in {references}")
+
+    reference_lists = [references_by_id[name] for name in candidates_by_id]
+    candidate_list = [captions[0] for captions in candidates_by_id.values()]
+    scores = full_score(candidate_list, reference_lists, best_meteor)
+    if as_json:
+        print(json.dumps(scores, indent=1))
+    else:
+        for name, value in scores.items():
+            print(f"{name:26} {value:.4f}")
+        print(f"\n{describe_references(reference_lists)}; {SCORING_RULES}")
+
+
+# === Reading files of captions ===
+
+
+def load_captions(file: str | Path) -> dict[str, list[str]]:
+    """Read the captions of each ID from a file in any of the formats.
+
+    Raises:
+        FileError: The file cannot be read, has another format, or has an empty caption.
+    """
     try:
-        for name, caption in pairs(Path(file).read_text(encoding="utf-8-sig")):
-            if not tokenize(caption):
-                raise ValueError(f"the caption of {name} is empty")
-            captions.setdefault(str(name), []).append(caption)
+        text = Path(file).read_text(encoding="utf-8-sig")
+        captions = group_by_id(parse_captions(file, text))
     except OSError as error:
-        mend = "see that it is there, and allowed"
-        raise FileError(f"{file}: cannot be read ({error.strerror}): {mend}") from None
+        fix = "check that it exists and that you have permission"
+        raise FileError(f"{file}: could not be read ({error.strerror}): {fix}") from None
     except json.JSONDecodeError as error:
-        raise FileError(f"{file}: is not JSON ({error})") from None
+        raise FileError(f"{file}: is not valid JSON ({error})") from None
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        raise FileError(f"{file}: is none of the formats that --help names") from None
+        raise FileError(f"{file}: has none of the formats that --help describes") from None
     except (ValueError, RecursionError, csv.Error) as error:
         raise FileError(f"{file}: {error}") from None
     if not captions:
-        raise FileError(f"{file}: holds no captions")
+        raise FileError(f"{file}: contains no captions")
     return captions
 
 
-def match_by_file_name(captions):
-    """The same by files' names, as people keep photos in different folders, where no two agree."""
-    short = {re.split(r"[/\\]", name)[-1]: group for name, group in captions.items()}
-    return short if len(short) == len(captions) else captions
+def parse_captions(file: str | Path, text: str) -> list[tuple[Any, str]]:
+    """The pairs of ID and caption in the text of a file; its suffix decides the format."""
+    if Path(file).suffix.lower() in CSV_SUFFIXES:
+        return csv_pairs(text)
+    return json_pairs(text)
 
 
-def csv_pairs(text):
-    """Ids and captions from the first two columns, whose header names the second one caption."""
-    rows = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip().lower() for name in next(rows, ()) if name.strip()]
-    if header[1:2] != ["caption"]:
-        raise ValueError("its first line must name the columns, the second of them caption")
-    if not header[2:]:  # the commas of a caption may lack their quotes
-        return [(name.strip(), ",".join(parts)) for name, *parts in filter(None, rows)]
-    rows = list(filter(None, rows))
-    if wrong := [row for row in rows if len(row) != len(header)]:
-        raise ValueError(f"{wrong[0][0]} has not the columns of the first line: quote its commas")
-    return [(name.strip(), caption) for name, caption, *_ in rows]
+def group_by_id(pairs: list[tuple[Any, str]]) -> dict[str, list[str]]:
+    """The captions of each ID, as text; an empty caption is a ValueError."""
+    captions: dict[str, list[str]] = {}
+    for name, caption in pairs:
+        if not tokenize(caption):
+            raise ValueError(f"the caption of {name} is empty: fill it in, or remove it")
+        captions.setdefault(str(name), []).append(caption)
+    return captions
 
 
-def json_pairs(text):
-    """Ids and captions from COCO's annotations or results, `caption --json`, or a dict."""
-    data = json.loads(text, object_pairs_hook=one_per_id)
-    data = data.get("annotations", data) if isinstance(data, dict) else data
+def shorten_ids(captions: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Replace IDs that are paths by their file names, unless two of these are the same.
+
+    The same photos may be in another folder on the machine that captioned them.
+    """
+    shortened = {re.split(r"[/\\]", name)[-1]: group for name, group in captions.items()}
+    return shortened if len(shortened) == len(captions) else captions
+
+
+def csv_pairs(text: str) -> list[tuple[str, str]]:
+    """IDs and captions from the first two columns of a CSV file with a header."""
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    header = rows[0] if rows else []
+    columns = [name.strip().lower() for name in header if name.strip()]
+    if len(columns) < 2 or columns[1] != "caption":
+        raise ValueError("the first line must name the columns, the second of them caption")
+    pairs = []
+    for row in rows[1:]:
+        if not row:
+            continue
+        if len(columns) > 2 and len(row) != len(columns):
+            raise ValueError(
+                f"the row of {row[0]} has {len(row)} fields, the first line {len(columns)}: put "
+                "captions that contain commas in quotes"
+            )
+        # With two columns, the commas of a caption may lack their quotes.
+        caption = row[1] if len(columns) > 2 else ",".join(row[1:])
+        pairs.append((row[0].strip(), caption))
+    return pairs
+
+
+def json_pairs(text: str) -> list[tuple[Any, str]]:
+    """IDs and captions from COCO annotations or results, `caption --json`, or a dict."""
+    data = json.loads(text, object_pairs_hook=dict_without_duplicates)
+    if isinstance(data, dict) and "annotations" in data:
+        data = data["annotations"]
     if isinstance(data, list):
-        return [(row["image_id" if "image_id" in row else "photo"], row["caption"]) for row in data]
-    groups = {name: [said] if isinstance(said, str) else said for name, said in data.items()}
-    return [(name, caption) for name, group in groups.items() for caption in group]
+        return [(annotation_id(row), row["caption"]) for row in data]
+    pairs = []
+    for name, captions in data.items():
+        if isinstance(captions, str):
+            captions = [captions]
+        for caption in captions:
+            pairs.append((name, caption))
+    return pairs
 
 
-def one_per_id(pairs):
-    """A JSON object as a dict; one that names a key twice would lose the first."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object in it names a key twice")
-    return found
+def annotation_id(row: dict) -> Any:
+    """The ID in one annotation of COCO, or in one row of `caption --json`."""
+    return row["image_id"] if "image_id" in row else row["photo"]
 
 
-def best_meteor(candidates, references):
-    """METEOR 1.5 where Java and pycocoevalcap are installed, else nltk's."""
+def dict_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object as a dict; a duplicate key, whose first value would be lost, is an error."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("an object in it has the same key twice: rename one")
+    return result
+
+
+# === METEOR ===
+
+
+def best_meteor(
+    candidates: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[str, float, np.ndarray]:
+    """METEOR 1.5 if Java and pycocoevalcap are installed, otherwise the one of NLTK.
+
+    Returns:
+        The name of the metric, the score, and the score of each caption.
+    """
     if not (find_spec("pycocoevalcap") and java_runs()):
         return meteor(candidates, references)
     from pycocoevalcap.meteor.meteor import Meteor
 
-    said = {
-        photo: list(map(" ".join, tokenize_all(group))) for photo, group in enumerate(references)
-    }
-    # The program waits for ever for the words of an empty caption: it gets one that nobody says.
-    found = {
-        photo: [" ".join(words) or "qqq"] for photo, words in enumerate(tokenize_all(candidates))
-    }
-    score, each = Meteor().compute_score(said, found)
-    return "METEOR 1.5", score, np.array(each)
+    references_by_id = {}
+    candidates_by_id = {}
+    for number, captions in enumerate(references):
+        references_by_id[number] = [" ".join(words) for words in tokenize_all(captions)]
+    for number, words in enumerate(tokenize_all(candidates)):
+        # The Java program hangs on an empty caption: it gets a word that occurs nowhere.
+        candidates_by_id[number] = [" ".join(words) or "qqq"]
+    corpus_score, scores = Meteor().compute_score(references_by_id, candidates_by_id)
+    return "METEOR 1.5", corpus_score, np.array(scores)
 
 
-def java_runs():
-    """Whether there is a Java, and not a mere word that there could be one, as macOS has."""
-    with suppress(OSError):
-        command = [shutil.which("java") or "", "-version"]
-        return command[0] and not subprocess.run(command, capture_output=True).returncode
+def java_runs() -> bool:
+    """Whether Java is installed; macOS has a placeholder program that only says how to get it."""
+    java = shutil.which("java")
+    if not java:
+        return False
+    try:
+        return subprocess.run([java, "-version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
