@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from utils.cli.score import read as read_score
+from utils.cli.score import load_captions as read_score
 from utils.data.caption_files import read_captions
 from utils.data.download import unpack
 from utils.data.images import image_error, read_pixels

@@ -1,4 +1,4 @@
-"""The runner, on small notebooks of its own: order, live output, failures, refusals, leftovers."""
+"""Tests of the command `run` on small notebooks: order, live output, failures, errors, cleaning."""
 
 import io
 import os
@@ -18,7 +18,6 @@ from utils.config import Config
 from utils.paths import REPOSITORY
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
-SAY = "import os; print('this is', os.path.abspath('.'))"
 
 
 @pytest.fixture
@@ -26,17 +25,18 @@ def repository(tmp_path, monkeypatch):
     """A repository with five small notebooks; nothing outside the test's folder is written."""
     (tmp_path / "notebooks").mkdir()
     for name in NAMES:
-        write_notebook(tmp_path, name, f"print('I am {name}')")
+        write_notebook(tmp_path, name, f"print('This is {name}')")
     monkeypatch.setattr(run, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
-    with mock.patch.dict(os.environ):  # which a run changes
-        for name in [name for name in os.environ if name.startswith("CAPTIONS_")]:
-            del os.environ[name]
+    with mock.patch.dict(os.environ):  # a run changes it
+        for name in list(os.environ):
+            if name.startswith("CAPTIONS_"):
+                del os.environ[name]
         yield tmp_path
 
 
 def write_notebook(repository, name, *sources):
-    """A notebook of a title and code cells, each under a heading of its own."""
+    """Write a notebook of a title and code cells, each below its own heading."""
     cells = [new_markdown_cell(f"# {name}")]
     for number, source in enumerate(sources, 1):
         cells += [new_markdown_cell(f"## Part {number}\nprose"), new_code_cell(source)]
@@ -45,15 +45,16 @@ def write_notebook(repository, name, *sources):
     return path
 
 
-def executed(repository, name, working="working/sample"):
-    """The executed copy of a notebook."""
-    return nbformat.read(repository / working / "notebooks" / f"{name}.ipynb", as_version=4)
+def read_executed(repository, name):
+    """Read the executed copy of a notebook."""
+    path = repository / "working" / "sample" / "notebooks" / f"{name}.ipynb"
+    return nbformat.read(path, as_version=4)
 
 
-def command(repository, *options):
-    """`python -m utils run` on the repository's notebooks, as a process of its own."""
+def start_run(repository, *options):
+    """Start `python -m utils run` on the notebooks of the repository in a process of its own."""
     program = (
-        # A process started in the background of a script ignores Ctrl-C from birth: undo that.
+        # A process in the background of a shell script ignores Ctrl-C: undo that.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import sys; from pathlib import Path; from utils import paths; from utils.cli import run; "
         "from utils.cli.main import main; paths.REPOSITORY = Path(sys.argv[1]); "
@@ -72,51 +73,59 @@ def command(repository, *options):
 def test_five_notebooks_run_in_order_and_leave_executed_copies(repository, capsys):
     assert main(["run"]) == 0
     out = capsys.readouterr().out
-    said = [line.strip() for line in out.splitlines() if "I am" in line]
-    assert said == [f"I am {name}" for name in NAMES]
+    printed = [line.strip() for line in out.splitlines() if "This is" in line]
+    assert printed == [f"This is {name}" for name in NAMES]
     for number, name in enumerate(NAMES, 1):
         assert f"{number} of 5  {name}" in out
-        assert executed(repository, name).cells[2].outputs[0].text == f"I am {name}\n"
-    assert "seconds" in out and str(repository / "working" / "sample") in out
+        assert read_executed(repository, name).cells[2].outputs[0].text == f"This is {name}\n"
+    assert "seconds" in out
+    assert str(repository / "working" / "sample") in out
 
 
-def test_a_cell_is_announced_with_its_number_and_its_heading(repository, capsys):
+def test_cells_are_announced_with_number_and_heading(repository, capsys):
     write_notebook(repository, "02_text", "1", "2")
     main(["run", "--only", "text"])
     out = capsys.readouterr().out
-    assert "cell 1 of 2 · Part 1" in out and "cell 2 of 2 · Part 2" in out
+    assert "cell 1 of 2 · Part 1" in out
+    assert "cell 2 of 2 · Part 2" in out
 
 
-def test_a_kernel_starts_in_the_notebooks_folder_with_the_runs_settings(repository, capsys):
-    show = (
-        "for name in sorted(os.environ):\n    if 'CAPTIONS' in name: print(name, os.environ[name])"
+def test_kernel_starts_in_notebook_folder_with_the_settings_of_the_run(repository, capsys):
+    source = (
+        "import os\n"
+        "print('folder', os.path.abspath('.'))\n"
+        "for name in sorted(os.environ):\n"
+        "    if 'CAPTIONS' in name: print(name, os.environ[name])"
     )
-    write_notebook(repository, "01_features", f"{SAY}\n{show}")
+    write_notebook(repository, "01_features", source)
     main(["run", "--only", "1", "--set", "epochs=2", "--set", "units=5"])
     out = capsys.readouterr().out
-    assert f"this is {repository / 'notebooks'}" in out
-    assert "CAPTIONS_PRESET sample" in out and "CAPTIONS_SET epochs=2,units=5" in out
+    assert f"folder {repository / 'notebooks'}" in out
+    assert "CAPTIONS_PRESET sample" in out
+    assert "CAPTIONS_SET epochs=2,units=5" in out
 
 
-def test_output_is_shown_while_its_cell_still_runs(repository):
-    # The cell goes on only once the reader has seen its first line.
-    wait = (
+def test_output_is_shown_while_its_cell_is_running(repository):
+    # The cell continues only after the test has read its first line.
+    source = (
         "import pathlib, time; print('first', flush=True)\n"
         "for _ in range(600):\n    time.sleep(0.1)\n"
-        "    if pathlib.Path('seen').exists(): break\nelse: raise SystemError('nobody reads')\n"
+        "    if pathlib.Path('first_was_read').exists(): break\n"
+        "else: raise SystemError('timeout')\n"
         "print('second')"
     )
-    write_notebook(repository, "03_train", wait)
-    process = command(repository, "--only", "03")
+    write_notebook(repository, "03_train", source)
+    process = start_run(repository, "--only", "03")
     for line in process.stdout:
         if line.strip() == "first":
-            (repository / "notebooks" / "seen").touch()
+            (repository / "notebooks" / "first_was_read").touch()
             break
     out, _ = process.communicate()
-    assert process.returncode == 0 and "second" in out
+    assert process.returncode == 0
+    assert "second" in out
 
 
-def test_figures_and_tables_are_shown_in_words(repository, capsys):
+def test_figures_and_tables_are_shown_as_text(repository, capsys):
     source = (
         "from IPython.display import display\n"
         "display({'image/png': 'QUJD', 'text/plain': '<Figure>'}, raw=True)\n"
@@ -125,97 +134,113 @@ def test_figures_and_tables_are_shown_in_words(repository, capsys):
     write_notebook(repository, "05_visualize", source)
     assert main(["run", "--only", "visualize"]) == 0
     out = capsys.readouterr().out
-    assert "[figure]" in out and "three" in out and "<b>" not in out and "<Figure>" not in out
+    assert "[figure]" in out
+    assert "three" in out
+    assert "<b>" not in out
+    assert "<Figure>" not in out
 
 
-def test_a_failing_cell_ends_the_run_and_keeps_what_there_is(repository, capsys):
+def test_failing_cell_ends_the_run_and_keeps_earlier_outputs(repository, capsys):
     write_notebook(repository, "03_train", "print('so far')", "half = 1 / 0", "print('never')")
     assert main(["run", "--from", "2"]) == 1
     out, err = capsys.readouterr()
-    assert "I am 02_text" in out and "so far" in out
-    assert "never" not in out and "04_evaluate" not in out
-    assert "03_train, cell 2 of 3 · Part 2" in err and "half = 1 / 0" in err
-    assert "ZeroDivisionError" in err and "nbclient" not in err and "\x1b" not in err
-    copy = executed(repository, "03_train")
+    assert "This is 02_text" in out
+    assert "so far" in out
+    assert "never" not in out
+    assert "04_evaluate" not in out
+    assert "03_train, cell 2 of 3 · Part 2" in err
+    assert "half = 1 / 0" in err
+    assert "ZeroDivisionError" in err
+    assert "nbclient" not in err
+    assert "\x1b" not in err
+    copy = read_executed(repository, "03_train")
     assert copy.cells[2].outputs[0].text == "so far\n"
     assert copy.cells[4].outputs[0].ename == "ZeroDivisionError"
     assert copy.cells[6].outputs == []
 
 
-def test_a_users_error_in_a_notebook_is_one_line_there_too(repository, capsys):
-    raise_it = "from utils.errors import CaptionsError; raise CaptionsError('do this')"
-    path = f"import sys; sys.path.insert(0, {str(run.REPOSITORY)!r}); "
-    write_notebook(repository, "04_evaluate", path + raise_it)
+def test_captions_error_in_a_notebook_is_shown_without_traceback(repository, capsys):
+    source = (
+        f"import sys; sys.path.insert(0, {str(run.REPOSITORY)!r})\n"
+        "from utils.errors import CaptionsError\n"
+        "raise CaptionsError('do this')"
+    )
+    write_notebook(repository, "04_evaluate", source)
     assert main(["run", "--only", "4"]) == 1
     err = capsys.readouterr().err
-    assert "CaptionsError: do this" in err and "Traceback" not in err
+    assert "CaptionsError: do this" in err
+    assert "Traceback" not in err
 
 
-def test_a_missing_artifact_is_one_line_that_names_its_notebook(tmp_path):
-    done = subprocess.run(
+def test_missing_artifact_is_one_line_that_names_its_notebook(tmp_path):
+    process = subprocess.run(
         [sys.executable, "-m", "utils", "run", "--only", "04", "--working", str(tmp_path)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         encoding="utf-8",
     )
-    assert done.returncode == 1
-    line = f"CaptionsError: {tmp_path / 'features.pkl'}: not there: run 01_features first"
-    assert done.stderr.splitlines().count(line) == 1 and "Traceback" not in done.stderr
+    assert process.returncode == 1
+    start = f"CaptionsError: {tmp_path / 'features.pkl'}: "
+    lines = [line for line in process.stderr.splitlines() if line.startswith(start)]
+    assert len(lines) == 1
+    assert lines[0].endswith(": run 01_features first")
+    assert "Traceback" not in process.stderr
     assert (tmp_path / "notebooks" / "04_evaluate.ipynb").is_file()
 
 
-def test_a_kernel_that_dies_is_told_apart_from_an_error(repository, capsys):
+def test_dead_kernel_is_reported_as_such(repository, capsys):
     write_notebook(repository, "02_text", "import os; os._exit(9)")
     assert main(["run", "--only", "2"]) == 1
     assert "02_text, cell 1 of 1 · Part 1: its kernel died" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
-def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(repository, capsys):
-    sleep = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(600)"
+def test_second_run_in_the_same_folder_is_refused_until_the_first_has_ended(repository, capsys):
+    sleep = "import os, time; print('process', os.getpid(), flush=True); time.sleep(600)"
     write_notebook(repository, "01_features", sleep)
     write_notebook(repository, "02_text", "1 + 1")
-    process = command(repository, "--only", "1")
-    next(line for line in process.stdout if "kernel" in line)
+    process = start_run(repository, "--only", "1")
+    next(line for line in process.stdout if "process" in line)
     assert main(["run", "--only", "2"]) == 1
-    assert "sample: another run is at work here: wait for it" in capsys.readouterr().err
+    assert "sample: is in use by another run: wait" in capsys.readouterr().err
     process.kill()
     process.communicate()
     assert main(["run", "--only", "2"]) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
-def test_an_interrupt_ends_the_kernel_with_the_run(repository):
-    sleep = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(600)"
+def test_interrupt_ends_the_kernel_and_the_run(repository):
+    sleep = "import os, time; print('process', os.getpid(), flush=True); time.sleep(600)"
     write_notebook(repository, "01_features", sleep)
-    process = command(repository, "--only", "1")
-    kernel = next(int(line.split()[1]) for line in process.stdout if "kernel" in line)
+    process = start_run(repository, "--only", "1")
+    kernel = next(int(line.split()[1]) for line in process.stdout if "process" in line)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert err.split()[-1] == "interrupted" and "Traceback" not in err
+    assert err.split()[-1] == "interrupted"
+    assert "Traceback" not in err
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)
 
 
-def test_stderr_stays_out_of_the_copy(repository):
+def test_stderr_is_not_in_the_executed_copy(repository):
     write_notebook(repository, "01_features", "import sys; print('bar', file=sys.stderr); print(1)")
     main(["run", "--only", "1"])
-    outputs = executed(repository, "01_features").cells[2].outputs
+    outputs = read_executed(repository, "01_features").cells[2].outputs
     assert [(output.name, output.text) for output in outputs] == [("stdout", "1\n")]
 
 
-def test_old_outputs_do_not_stand_below_a_failed_cell(repository):
+def test_old_outputs_are_removed_below_a_failed_cell(repository):
     path = write_notebook(repository, "01_features", "1 / 0", "print('later')")
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[4].outputs = [new_output("stream", text="of another run")]
     nbformat.write(notebook, path)
     assert main(["run", "--only", "1"]) == 1
-    assert executed(repository, "01_features").cells[4].outputs == []
+    assert read_executed(repository, "01_features").cells[4].outputs == []
 
 
-def test_two_runs_give_the_same_file_and_the_source_stays_as_it_was(repository):
+def test_two_runs_give_the_same_bytes_and_leave_the_source_unchanged(repository):
     source = repository / "notebooks" / "01_features.ipynb"
     before = source.read_bytes()
     copies = []
@@ -225,28 +250,28 @@ def test_two_runs_give_the_same_file_and_the_source_stays_as_it_was(repository):
     assert copies[0] == copies[1]
     assert source.read_bytes() == before
     ids = [cell.id for cell in nbformat.read(source, as_version=4).cells]
-    assert [cell.id for cell in executed(repository, "01_features").cells] == ids
+    assert [cell.id for cell in read_executed(repository, "01_features").cells] == ids
 
 
 # --- which notebooks -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["03", "3", "train", "03_train", "03_train.ipynb"])
-def test_a_notebook_goes_by_number_word_or_name(repository, name):
+def test_notebook_is_selected_by_number_word_or_name(repository, name):
     assert [path.stem for path in run.select_notebooks([name])] == ["03_train"]
 
 
-def test_only_keeps_the_order_and_from_goes_to_the_end(repository):
+def test_only_keeps_the_order_and_from_selects_to_the_end(repository):
     assert [path.stem[:2] for path in run.select_notebooks(["4", "2"])] == ["02", "04"]
     assert [path.stem[:2] for path in run.select_notebooks(start="4")] == ["04", "05"]
     assert len(run.select_notebooks()) == 5
 
 
-# --- refusals: one line, before any kernel -------------------------------------------------------
+# --- errors: one line, before any kernel starts --------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("options", "word"),
+    ("options", "expected"),
     [
         (["--only", "nine"], "nine"),
         (["--from", "6"], "'6'"),
@@ -260,12 +285,15 @@ def test_only_keeps_the_order_and_from_goes_to_the_end(repository):
         (["--preset", "sample", "--input", "."], "--input"),
         (["--working", "file"], "file"),
         (["--working", "."], "holds the notebooks themselves: name another --working"),
-        (["--working", "mine"], "features.pkl: is not the sample's: name another folder"),
-        (["--working", "mine", "--only", "01"], "features.pkl: is not the sample's"),
+        (
+            ["--working", "mine"],
+            "features.pkl: is not from a run on the sample: name another --working",
+        ),
+        (["--working", "mine", "--only", "01"], "features.pkl: is not from a run on the sample"),
         (["--working", "mine", "--from", "02"], "or the photos with --input"),
     ],
 )
-def test_a_bad_option_is_one_line(repository, monkeypatch, capsys, options, word):
+def test_wrong_option_value_is_one_line(repository, monkeypatch, capsys, options, expected):
     monkeypatch.chdir(repository)
     (repository / "file").write_text("not a folder")
     (repository / "mine").mkdir()
@@ -273,112 +301,135 @@ def test_a_bad_option_is_one_line(repository, monkeypatch, capsys, options, word
     monkeypatch.setattr(run, "run_notebook", lambda *_: pytest.fail("a notebook was started"))
     assert main(["run", *options]) == 1
     out, err = capsys.readouterr()
-    assert word in err and err.count("\n") == 1 and "Traceback" not in err
-    assert not out and (repository / "mine" / "features.pkl").read_text() == "of photos"
+    assert expected in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert not out
+    assert (repository / "mine" / "features.pkl").read_text() == "of photos"
 
 
-BOTH = ["run", "--only", "3", "--from", "2"]
-
-
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--what"], ["run", "--only"], BOTH])
-def test_a_wrong_usage_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as end:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["run", "--what"],
+        ["run", "--only"],
+        ["run", "--only", "3", "--from", "2"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
         main(arguments)
-    assert end.value.code == 2 and "usage:" in capsys.readouterr().err
+    assert error.value.code == 2
+    assert "usage:" in capsys.readouterr().err
 
 
-# --- what a run removes, reads and sets ----------------------------------------------------------
+# --- what a run removes and which variables it sets ----------------------------------------------
 
 
 @pytest.fixture
-def unstarted(repository, monkeypatch):
-    """The repository, with a runner that notes the kernels' variables instead of starting any."""
-    seen = []
+def recorder(repository, monkeypatch):
+    """A runner that records the variables of the kernels instead of starting them.
 
-    def note(path, *_):
-        seen.append({key: value for key, value in os.environ.items() if "CAPTIONS" in key})
-        return path.stem, 0, None
+    Returns the repository, and the list of the variables of each kernel.
+    """
+    variables = []
 
-    monkeypatch.setattr(run, "run_notebook", note)
-    return repository, seen
+    def record(path, *_):
+        variables.append({key: value for key, value in os.environ.items() if "CAPTIONS" in key})
+        return run.NotebookRun(path.stem, 0, None)
+
+    monkeypatch.setattr(run, "run_notebook", record)
+    return repository, variables
 
 
-def fill(folder):
-    """What a sample run leaves in its working folder, and beside it what a user put there."""
-    ours = ["features.pkl", "features-ab.npy", "captioner.pkl", "scores.json", "gallery.html"]
-    ours += ["world/scenes.json", "world/Images/1.jpg"]
-    theirs = ["notes.txt", "my.pkl", "features.txt", "worlds/scenes.json"]
-    for name in ours + theirs:
+def fill_working_folder(folder):
+    """Write what a run on the sample leaves, and files of a user; returns both lists of names."""
+    artifact_names = [
+        "features.pkl",
+        "features-ab.npy",
+        "captioner.pkl",
+        "scores.json",
+        "gallery.html",
+        "sample/scenes.json",
+        "sample/Images/1.jpg",
+        "world/scenes.json",  # the name of the folder in earlier versions
+    ]
+    user_names = ["notes.txt", "my.pkl", "features.txt", "samples/scenes.json"]
+    for name in artifact_names + user_names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    return ours, theirs
+    return artifact_names, user_names
 
 
 @pytest.mark.parametrize("options", [[], ["--working", "elsewhere"]])
-def test_a_full_run_on_the_sample_starts_anew_and_leaves_a_users_files(
-    unstarted, monkeypatch, options
+def test_full_run_on_the_sample_removes_earlier_artifacts_and_keeps_user_files(
+    recorder, monkeypatch, options
 ):
-    repository, _ = unstarted
+    repository, _ = recorder
     monkeypatch.chdir(repository)
     folder = repository / (options[1] if options else "working/sample")
-    ours, theirs = fill(folder)
-    photos, _ = fill(repository / "working")
+    artifact_names, user_names = fill_working_folder(folder)
+    photo_names, _ = fill_working_folder(repository / "working")
     assert main(["run", *options]) == 0
-    assert not any((folder / name).exists() for name in ours)
-    assert all((folder / name).exists() for name in theirs)
-    assert all((repository / "working" / name).exists() for name in photos)
+    assert not any((folder / name).exists() for name in artifact_names)
+    assert all((folder / name).exists() for name in user_names)
+    assert all((repository / "working" / name).exists() for name in photo_names)
 
 
-def test_a_folder_called_world_that_nobody_drew_is_left_alone(unstarted):
-    repository, _ = unstarted
-    world = repository / "working" / "sample" / "world"
-    world.mkdir(parents=True)
-    (world / "map.txt").write_text("mine")
+@pytest.mark.parametrize("name", ["sample", "world"])
+def test_folder_without_drawn_photos_is_kept(recorder, name):
+    repository, _ = recorder
+    folder = repository / "working" / "sample" / name
+    folder.mkdir(parents=True)
+    (folder / "map.txt").write_text("mine")
     main(["run"])
-    assert (world / "map.txt").read_text() == "mine"
+    assert (folder / "map.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("option", ["--only", "--from"])
-def test_a_part_of_a_run_removes_nothing(unstarted, option):
-    repository, _ = unstarted
-    ours, _ = fill(repository / "working" / "sample")
+def test_partial_run_removes_nothing(recorder, option):
+    repository, _ = recorder
+    artifact_names, _ = fill_working_folder(repository / "working" / "sample")
     main(["run", option, "02"])
-    assert all((repository / "working" / "sample" / name).exists() for name in ours)
+    assert all((repository / "working" / "sample" / name).exists() for name in artifact_names)
 
 
-def test_the_shells_variables_do_not_reach_the_sample(unstarted, monkeypatch, capsys):
-    repository, seen = unstarted
+def test_shell_variables_are_ignored_on_the_sample(recorder, monkeypatch, capsys):
+    repository, variables = recorder
     for name, value in {"PRESET": "flickr8k", "SET": "epochs=9", "WORKING": "/nowhere"}.items():
         monkeypatch.setenv(f"CAPTIONS_{name}", value)
     main(["run", "--set", "units=5"])
-    assert seen[0]["CAPTIONS_PRESET"] == "sample" and seen[0]["CAPTIONS_SET"] == "units=5"
-    assert seen[0]["CAPTIONS_WORKING"] == str(repository / "working" / "sample")
-    assert "CAPTIONS_WORKING is set aside" in capsys.readouterr().out
+    assert variables[0]["CAPTIONS_PRESET"] == "sample"
+    assert variables[0]["CAPTIONS_SET"] == "units=5"
+    assert variables[0]["CAPTIONS_WORKING"] == str(repository / "working" / "sample")
+    assert "CAPTIONS_WORKING is ignored" in capsys.readouterr().out
 
 
-def test_photos_take_the_shells_variables_and_the_options_over_them(unstarted, monkeypatch):
-    repository, seen = unstarted
+def test_run_on_photos_uses_shell_variables_and_options_override_them(recorder, monkeypatch):
+    repository, variables = recorder
     monkeypatch.chdir(repository)
     (repository / "mine").mkdir()
     (repository / "mine" / "captions.txt").write_text("image,caption\n")
-    kept, _ = fill(repository / "out")
+    artifact_names, _ = fill_working_folder(repository / "out")
     monkeypatch.setenv("CAPTIONS_SET", "epochs=9")
     monkeypatch.setenv("CAPTIONS_WORKING", "out")
     assert main(["run", "--input", "mine", "--set", "units=5"]) == 0
-    assert seen[0] == {
+    assert variables[0] == {
         "CAPTIONS_PRESET": "flickr8k",
         "CAPTIONS_INPUT": str(repository / "mine"),
         "CAPTIONS_WORKING": str(repository / "out"),
         "CAPTIONS_SET": "epochs=9,units=5",
     }
-    assert all((repository / "out" / name).exists() for name in kept)
+    assert all((repository / "out" / name).exists() for name in artifact_names)
 
 
 # --- progress bars in a log ----------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):
-    """A file that says it is a terminal."""
+    """An output stream that is a terminal."""
 
     def isatty(self):
         return True
@@ -386,56 +437,58 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """A function: what `Lines` prints of text that comes in pieces."""
+    """A function: what a ProgressStream prints for text that comes in pieces."""
 
     def show(*pieces, out=io.StringIO):
         monkeypatch.setattr(sys, "stdout", out())
-        lines = executor.ProgressStream()
+        stream = executor.ProgressStream()
         for piece in pieces:
-            lines.write(piece)
-        lines.close()
+            stream.write(piece)
+        stream.close()
         return sys.stdout.getvalue()
 
     return show
 
 
-def test_a_bar_in_a_log_is_its_last_state(shown):
+def test_log_has_the_last_state_of_a_progress_bar(shown):
     bar = [f"\r{percent}%|##|" for percent in range(0, 101, 10)]
     assert shown(*bar, "\n", "after\n") == "    100%|##|\n    after\n"
     assert shown(*bar) == "    100%|##|\n"
     assert shown("10%\r", "20%\r", "30%\r\n") == "    30%\n"
-    assert shown("\r10%", "\r   \r", "after\n") == "    after\n"  # it wiped itself away
+    assert shown("\r10%", "\r   \r", "after\n") == "    after\n"  # the bar erased itself
 
 
-def test_a_long_bar_in_a_log_is_shown_now_and_then(monkeypatch, shown):
+def test_log_has_some_states_of_a_long_progress_bar(monkeypatch, shown):
     clock = iter(range(0, 1000))
     monkeypatch.setattr(executor.time, "monotonic", lambda: next(clock))
     states = shown(*[f"\rstate {number}" for number in range(100)]).splitlines()
-    assert 3 <= len(states) <= 20 and states[-1].strip() == "state 99"
+    assert 3 <= len(states) <= 20
+    assert states[-1].strip() == "state 99"
 
 
-def test_a_bar_on_a_terminal_redraws_its_line(shown):
+def test_progress_bar_on_a_terminal_redraws_its_line(shown):
     out = shown("\r10%", "\r20%", out=Terminal)
-    assert out.startswith("\r\x1b[K    10%\r\x1b[K    20%") and out.count("\n") == 1
+    assert out.startswith("\r\x1b[K    10%\r\x1b[K    20%")
+    assert out.count("\n") == 1
 
 
-def test_pieces_of_a_line_are_put_together(shown):
+def test_pieces_of_a_line_are_joined(shown):
     assert shown("a", "b\r\nc", "d", "\n\n") == "    ab\n    cd\n\n"
 
 
-def test_colors_are_left_out(shown):
+def test_colors_are_removed(shown):
     assert shown("\x1b[31mred\x1b[0m\n") == "    red\n"
 
 
 @pytest.mark.parametrize("preset", ["sample", "flickr8k"])
-def test_artifacts_say_whether_they_are_the_samples(repository, capsys, monkeypatch, preset):
-    """The world beside them may have been deleted, or be of an earlier run on the sample."""
+def test_artifacts_record_whether_they_are_from_the_sample(repository, capsys, monkeypatch, preset):
+    """The drawn photos may have been deleted, or may be from an earlier run on the sample."""
     folder = repository / "artifacts"
     if preset != "sample":
-        (folder / "world").mkdir(parents=True)
-        (folder / "world" / "scenes.json").touch()
+        (folder / "sample").mkdir(parents=True)
+        (folder / "sample" / "scenes.json").touch()
     artifacts.save("captions", {}, Config(preset, working=str(folder)))
-    monkeypatch.setattr(run, "run_notebook", lambda *_: ("01", 0, None))
+    monkeypatch.setattr(run, "run_notebook", lambda *_: run.NotebookRun("01", 0, None))
     assert main(["run", "--working", str(folder)]) == (preset != "sample")
     assert (folder / "captions.pkl").is_file() == (preset != "sample")
-    assert ("is not the sample's" in capsys.readouterr().err) == (preset != "sample")
+    assert ("is not from a run on the sample" in capsys.readouterr().err) == (preset != "sample")

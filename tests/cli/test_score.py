@@ -1,4 +1,4 @@
-"""`python -m utils score`: the same scores from every format, one line for a wrong file."""
+"""Tests of the command `score`: the same scores from every format, one line for a wrong file."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from utils.__main__ import main
-from utils.cli import score as program
+from utils.cli import score as score_command
 from utils.evaluation.metrics import score
 from utils.paths import REPOSITORY
 
@@ -22,14 +22,14 @@ REFERENCES = {
 
 @pytest.fixture(autouse=True)
 def without_java(monkeypatch):
-    monkeypatch.setattr(program.shutil, "which", lambda name: None)
-    for stream in (sys.stdout, sys.stderr):  # capsys' have no such method
+    monkeypatch.setattr(score_command.shutil, "which", lambda name: None)
+    for stream in (sys.stdout, sys.stderr):  # the streams of capsys lack this method
         monkeypatch.setattr(stream, "reconfigure", lambda **_: None, raising=False)
 
 
 @pytest.fixture
 def command(tmp_path, capsys):
-    """Runs the command on two files; returns its exit status, stdout and stderr."""
+    """A function that runs the command on two files: exit status, stdout, stderr."""
 
     def run(references, candidates, *options, suffixes=(".json", ".json")):
         arguments = ["score", *options]
@@ -49,33 +49,43 @@ def command(tmp_path, capsys):
     return run
 
 
-def number(name):
-    """An id as a number where it can be one: ids are compared as text."""
+def as_number(name):
+    """An ID as a number if possible: IDs are compared as text, so it makes no difference."""
     return int(name) if name.isdigit() else name
 
 
-def annotations(captions):
-    rows = [
-        {"image_id": number(name), "id": 9, "caption": text}
-        for name, group in captions.items()
-        for text in group
-    ]
+def as_coco_annotations(captions):
+    """Captions of each ID in the format of COCO's annotations."""
+    rows = []
+    for name, group in captions.items():
+        for text in group:
+            rows.append({"image_id": as_number(name), "id": 9, "caption": text})
     return {"info": {}, "images": [], "annotations": rows}
 
 
-def as_csv(captions, quote=True):
-    texts = [(name, text) for name, group in captions.items() for text in group]
-    lines = [f'{n},"{t.replace(chr(34), chr(34) * 2)}"' if quote else f"{n},{t}" for n, t in texts]
-    return "\ufeffimage,caption\n" + "\n".join(lines) + "\n"
+def as_csv(captions, quoted=True):
+    """Captions of each ID as CSV with a byte order mark."""
+    lines = ["\ufeffimage,caption"]
+    for name, group in captions.items():
+        for text in group:
+            if quoted:
+                doubled = text.replace('"', '""')
+                text = f'"{doubled}"'
+            lines.append(f"{name},{text}")
+    return "\n".join(lines) + "\n"
 
 
 GROUPS = {name: [text] for name, text in CANDIDATES.items()}
-RESULTS = [{"image_id": number(name), "caption": text} for name, text in CANDIDATES.items()]
+RESULTS = [{"image_id": as_number(name), "caption": text} for name, text in CANDIDATES.items()]
 
 
 @pytest.mark.parametrize(
     ("references", "suffix"),
-    [(REFERENCES, ".json"), (annotations(REFERENCES), ".json"), (as_csv(REFERENCES), ".csv")],
+    [
+        (REFERENCES, ".json"),
+        (as_coco_annotations(REFERENCES), ".json"),
+        (as_csv(REFERENCES), ".csv"),
+    ],
 )
 @pytest.mark.parametrize(
     ("candidates", "other_suffix"),
@@ -85,91 +95,108 @@ RESULTS = [{"image_id": number(name), "caption": text} for name, text in CANDIDA
         (CANDIDATES, ".json"),
         (GROUPS, ""),
         (as_csv(GROUPS), ".csv"),
-        (as_csv(GROUPS, quote=False), ".txt"),
+        (as_csv(GROUPS, quoted=False), ".txt"),
     ],
 )
 def test_all_formats_give_the_same_scores(command, references, suffix, candidates, other_suffix):
     status, out, err = command(references, candidates, "--json", suffixes=(suffix, other_suffix))
     assert (status, err) == (0, "")
-    found, expected = json.loads(out), score([*CANDIDATES.values()], [*REFERENCES.values()])
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
-    (other,) = found.keys() - expected.keys()
-    assert other.startswith("METEOR")
-    assert all(0 <= value <= 10 for value in found.values())
+    printed = json.loads(out)
+    expected = score(list(CANDIDATES.values()), list(REFERENCES.values()))
+    assert {name: printed[name] for name in expected} == pytest.approx(expected)
+    (other_metric,) = printed.keys() - expected.keys()
+    assert other_metric.startswith("METEOR")
+    assert all(0 <= value <= 10 for value in printed.values())
 
 
-def test_a_line_inside_quotes_and_rare_line_ends_stay_in_their_caption():
+def test_line_breaks_in_quotes_stay_in_their_caption():
     text = 'image,caption\n1.jpg,"a dog\nruns"\n2.jpg,two\x85cats\n'
-    assert program.csv_pairs(text) == [("1.jpg", "a dog\nruns"), ("2.jpg", "two\x85cats")]
+    assert score_command.csv_pairs(text) == [("1.jpg", "a dog\nruns"), ("2.jpg", "two\x85cats")]
 
 
-def test_without_json_it_is_a_table_with_what_was_counted(command):
+def test_table_names_the_data_and_the_protocol(command):
     status, out, _ = command(REFERENCES, RESULTS)
-    assert status == 0 and "BLEU-4" in out and "CIDEr-D" in out
+    assert status == 0
+    assert "BLEU-4" in out
+    assert "CIDEr-D" in out
     assert "3 photos, 1 to 3 references each; lower case" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("references", "candidates", "words"),
+    ("references", "candidates", "expected"),
     [
         (REFERENCES, RESULTS + [{"image_id": 8, "caption": "a"}], "8 has no references"),
         (REFERENCES | {"8": []}, RESULTS + [{"image_id": 8, "caption": "a"}], "8 has no ref"),
-        (REFERENCES, RESULTS[1:], "lacks a caption of 1"),
-        (REFERENCES, RESULTS + [{"image_id": "1", "caption": "a"}], "names 1 twice"),
-        (REFERENCES, '{"1": "a", "7": "b", "1": "c"}', "names a key twice"),
+        (REFERENCES, RESULTS[1:], "has no caption for 1"),
+        (REFERENCES, RESULTS + [{"image_id": "1", "caption": "a"}], "1 has several captions"),
+        (REFERENCES, '{"1": "a", "7": "b", "1": "c"}', "the same key twice"),
         (REFERENCES, CANDIDATES | {"7": " . "}, "the caption of 7 is empty"),
         (REFERENCES | {"7": [""]}, RESULTS, "the caption of 7 is empty"),
-        (REFERENCES, "a dog runs", "is not JSON"),
-        (REFERENCES, "", "is not JSON"),
-        (REFERENCES, b"\xff\xfe\x00", "none of the formats"),
+        (REFERENCES, "a dog runs", "is not valid JSON"),
+        (REFERENCES, "", "is not valid JSON"),
+        (REFERENCES, b"\xff\xfe\x00", "has none of the formats"),
         (REFERENCES, "[" * 100_000, "recursion"),
-        (REFERENCES, "3", "none of the formats"),
-        (REFERENCES, [{"id": 1, "text": "a"}], "none of the formats"),
-        (REFERENCES, {"1": None}, "none of the formats"),
-        (REFERENCES, {"1": [3]}, "none of the formats"),
-        (REFERENCES, [], "holds no captions"),
-        (REFERENCES, None, "cannot be read"),
+        (REFERENCES, "3", "has none of the formats"),
+        (REFERENCES, [{"id": 1, "text": "a"}], "has none of the formats"),
+        (REFERENCES, {"1": None}, "has none of the formats"),
+        (REFERENCES, {"1": [3]}, "has none of the formats"),
+        (REFERENCES, [], "contains no captions"),
+        (REFERENCES, None, "could not be read"),
     ],
 )
-def test_a_wrong_file_is_one_line_and_exit_2(command, references, candidates, words):
+def test_wrong_file_is_one_line_and_exit_status_2(command, references, candidates, expected):
     status, out, err = command(references, candidates)
     assert (status, out) == (2, "")
-    assert words in err and err.count("\n") == 1 and ".json" in err
+    assert expected in err
+    assert err.count("\n") == 1
+    assert ".json" in err
 
 
-def test_ids_that_are_paths_agree_by_their_files_names_where_these_are_enough(command):
-    people = {"a/1.jpg": ["a dog"], "a/2.jpg": ["a cat"]}
-    assert command(people, {"C:\\x\\1.jpg": "a dog", "y/2.jpg": "a cat"})[0] == 0
-    two = {"a/1.jpg": ["a dog"], "b/1.jpg": ["a cat"]}
-    status, _, err = command(two, {"a/1.jpg": "a dog"})
-    assert status == 2 and "lacks a caption of b/1.jpg" in err
-    status, _, err = command(two, {"c/1.jpg": "a dog"})
-    assert status == 2 and "1.jpg has no references" in err
+def test_ids_that_are_paths_are_matched_by_unique_file_names(command):
+    references = {"a/1.jpg": ["a dog"], "a/2.jpg": ["a cat"]}
+    status, _, _ = command(references, {"C:\\x\\1.jpg": "a dog", "y/2.jpg": "a cat"})
+    assert status == 0
+    same_file_names = {"a/1.jpg": ["a dog"], "b/1.jpg": ["a cat"]}
+    status, _, err = command(same_file_names, {"a/1.jpg": "a dog"})
+    assert status == 2
+    assert "has no caption for b/1.jpg" in err
+    status, _, err = command(same_file_names, {"c/1.jpg": "a dog"})
+    assert status == 2
+    assert "1.jpg has no references" in err
 
 
-def test_of_more_columns_a_caption_keeps_its_commas_only_in_quotes(command):
-    people, suffixes = {"1": ["a dog, and a cat"]}, (".json", ".csv")
-    whole = 'image,caption,p\n1,"a dog, and a cat",0.5\n'
-    assert '"ROUGE-L": 1.0' in command(people, whole, "--json", suffixes=suffixes)[1]
-    status, _, err = command(people, "image,caption,p\n1,a dog, and a cat,1\n", suffixes=suffixes)
-    assert status == 2 and "1 has not the columns" in err and err.count("\n") == 1
-    assert command(people, "image,caption,\n1,a dog, and a cat\n", suffixes=suffixes)[0] == 0
+def test_commas_need_quotes_if_there_are_more_than_two_columns(command):
+    references = {"1": ["a dog, and a cat"]}
+    suffixes = (".json", ".csv")
+    quoted = 'image,caption,p\n1,"a dog, and a cat",0.5\n'
+    _, out, _ = command(references, quoted, "--json", suffixes=suffixes)
+    assert '"ROUGE-L": 1.0' in out
+    unquoted = "image,caption,p\n1,a dog, and a cat,1\n"
+    status, _, err = command(references, unquoted, suffixes=suffixes)
+    assert status == 2
+    assert "the row of 1 has 4 fields, the first line 3" in err
+    assert err.count("\n") == 1
+    two_columns = "image,caption,\n1,a dog, and a cat\n"
+    status, _, _ = command(references, two_columns, suffixes=suffixes)
+    assert status == 0
 
 
 @pytest.mark.parametrize("content", ["1,a dog\n", "", "a,b,caption\n1,2,a dog\n"])
-def test_a_csv_must_name_its_columns(command, content):
+def test_csv_must_name_its_columns(command, content):
     status, _, err = command(REFERENCES, content, suffixes=(".json", ".csv"))
-    assert status == 2 and "must name the columns" in err and err.count("\n") == 1
+    assert status == 2
+    assert "must name the columns" in err
+    assert err.count("\n") == 1
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a pipe of another kind")
-def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="Windows reports a closed pipe in another way")
+def test_closed_pipe_ends_the_command_silently(tmp_path):
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text(json.dumps({"1": ["a dog"]}))
     files = ["--references", str(tmp_path / "a.json"), "--candidates", str(tmp_path / "b.json")]
     read, write = os.pipe()
-    os.close(read)  # nobody will read
-    done = subprocess.run(
+    os.close(read)  # as `| head` does when it has enough
+    process = subprocess.run(
         [sys.executable, "-m", "utils", "score", *files],
         cwd=REPOSITORY,
         stdout=write,
@@ -177,16 +204,16 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path):
         text=True,
     )
     os.close(write)
-    assert (done.returncode, done.stderr) == (141, "")
+    assert (process.returncode, process.stderr) == (141, "")
 
 
-@pytest.mark.parametrize("says", ["exit 1", None])
-def test_a_java_that_does_not_run_is_none(tmp_path, monkeypatch, says):
+@pytest.mark.parametrize("content", ["#!/bin/sh\nexit 1\n", "not a program"])
+def test_java_that_does_not_run_is_not_used(tmp_path, monkeypatch, content):
     java = tmp_path / "java"
-    java.write_text(f"#!/bin/sh\n{says}\n" if says else "no program")
+    java.write_text(content)
     java.chmod(0o755)
-    monkeypatch.setattr(program.shutil, "which", lambda name: str(java))
-    assert not program.java_runs()
-    assert program.best_meteor(["a dog"], [["a dog"]])[0].startswith("METEOR (nltk")
+    monkeypatch.setattr(score_command.shutil, "which", lambda name: str(java))
+    assert not score_command.java_runs()
+    assert score_command.best_meteor(["a dog"], [["a dog"]])[0].startswith("METEOR (nltk")
     java.write_text("#!/bin/sh\nexit 0\n")
-    assert program.java_runs()
+    assert score_command.java_runs()
