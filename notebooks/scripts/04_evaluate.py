@@ -399,7 +399,7 @@ from utils.paths import working_folder
 from utils.sample.dataset import read_scenes
 from utils.sample.facts import fact_accuracy, parse_facts
 
-world = working_folder(config) / "world"
+world = working_folder(config) / "sample"
 scenes = read_scenes(world) if config.preset == "sample" else {}
 unseen = set(captions["marked"].get("unseen", []))
 parts = {"known": [n for n in names if n not in unseen], "new": [n for n in names if n in unseen]}

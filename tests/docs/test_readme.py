@@ -20,7 +20,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from tests.test_inference import run as artifacts  # noqa: F401 (a fixture)
 
-from utils.cli.main import parser
+from utils.cli.main import build_parser
 from utils.config import parse_changes, parse_value
 from utils.paths import REPOSITORY
 
@@ -137,7 +137,7 @@ def test_a_place_that_does_not_run_it_is_noticed():
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if " utils " in each])
 def test_the_command_line_knows_it(command):
-    assert parser().parse_args(shlex.split(command)[3:]).do
+    assert build_parser().parse_args(shlex.split(command)[3:]).function_path
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.startswith("make ")])
@@ -146,7 +146,7 @@ def test_make_knows_its_target_and_the_programs_in_it_are_there(shell, command):
     programs = re.findall(r"python -m (\S+)", said)
     assert programs and all(find_spec(program) for program in programs)
     for line in re.findall(r"python -m utils (.*)", said):
-        assert parser().parse_args(shlex.split(line)).do
+        assert build_parser().parse_args(shlex.split(line)).function_path
 
 
 def test_the_settings_of_examples_are_settings():
@@ -257,7 +257,7 @@ def test_a_reader_of_a_new_clone_gets_captions(clone, shell):
     shell('make run ARGS="--set epochs=4"')
     assert (clone / "working" / "sample" / "gallery.html").is_file()
     (clone / "PHOTOS").mkdir()
-    for path in sorted((clone / "working" / "sample" / "world").rglob("*.jpg"))[:3]:
+    for path in sorted((clone / "working" / "sample" / "sample").rglob("*.jpg"))[:3]:
         shutil.copy(path, clone / "PHOTOS")
     for command, words in USES.items():
         assert re.search(words, shell(command))

@@ -46,7 +46,7 @@ def find_photos(config):
     Taught in 01_features.
     """
     if config.preset == "sample":
-        folder = working_folder(config) / "world"
+        folder = working_folder(config) / "sample"
         write_sample(folder)
         return read_photos(folder / "captions.txt", "the drawn sample world", config, folder)
     file = find_captions_file()
