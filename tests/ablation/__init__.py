@@ -1,1 +1,1 @@
-"""What raises a caption's quality: configurations trained on photos, one JSON line for each."""
+"""Ablation: configurations trained on photos, and one JSON line of results for each."""

@@ -1,7 +1,7 @@
-"""`python -m tests.ablation --input PHOTOS`: train each configuration, and write what it scored.
+"""`python -m tests.ablation --input PHOTOS`: train each configuration and record its scores.
 
-It can be stopped at any time: trainings go on from their last epoch, and what stands in the file of
-results is not done again. Artifacts, some gigabytes, lie in the working folder.
+It can be stopped at any time: trainings continue from their last epoch, and runs that are in the
+file of results are not repeated. Artifacts, some gigabytes, are kept in the working folder.
 """
 
 import argparse
@@ -14,49 +14,62 @@ from tests.ablation.table import RESULTS, draw, read_results, table
 from tests.page import put_into_page
 
 
-def main():
-    """Read the command line, then do what is not done."""
-    parser = argparse.ArgumentParser(prog="python -m tests.ablation", description=__doc__)
-    parser.add_argument("runs", nargs="*", help="names of runs; all without")
-    parser.add_argument("--input", default="data", help="the folder of photos and captions")
-    parser.add_argument("--working", default="working/ablation", help="where artifacts are kept")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0, help="how many cores to use; all without")
-    parser.add_argument("--table", action="store_true", help="only write the page anew")
-    parser.add_argument("--human", action="store_true", help="only print what one human scores")
-    options = parser.parse_args()
-    if options.table:
-        return write()
-    os.environ |= {"CAPTIONS_INPUT": options.input, "CAPTIONS_PRESET": "flickr8k"}
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+def main() -> None:
+    """Read the command line and train the runs that have no result yet."""
+    options = parse_options()
+    if not options.table:
+        train_runs(options)
+    if not options.human:
+        put_into_page("table", table())
+        draw()
 
-    from tests.ablation import study
+
+def parse_options() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.ablation", description=__doc__)
+    parser.add_argument("runs", nargs="*", help="names of runs; default: all")
+    parser.add_argument("--input", default="data", help="the folder of photos and captions")
+    parser.add_argument("--working", default="working/ablation", help="the folder of artifacts")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="cores to use; default: all")
+    parser.add_argument("--table", action="store_true", help="only write the page again")
+    parser.add_argument("--human", action="store_true", help="only print the human baseline")
+    return parser.parse_args()
+
+
+def train_runs(options: argparse.Namespace) -> None:
+    """Train and evaluate the runs that have no result yet, and append their results."""
+    environment = {
+        "CAPTIONS_INPUT": options.input,
+        "CAPTIONS_PRESET": "flickr8k",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    os.environ.update(environment)
+
+    from tests.ablation.experiment import Experiment, limit_threads
     from tests.ablation.runs import RUNS
-    from tests.ablation.transformer import Transformer
+    from tests.ablation.transformer import TransformerCaptioner
     from utils.models.captioners import CAPTIONERS
 
-    CAPTIONERS["transformer"] = Transformer
-
-    study.limit(options.threads)
-    laboratory = study.Laboratory(Path(options.working).resolve())
+    CAPTIONERS["transformer"] = TransformerCaptioner
+    limit_threads(options.threads)
+    experiment = Experiment(Path(options.working).resolve())
     if options.human:
-        return print(json.dumps(laboratory.human()))
+        print(json.dumps(experiment.human_scores()))
+        return
     for name in options.runs or RUNS:
-        if (name, options.seed, laboratory.pixels) in read_results():
+        if (name, options.seed, experiment.encoder_input) in read_results():
             continue
         print(f"== {name}, seed {options.seed}", file=sys.stderr)
-        row = {"run": name, "seed": options.seed, "pixels": laboratory.pixels}
-        row |= laboratory.run(name, options.seed)
+        row = {
+            "run": name,
+            "seed": options.seed,
+            "pixels": experiment.encoder_input,
+            **experiment.run(name, options.seed),
+        }
         with open(RESULTS, "a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({key: value for key, value in row.items() if key != "photos"}))
-    return write()
-
-
-def write():
-    """Write the table into the page, and its picture beside the results."""
-    put_into_page("table", table())
-    draw()
 
 
 if __name__ == "__main__":

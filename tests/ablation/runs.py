@@ -1,12 +1,15 @@
-"""The configurations: what each changes of the preset `flickr8k`, and after which it goes on.
+"""The runs: what each changes in the preset `flickr8k`, and which run it continues.
 
-A change of `beam_width` or `length_penalty` needs no training: every run is searched in all the ways
-of `SEARCHES`. `after` names the run whose captioner it takes over, so that a lever that comes last
-is not paid for with the stages before it. `members` names a run of which three, of this seed and
-the next two, write together. Photos are shown both ways, unless `mirrored` is false.
+A change of `beam_width` or `length_penalty` needs no training: every run is decoded with all
+entries of `DECODING`. `after` names the run whose captioner a run starts from, so that a stage
+that comes last does not repeat the stages before it. `ensemble_of` names a run of which three, with
+this seed and the next two, form an ensemble. Training photos are also shown mirrored, unless
+`mirrored` is false.
 """
 
-SEARCHES = {
+from typing import Any
+
+DECODING: dict[str, dict[str, Any]] = {
     "greedy": {"beam_width": 1},
     "beam 3": {"beam_width": 3},
     "beam 5": {"beam_width": 5},
@@ -15,44 +18,61 @@ SEARCHES = {
 }
 PROTOCOL = "beam 3"
 
-SHORT = {"epochs": 6}  # enough to tell which of two learns better, not how far it comes
-RUNS = {
+# Enough epochs to compare how fast two configurations learn, not how far they get.
+SHORT: dict[str, Any] = {"epochs": 6}
+RUNS: dict[str, dict[str, Any]] = {
     "frozen": {},
     "frozen, not mirrored": {"mirrored": False},
     "18 epochs": {"epochs": 18},
-    "tuned": {"after": "frozen", "fine_tune_epochs": 4, "fine_tune_learning_rate": 3e-4},
-    "tuned slowly": {"after": "frozen", "fine_tune_epochs": 4, "fine_tune_learning_rate": 1e-4},
-    "tuned longer": {"after": "frozen", "fine_tune_epochs": 8, "fine_tune_learning_rate": 5e-4},
-    "tuned, shorter average": {
-        "after": "no average",
+    "fine-tuned": {
+        "after": "frozen",
+        "fine_tune_epochs": 4,
+        "fine_tune_learning_rate": 3e-4,
+    },
+    "fine-tuned, lower rate": {
+        "after": "frozen",
+        "fine_tune_epochs": 4,
+        "fine_tune_learning_rate": 1e-4,
+    },
+    "fine-tuned longer": {
+        "after": "frozen",
+        "fine_tune_epochs": 8,
+        "fine_tune_learning_rate": 5e-4,
+    },
+    "fine-tuned, shorter EMA": {
+        "after": "no EMA",
         "fine_tune_epochs": 5,
         "fine_tune_learning_rate": 5e-4,
         "ema_momentum": 0.99,
     },
-    "tuned early": {
-        "after": "no average",
+    "fine-tuned early": {
+        "after": "no EMA",
         "fine_tune_epochs": 10,
         "fine_tune_learning_rate": 7e-4,
         "ema_momentum": 0.998,
     },
-    "frozen, on the score": {"after": "frozen", "scst_epochs": 3},
-    "tuned longer, on the score": {"after": "tuned longer", "scst_epochs": 3, "mirrored": False},
-    "on the score, both ways": {"after": "tuned longer", "scst_epochs": 5},
-    "frozen, ensemble of 3": {"members": "frozen"},
-    "tuned longer, ensemble of 3": {"members": "tuned longer"},
-    "on the score, ensemble of 3": {"members": "tuned longer, on the score"},
+    "frozen, SCST": {"after": "frozen", "scst_epochs": 3},
+    "fine-tuned longer, SCST": {
+        "after": "fine-tuned longer",
+        "scst_epochs": 3,
+        "mirrored": False,
+    },
+    "SCST, mirrored": {"after": "fine-tuned longer", "scst_epochs": 5},
+    "frozen, ensemble of 3": {"ensemble_of": "frozen"},
+    "fine-tuned longer, ensemble of 3": {"ensemble_of": "fine-tuned longer"},
+    "SCST, ensemble of 3": {"ensemble_of": "fine-tuned longer, SCST"},
     "six epochs": SHORT,
-    "merge": SHORT | {"captioner": "merge"},
-    "inject": SHORT | {"captioner": "inject"},
-    "transformer": SHORT | {"captioner": "transformer", "units": 256},
-    "width 256": SHORT | {"units": 256},
-    "width 384": SHORT | {"units": 384},
-    "dropout 0.3": SHORT | {"dropout": 0.3},
-    "dropout 0.6": SHORT | {"dropout": 0.6},
-    "smoothing 0": SHORT | {"label_smoothing": 0.0},
-    "smoothing 0.2": SHORT | {"label_smoothing": 0.2},
-    "no average": SHORT | {"ema_momentum": 0.0},
-    "shorter average": SHORT | {"ema_momentum": 0.99},
-    "words seen twice": SHORT | {"min_count": 2},
-    "words seen 8 times": SHORT | {"min_count": 8},
+    "merge": {**SHORT, "decoder": "merge"},
+    "inject": {**SHORT, "decoder": "inject"},
+    "transformer": {**SHORT, "decoder": "transformer", "units": 256},
+    "width 256": {**SHORT, "units": 256},
+    "width 384": {**SHORT, "units": 384},
+    "dropout 0.3": {**SHORT, "dropout": 0.3},
+    "dropout 0.6": {**SHORT, "dropout": 0.6},
+    "label smoothing 0": {**SHORT, "label_smoothing": 0.0},
+    "label smoothing 0.2": {**SHORT, "label_smoothing": 0.2},
+    "no EMA": {**SHORT, "ema_momentum": 0.0},
+    "shorter EMA": {**SHORT, "ema_momentum": 0.99},
+    "min_count 2": {**SHORT, "min_count": 2},
+    "min_count 8": {**SHORT, "min_count": 8},
 }

@@ -1,8 +1,9 @@
-"""The table and the picture of the results page, from the file of results."""
+"""The table and the figure of the results page, from the file of results."""
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,54 +12,99 @@ from tests.page import in_columns
 from utils.evaluation.bootstrap import paired_bootstrap
 from utils.plotting.figures import plot_bars
 
-PIXELS = "all, 288"  # what the CNN sees today
-FIRST = "the middle, 224"  # what the CNN saw in the first runs: the code can't repeat these
+CURRENT_INPUT = "whole photo, 288"  # what the encoder is given today
+FIRST_INPUT = "center crop, 224"  # what it was given in the first runs; not repeatable any more
 RESULTS = Path(__file__).with_name("results.jsonl")
-PICTURE = RESULTS.with_suffix(".png")
-HEAD = ["run", "what is different", "CIDEr-D", "against", "difference", "p"]
-HEAD += ["BLEU-4", "ROUGE-L", "greedy", "beam 5", "CPU minutes"]
+FIGURE = RESULTS.with_suffix(".png")
+BOOTSTRAP_SAMPLES = 2000
+COLUMNS = [
+    "run",
+    "what is different",
+    "CIDEr-D",
+    "compared with",
+    "difference",
+    "p",
+    "BLEU-4",
+    "ROUGE-L",
+    "greedy",
+    "beam 5",
+    "CPU minutes",
+]
+NUMBER_COLUMNS = 9
+
+Row = dict[str, Any]
+Key = tuple[str, int, str]  # run, seed, encoder input
 
 
-def read_results():
-    """The lines of the file of results, by run, seed, and what the CNN saw of the photos."""
+def read_results() -> dict[Key, Row]:
+    """The lines of the file of results, by run, seed and input of the encoder."""
+    results = {}
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-    return {(row["run"], row["seed"], row["pixels"]): row for row in map(json.loads, lines)}
+    for line in lines:
+        row = json.loads(line)
+        results[row["run"], row["seed"], row["pixels"]] = row
+    return results
 
 
-def reference_of(name):
-    """The run that another is compared with: the one it goes on from, or the one like it."""
+def is_short(name: str) -> bool:
+    """Whether a run has only the epochs of `SHORT`."""
+    return RUNS[name].get("epochs") == SHORT["epochs"]
+
+
+def baseline_of(name: str) -> str:
+    """The run that another is compared with: the one it continues, or the unchanged preset."""
     run = RUNS[name]
-    short = "six epochs" if run.items() >= SHORT.items() else "frozen"
-    return run.get("after") or run.get("members") or short
+    if "after" in run:
+        return run["after"]
+    if "ensemble_of" in run:
+        return run["ensemble_of"]
+    return "six epochs" if is_short(name) else "frozen"
 
 
-def difference(row, other, repeats=2000):
-    """How much better a run is than another on the same photos, the interval of 95 %, and p."""
-    photos = np.array([row["photos"], other["photos"]]) / 1000
-    count = photos.shape[1]
-    draws = np.random.RandomState(1).multinomial(count, np.full(count, 1 / count), repeats)
-    ours, theirs = photos @ draws.T / count
-    low, high, p = paired_bootstrap(ours, theirs)
-    gap = photos[0].mean() - photos[1].mean()
-    return f"{gap:+.3f} ({low:+.3f} to {high:+.3f})", f"{p:.3f}"
+def find_baseline(row: Row, results: dict[Key, Row]) -> Row | None:
+    """The result that a row is compared with, if there is one."""
+    name = baseline_of(row["run"])
+    pixels = row["pixels"]
+    if name == row["run"] and pixels != FIRST_INPUT:
+        pixels = FIRST_INPUT  # the preset itself is compared with the earlier input
+    baseline = results.get((name, row["seed"], pixels))
+    return None if baseline is row else baseline
 
 
-def line(row, results):
-    """A run as a line of the table, cell by cell."""
-    scores, name = row["scores"], row["run"]
-    best, (low, high) = scores[PROTOCOL], row["interval"]
-    reference, seed, pixels = reference_of(name), row["seed"], row["pixels"]
-    if reference == name and pixels != FIRST:
-        pixels = FIRST  # a first stage is compared with what the CNN saw before
-    other = results.get((reference, seed, pixels))
-    known = other and other is not row
-    changes = ", ".join(f"{key} {value}" for key, value in RUNS[name].items())
+def compare(row: Row, baseline: Row) -> tuple[str, str]:
+    """The difference of two runs on the same photos with its 95 % interval, and the p-value."""
+    scores = np.array(row["photos"]) / 1000
+    baseline_scores = np.array(baseline["photos"]) / 1000
+    count = len(scores)
+    rng = np.random.RandomState(1)
+    weights = rng.multinomial(count, np.full(count, 1 / count), BOOTSTRAP_SAMPLES)
+    low, high, p_value = paired_bootstrap(
+        scores @ weights.T / count, baseline_scores @ weights.T / count
+    )
+    difference = scores.mean() - baseline_scores.mean()
+    return f"{difference:+.3f} ({low:+.3f} to {high:+.3f})", f"{p_value:.3f}"
+
+
+def table_row(row: Row, results: dict[Key, Row]) -> list[str]:
+    """A run as a row of the table, cell by cell."""
+    scores = row["scores"]
+    best = scores[PROTOCOL]
+    low, high = row["interval"]
+    changes = ", ".join(f"{key} {value}" for key, value in RUNS[row["run"]].items())
+    baseline = find_baseline(row, results)
+    baseline_name = difference = p_value = ""
+    if baseline:
+        baseline_name = baseline["run"]
+        if baseline["pixels"] != row["pixels"]:
+            baseline_name += f", {baseline['pixels']}"
+        difference, p_value = compare(row, baseline)
     return [
-        named(row),
+        run_label(row),
         changes or "the preset's first stage",
         f"**{best['CIDEr-D']:.3f}** ({low:.3f} to {high:.3f})",
-        (reference if pixels == row["pixels"] else f"{reference}, {pixels}") if known else "",
-        *(difference(row, other) if known else ("", "")),
+        baseline_name,
+        difference,
+        p_value,
         f"{best['BLEU-4']:.3f}",
         f"{best['ROUGE-L']:.3f}",
         f"{scores['greedy']['CIDEr-D']:.3f}",
@@ -67,42 +113,46 @@ def line(row, results):
     ]
 
 
-def table():
-    """All runs that have a result, in the order of their list, what the CNN saw apart."""
+def table() -> str:
+    """All runs that have a result, in the order of their list; one table per encoder input."""
     results = read_results()
     rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
-    parts = []
-    for pixels in sorted({row["pixels"] for row in rows}, key=len):  # the plainest first
-        lines = [line(row, results) for row in rows if row["pixels"] == pixels]
-        parts.append(f"What the CNN saw: {pixels} pixels a side.\n\n{in_columns(HEAD, lines, 9)}")
-    return "\n\n".join(parts)
+    # The current input comes first: it is the one with the most runs.
+    inputs = sorted({row["pixels"] for row in rows}, key=lambda pixels: pixels != CURRENT_INPUT)
+    tables = []
+    for pixels in inputs:
+        lines = [table_row(row, results) for row in rows if row["pixels"] == pixels]
+        heading = f"Input of the CNN: {pixels} pixels per side."
+        tables.append(f"{heading}\n\n{in_columns(COLUMNS, lines, NUMBER_COLUMNS)}")
+    return "\n\n".join(tables)
 
 
-def named(row):
+def run_label(row: Row) -> str:
     """A run's name, with its seed if that is not the first."""
-    return row["run"] + (f" (seed {row['seed']})" if row["seed"] > 1 else "")
+    return f"{row['run']} (seed {row['seed']})" if row["seed"] > 1 else row["run"]
 
 
-def draw():
-    """A bar for each run of today's code, with its interval; the file says which results it shows.
+def draw() -> None:
+    """Draw a bar for each run with the current input, with its interval.
 
-    So a test can tell without drawing it again, which no two releases do alike.
+    The file carries a fingerprint of the results, so that a test can tell whether it is up to date
+    without drawing it again, which differs between releases of Matplotlib.
     """
-    results = read_results().values()
-    rows = sorted(
-        (row for row in results if row["pixels"] == PIXELS),
-        key=lambda row: row["scores"][PROTOCOL]["CIDEr-D"],
-    )
-    short = {name for name, run in RUNS.items() if run.items() > SHORT.items()}
-    names = [named(row) + ", six epochs" * (row["run"] in short) for row in rows]
-    pairs = list(zip(names, rows, strict=True))
-    scores = {name: row["scores"][PROTOCOL]["CIDEr-D"] for name, row in pairs[::-1]}
-    intervals = {name: row["interval"] for name, row in pairs}
+    rows = [row for row in read_results().values() if row["pixels"] == CURRENT_INPUT]
+    rows.sort(key=lambda row: row["scores"][PROTOCOL]["CIDEr-D"], reverse=True)
+    scores = {}
+    intervals = {}
+    for row in rows:
+        label = run_label(row)
+        if is_short(row["run"]) and row["run"] != "six epochs":
+            label += ", six epochs"
+        scores[label] = row["scores"][PROTOCOL]["CIDEr-D"]
+        intervals[label] = row["interval"]
     best = next(iter(scores))
     figure = plot_bars(scores, f"CIDEr-D, {PROTOCOL}, 1,000 photos", intervals, best)
-    figure.savefig(PICTURE, dpi=120, metadata={"Description": shown()})
+    figure.savefig(FIGURE, dpi=120, metadata={"Description": results_fingerprint()})
 
 
-def shown():
+def results_fingerprint() -> str:
     """A fingerprint of all results."""
     return hashlib.sha256(RESULTS.read_bytes()).hexdigest()
