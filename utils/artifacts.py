@@ -1,15 +1,17 @@
-"""The only room that touches artifact files: what the notebooks hand to each other.
+"""The artifacts that the notebooks hand to each other: save, load and check them.
 
-An artifact is one pickle of plain things (dict, list, str, numbers, NumPy arrays) with a header
-that says what made it: kind, version, the settings that matter, the fingerprints of its parents.
-It is written to a temporary name, flushed, then renamed, so a reader sees the old file or the new
-one. A file that does not fit the run is an error that names the notebook to run again.
+An artifact is one pickle of plain data (dict, list, str, numbers, NumPy arrays) with a header that
+says what made it: its kind and version, the settings that affect it, and the fingerprints of the
+artifacts that it was made from. It is written to a temporary name and then renamed, so a reader
+sees the old file or the new one. A file that does not fit the run is an error that names the
+notebook to run again.
 """
 
 import hashlib
 import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from utils import safe_pickle
 from utils.config import Config, parse_value
@@ -102,32 +104,65 @@ STALE_PATTERNS = {
 }
 
 
-def save(kind, data, config):
-    """Write `data` as the artifact `kind` into the working folder; returns its path.
+# === Save and load ===
+
+
+def save(kind: str, data: dict[str, Any], config: Config) -> Path:
+    """Write an artifact into the working folder.
 
     The same data and settings give the same bytes, so a second run changes no fingerprint.
+
+    Args:
+        kind: A key of `ARTIFACTS`.
+        data: Plain data.
+        config: The configuration of the run.
+
+    Returns:
+        The path of the file.
     """
-    for parent in ARTIFACTS[kind].parents:
+    spec = ARTIFACTS[kind]
+    for parent in spec.parents:
         config = resolve_auto(config, parent)
-    names = [name for each in ancestors(kind) for name in ARTIFACTS[each].config_fields]
+    settings = {}
+    for ancestor in ancestors(kind):
+        for name in ARTIFACTS[ancestor].config_fields:
+            settings[name] = getattr(config, name)
     artifact = {
         "kind": kind,
         "version": VERSION,
-        "config": {name: getattr(config, name) for name in names},
-        "parents": {each: parent_fingerprint(each, config) for each in ARTIFACTS[kind].parents},
+        "config": settings,
+        "parents": {parent: parent_fingerprint(parent, config) for parent in spec.parents},
         "data": data,
     }
-    path, content = working_folder(config) / file_of(kind, config), safe_pickle.dumps(artifact)
+    path = working_folder(config) / file_name(kind, config)
+    content = safe_pickle.dumps(artifact)
     write_atomically(path, lambda file: file.write(content))
-    for pattern in STALE_PATTERNS.get(kind, ()):
-        for old in path.parent.glob(pattern):
-            if old.name != data.get("grid"):
-                old.unlink()
+    delete_stale_files(path, kind, data)
     return path
 
 
-def load(kind, config):
-    """The data of the artifact `kind`, after checks that it is whole and belongs to this run."""
+def delete_stale_files(path: Path, kind: str, data: dict[str, Any]) -> None:
+    """Delete the files that a newly saved artifact makes useless."""
+    for pattern in STALE_PATTERNS.get(kind, ()):
+        for stale in path.parent.glob(pattern):
+            if stale.name != data.get("grid"):
+                stale.unlink()
+
+
+def load(kind: str, config: Config) -> Any:
+    """Load the data of an artifact.
+
+    Args:
+        kind: A key of `ARTIFACTS`.
+        config: The configuration of the run.
+
+    Returns:
+        The data that it was saved with.
+
+    Raises:
+        CaptionsError: The artifact is missing or damaged, was made with other settings, or from
+            other artifacts than those that are here.
+    """
     path = artifact_path(kind, config)
     artifact = read_artifact(path, kind)
     check_config(path, kind, artifact["config"], config)
@@ -135,140 +170,203 @@ def load(kind, config):
     return artifact["data"]
 
 
-def resolve_auto(config, kind="captioner"):
-    """The settings with what was "auto" as that artifact records it: decided when 01 ran."""
-    made = read_artifact(artifact_path(kind, config), kind)["config"]
-    autos = [name for name, value in vars(config).items() if value == "auto" and name in made]
-    return replace(config, **{name: made[name] for name in autos})
+def resolve_auto(config: Config, kind: str = "captioner") -> Config:
+    """The configuration with each "auto" replaced by the value that an artifact recorded."""
+    recorded = read_artifact(artifact_path(kind, config), kind)["config"]
+    resolved = {}
+    for name, value in vars(config).items():
+        if value == "auto" and name in recorded:
+            resolved[name] = recorded[name]
+    return replace(config, **resolved)
 
 
-def load_saved_config(folder=None):
-    """The settings that the captioner in `folder` was made with, and searched with in 04_evaluate.
+def load_saved_config(folder: str | Path | None = None) -> Config:
+    """The configuration of the captioner in `folder`, and of its evaluation where there is one.
 
-    Without a folder it is this machine's own: that of photos, where there is one, or the sample's.
+    Without a folder it is this machine's own captioner: the one for photos, where there is one, or
+    the sample's.
     """
-    places = [Config(working=str(folder))] if folder else [Config("flickr8k"), Config()]
-    config = next((place for place in places if find("captioner", place)), places[-1])
-    known = read_artifact(artifact_path("captioner", config), "captioner")["config"]
-    if searched := find("predictions", config):
-        known = read_artifact(searched, "predictions")["config"] | known
-    changes = {name: parse_value(name, value) for name, value in known.items() if name != "preset"}
-    return replace(config, preset=str(known.get("preset")), **changes)
+    if folder:
+        config = Config(working=str(folder))
+    else:
+        config = Config("flickr8k")
+        if not find("captioner", config):
+            config = Config()
+    recorded = read_artifact(artifact_path("captioner", config), "captioner")["config"]
+    evaluated = find("predictions", config)
+    if evaluated:
+        recorded = {**read_artifact(evaluated, "predictions")["config"], **recorded}
+    settings = dict(recorded)
+    preset = settings.pop("preset", None)
+    parsed = {name: parse_value(name, value) for name, value in settings.items()}
+    return replace(config, preset=str(preset), **parsed)
 
 
-def read_artifact(path, kind):
-    """The artifact with its header, if it is one of that kind and of this version."""
+# === Checks ===
+
+
+def read_artifact(path: Path, kind: str) -> dict[str, Any]:
+    """Read an artifact with its header.
+
+    Raises:
+        CaptionsError: It is not of that kind, or of another version of this project.
+    """
     artifact = read_pickle(path)
-    header = artifact if isinstance(artifact, dict) else {}
-    names = {part: header.get(part) for part in ("kind", "version")}
-    parts = [names, header.get("config"), header.get("parents")]
-    flat = all(
-        isinstance(part, dict) and {*map(type, part.values())} <= SCALAR_TYPES for part in parts
-    )
-    if not flat or header["kind"] != kind or "data" not in header:
+    if not isinstance(artifact, dict) or artifact.get("kind") != kind or "data" not in artifact:
         raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
-    if (version := header["version"]) != VERSION:
-        raise CaptionsError(f"{path}: has version {version}, this is {VERSION}: {rerun_hint(kind)}")
-    return header
+    version = artifact.get("version")
+    if version != VERSION:
+        raise CaptionsError(
+            f"{path}: has version {version}, but this is version {VERSION}: {rerun_hint(kind)}"
+        )
+    if not is_flat(artifact.get("config")) or not is_flat(artifact.get("parents")):
+        raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
+    return artifact
 
 
-def ancestors(kind):
-    """The kinds that an artifact descends from, the eldest first, and itself."""
-    elders = [elder for parent in ARTIFACTS[kind].parents for elder in ancestors(parent)]
-    return list(dict.fromkeys([*elders, kind]))
+def is_flat(part: Any) -> bool:
+    """Whether a part of a header is a dict of scalars."""
+    return isinstance(part, dict) and all(type(value) in SCALAR_TYPES for value in part.values())
 
 
-def check_config(path, kind, made_with, config):
+def ancestors(kind: str) -> list[str]:
+    """The kinds that an artifact is made from, the first in the chain first, and itself."""
+    kinds: list[str] = []
+    for parent in ARTIFACTS[kind].parents:
+        kinds.extend(ancestors(parent))
+    kinds.append(kind)
+    return list(dict.fromkeys(kinds))
+
+
+def check_config(path: Path, kind: str, recorded: dict[str, Any], config: Config) -> None:
     """Refuse an artifact that was made with other settings, its own or an ancestor's.
 
-    To blame is the eldest that was not made with today's settings: it is the first to make anew.
+    The error names the first notebook in the chain whose artifact has other settings.
     """
-    for each in ancestors(kind):
-        now = {name: getattr(config, name) for name in ARTIFACTS[each].config_fields}
-        differences = [
-            f"{name}={made_with.get(name)} (now {value})"
-            for name, value in now.items()
-            if str(made_with.get(name)) != str(value) != "auto"
-        ]
+    for ancestor in ancestors(kind):
+        differences = []
+        for name in ARTIFACTS[ancestor].config_fields:
+            value = getattr(config, name)
+            if value != "auto" and str(value) != str(recorded.get(name)):
+                differences.append(f"{name}={recorded.get(name)} (now {value})")
         if differences:
-            elder = find(each, config)
-            made = read_artifact(elder, each)["config"] if elder and each != kind else {}
-            mended = all(value in ("auto", made.get(name)) for name, value in now.items())
-            mend = rerun_hint(kind if mended or kind in STAGES else each)
-            raise CaptionsError(f"{path}: made with {', '.join(differences)}: {mend}")
+            outdated = ancestor
+            if kind in STAGES or has_current_settings(ancestor, kind, config):
+                outdated = kind
+            raise CaptionsError(
+                f"{path}: made with {', '.join(differences)}: {rerun_hint(outdated)}"
+            )
 
 
-def check_parents(path, kind, made_from, config):
-    """Refuse an artifact one of whose ancestors has been made anew since, with another result."""
+def has_current_settings(ancestor: str, kind: str, config: Config) -> bool:
+    """Whether an ancestor has been made again with the current settings, but `kind` has not."""
+    path = find(ancestor, config)
+    recorded = {}
+    if path and ancestor != kind:
+        recorded = read_artifact(path, ancestor)["config"]
+    for name in ARTIFACTS[ancestor].config_fields:
+        value = getattr(config, name)
+        if value != "auto" and value != recorded.get(name):
+            return False
+    return True
+
+
+def check_parents(path: Path, kind: str, recorded: dict[str, Any], config: Config) -> None:
+    """Refuse an artifact one of whose ancestors has been made again with another result."""
     for parent in ARTIFACTS[kind].parents:
-        known, found = made_from.get(parent), find(parent, config)
-        if found is None:  # not needed here: who needs it will miss it
+        parent_path = find(parent, config)
+        if parent_path is None:  # not needed here; loading it would report that it is missing
             continue
-        if fingerprint(found) != known:
-            raise CaptionsError(f"{path}: made from another {found.name}: {rerun_hint(kind)}")
-        check_parents(found, parent, read_artifact(found, parent)["parents"], config)
+        if fingerprint(parent_path) != recorded.get(parent):
+            raise CaptionsError(f"{path}: made from another {parent_path.name}: {rerun_hint(kind)}")
+        check_parents(parent_path, parent, read_artifact(parent_path, parent)["parents"], config)
 
 
-def artifact_path(kind, config):
-    """Where the artifact lies; one that is nowhere is an error that names its notebook."""
+# === Files ===
+
+
+def artifact_path(kind: str, config: Config) -> Path:
+    """The path of an artifact.
+
+    Raises:
+        CaptionsError: There is none; the error names the notebook that makes it.
+    """
     path = find(kind, config)
     if path is None:
-        path = working_folder(config) / file_of(kind, config)
-        raise CaptionsError(f"{path}: not there: run {ARTIFACTS[kind].notebook} first")
+        missing = working_folder(config) / file_name(kind, config)
+        raise CaptionsError(f"{missing}: not found: run {ARTIFACTS[kind].notebook} first")
     return path
 
 
-def find(kind, config):
-    """The artifact's path: in the working folder, else anywhere under the inputs, else None."""
-    path = working_folder(config) / file_of(kind, config)
-    return path if path.is_file() else find_unique_input(path.name, find_pretrained_folders(config))
+def find(kind: str, config: Config) -> Path | None:
+    """The path of an artifact in the working folder, else anywhere in the inputs, else None."""
+    path = working_folder(config) / file_name(kind, config)
+    if path.is_file():
+        return path
+    return find_unique_input(path.name, exclude=find_pretrained_folders(config))
 
 
-def file_of(kind, config):
-    """The artifact's file name."""
+def file_name(kind: str, config: Config) -> str:
+    """The file name of an artifact."""
     return ARTIFACTS[kind].file.format(decoder=config.decoder, seed=config.seed)
 
 
-def rerun_hint(kind):
-    """The mend that most errors here share."""
+def rerun_hint(kind: str) -> str:
+    """How to fix an artifact that does not fit this run."""
     if kind in STAGES:
-        return "go back to the settings it was begun with, or delete it and run 03_train again"
+        return "restore the settings it was started with, or delete it and run 03_train again"
     return f"run {ARTIFACTS[kind].notebook} again"
 
 
-def format_size(path):
-    """A file's size for people: `312 KB`."""
-    length = Path(path).stat().st_size
-    return f"{length / 1e6:.1f} MB" if length >= 1e6 else f"{length / 1e3:.0f} KB"
+def format_size(path: str | Path) -> str:
+    """The size of a file, such as `312 KB`."""
+    size = Path(path).stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} KB"
 
 
 @os_errors_as_caption_errors()
-def fingerprint(path):
+def fingerprint(path: str | Path) -> str:
     """A short hash of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @os_errors_as_caption_errors()
-def parent_fingerprint(kind, config):
-    """The fingerprint of an artifact that something is made from: one that is damaged has none."""
+def parent_fingerprint(kind: str, config: Config) -> str:
+    """The fingerprint of an artifact that another is made from.
+
+    Raises:
+        CaptionsError: It is damaged.
+    """
     path = artifact_path(kind, config)
     content = path.read_bytes()
-    if not safe_pickle.is_whole(content):
-        raise CaptionsError(f"{path}: damaged since it was read: {rerun_hint(kind)}")
+    if not safe_pickle.is_intact(content):
+        raise CaptionsError(f"{path}: damaged since it was loaded: {rerun_hint(kind)}")
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def read_pickle(path):
-    """Plain data from an artifact; whatever would run code or is damaged is refused in one line."""
-    known = {kind.file.partition("{")[0]: name for name, kind in ARTIFACTS.items()}
-    maker = next((known[start] for start in known if Path(path).name.startswith(start)), None)
-    mend = f": {rerun_hint(maker)}" if maker else ""
+def read_pickle(path: str | Path) -> Any:
+    """Plain data from an artifact's file.
+
+    Raises:
+        CaptionsError: The file would run code, is damaged, or cannot be read.
+    """
+    kind = kind_of_file(Path(path).name)
+    fix = f": {rerun_hint(kind)}" if kind else ""
     try:
         return safe_pickle.loads(Path(path).read_bytes())
     except pickle.UnpicklingError as error:
-        raise CaptionsError(f"{path}: refused: {' '.join(str(error).split())}{mend}") from None
+        reason = " ".join(str(error).split())
+        raise CaptionsError(f"{path}: refused: {reason}{fix}") from None
     except OSError as error:
-        raise CaptionsError(f"{path}: cannot be read ({error.strerror}){mend}") from None
+        raise CaptionsError(f"{path}: cannot be read ({error.strerror}){fix}") from None
     except Exception as error:  # a damaged pickle can fail in any way its opcodes allow
-        raise CaptionsError(f"{path}: damaged ({type(error).__name__}){mend}") from None
+        raise CaptionsError(f"{path}: damaged ({type(error).__name__}){fix}") from None
+
+
+def kind_of_file(name: str) -> str | None:
+    """The kind of artifact that a file name belongs to."""
+    for kind, spec in ARTIFACTS.items():
+        if name.startswith(spec.file.partition("{")[0]):
+            return kind
+    return None

@@ -4,22 +4,31 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from utils.config import Config
+
 CPU_INFO = Path("/proc/cpuinfo")  # on Linux
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def local_strategy():
+def local_strategy() -> tf.distribute.Strategy:
     """The strategy for this machine alone: all its GPUs together, or its one device."""
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    devices = tf.config.list_logical_devices("GPU")
+    if not devices:
+        devices = tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
 
 
-def dtype_policy(config):
-    """How exact most numbers are: with `auto`, half the bits on a device that is made for that."""
+def dtype_policy(config: Config) -> str:
+    """The Keras dtype policy of a training.
+
+    With `precision="auto"` it is half precision on a device that is fast at it: float16 on a GPU,
+    bfloat16 on a processor with instructions for it.
+    """
     if config.precision != "auto":
         return config.precision
     if tf.config.list_logical_devices("GPU"):
         return "mixed_float16"
-    flags = CPU_INFO.read_text(errors="replace").split() if CPU_INFO.is_file() else ()
-    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+    flags = CPU_INFO.read_text(errors="replace").split() if CPU_INFO.is_file() else []
+    return "mixed_bfloat16" if BFLOAT16_FLAGS.intersection(flags) else "float32"

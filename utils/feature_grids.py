@@ -1,70 +1,123 @@
-"""The grid of CNN features: a memory-mapped `.npy` file beside its artifact."""
+"""The grid of CNN features: a memory-mapped float16 `.npy` file beside its artifact."""
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from math import prod
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 from utils.artifacts import rerun_hint
+from utils.config import Config
 from utils.errors import CaptionsError
 from utils.io import RETRY_HINT
 from utils.paths import find_unique_input, working_folder
 
+ITEM_BYTES = 2  # of a float16
 
-def save_grid(features, chunks, batch, config):
-    """Write the float16 grid of which `features` say the file's name and shape.
 
-    `chunks(row)` yields its rows from `row` on, `batch` at a time. What is interrupted, even by a
-    crash, goes on after its last full chunk at the next call, and a whole file is left as it is: so
-    the name must tell all that decides the numbers. Saving the features is the commit; what they
-    do not name is of no use then and goes.
+def save_grid(
+    features: dict[str, Any],
+    extract_from: Callable[[int], Iterator[np.ndarray]],
+    batch: int,
+    config: Config,
+) -> None:
+    """Write the grid of which `features` give the file's name and shape.
+
+    An interrupted write, even by a crash, continues after its last complete batch at the next
+    call, and a complete file is left as it is. So the name must contain everything that decides the
+    numbers. Saving the artifact commits the file: grids that the artifact does not name are then
+    deleted.
+
+    Args:
+        features: An artifact's data with the keys `grid` (file name) and `grid_shape`.
+        extract_from: Given a row, yields the rows from there on, `batch` at a time.
+        batch: Rows per batch.
+        config: Decides the working folder.
+
+    Raises:
+        CaptionsError: The disk is full, or the file cannot be written.
     """
-    path, shape = working_folder(config) / features["grid"], tuple(features["grid_shape"])
-    half, header = path.with_name(f"{path.name}.partial"), BytesIO()
-    head = {"descr": "<f2", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, head)
-    row_length = 2 * prod(shape[1:])
-    length = header.tell() + row_length * shape[0]
-    if path.is_file() and path.stat().st_size == length:
+    path = working_folder(config) / features["grid"]
+    shape = tuple(features["grid_shape"])
+    header = npy_header(shape)
+    row_bytes = ITEM_BYTES * prod(shape[1:])
+    total_bytes = len(header) + row_bytes * shape[0]
+    if path.is_file() and path.stat().st_size == total_bytes:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    for other in set(path.parent.glob(f"{path.name.partition('-')[0]}-*.partial")) - {half}:
-        print(f"{other.name}: of another encoder, list of photos or shard: this starts anew")
-    have = half.stat().st_size if half.exists() else 0
-    done = max(0, (have - header.tell()) // row_length // batch * batch)
+    partial = path.with_name(f"{path.name}.partial")
+    report_other_partials(partial)
+    written_bytes = partial.stat().st_size if partial.exists() else 0
+    complete_batches = max(0, (written_bytes - len(header)) // row_bytes // batch)
+    done = complete_batches * batch
     if done:
-        print(f"goes on after {done:,} of {shape[0]:,} photos")
+        print(f"continues after {done:,} of {shape[0]:,} photos")
     try:
-        with open(half, "r+b" if have else "wb") as file:
-            file.write(header.getvalue())
-            file.truncate(file.seek(row_length * done, os.SEEK_CUR))
-            if (free := shutil.disk_usage(half.parent).free) < length - file.tell():
-                raise OSError(0, f"{length / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
-            for rows in chunks(done):
-                file.write(np.ascontiguousarray(rows, "<f2"))
-                file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, path)
+        with open(partial, "r+b" if written_bytes else "wb") as file:
+            file.write(header)
+            file.truncate(file.seek(row_bytes * done, os.SEEK_CUR))
+            check_free_space(partial.parent, total_bytes - file.tell(), total_bytes)
+            write_rows(file, extract_from(done))
+        os.replace(partial, path)
     except OSError as error:
         raise CaptionsError(
             f"{path}: could not be written ({error.strerror}): {RETRY_HINT}"
         ) from None
 
 
-def load_grid(features, config):
-    """The grid that belongs to loaded features, `(photos, cells, channels)`, memory-mapped."""
-    name, shape = Path(str(features["grid"])).name, tuple(features["grid_shape"])
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """The header of a `.npy` file of float16 numbers."""
+    header = BytesIO()
+    description = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()
+
+
+def report_other_partials(partial: Path) -> None:
+    """Say of a partly written grid that it cannot be continued."""
+    prefix = partial.name.partition("-")[0]
+    for other in set(partial.parent.glob(f"{prefix}-*.partial")) - {partial}:
+        print(f"{other.name}: of another encoder, list of photos or shard: extraction starts anew")
+
+
+def check_free_space(folder: Path, needed: int, total_bytes: int) -> None:
+    """Raise an `OSError` before the first byte of a file that does not fit on the disk."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(0, f"{total_bytes / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+
+
+def write_rows(file: IO[bytes], batches: Iterator[np.ndarray]) -> None:
+    """Append rows to an open grid; what is complete is on the disk after each batch."""
+    for rows in batches:
+        file.write(np.ascontiguousarray(rows, "<f2").data)
+        file.flush()
+    os.fsync(file.fileno())
+
+
+def load_grid(features: dict[str, Any], config: Config) -> np.ndarray:
+    """The grid that an artifact names, `(photos, cells, channels)`, memory-mapped.
+
+    Raises:
+        CaptionsError: The file is missing, damaged, or of another shape.
+    """
+    name = Path(str(features["grid"])).name
+    shape = tuple(features["grid_shape"])
     path = working_folder(config) / name
-    path = path if path.is_file() else find_unique_input(name) or path
+    if not path.is_file():
+        path = find_unique_input(name) or path
     try:
         grid = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header can fail in any way
-        gone = isinstance(error, FileNotFoundError)
-        reason = "not there: " if gone else "cannot be read: delete it, then "
-        raise CaptionsError(f"{path}: {reason}{rerun_hint('features')}") from None
+    except FileNotFoundError:
+        raise CaptionsError(f"{path}: not found: {rerun_hint('features')}") from None
+    except Exception:  # a damaged header can fail in any way
+        hint = rerun_hint("features")
+        raise CaptionsError(f"{path}: cannot be read: delete it, then {hint}") from None
     if not isinstance(grid, np.ndarray) or grid.shape != shape or grid.dtype != np.float16:
-        raise CaptionsError(f"{path}: no grid of {shape}: delete it, then {rerun_hint('features')}")
+        hint = rerun_hint("features")
+        raise CaptionsError(f"{path}: is not a grid of shape {shape}: delete it, then {hint}")
     return grid

@@ -1,28 +1,40 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from utils.errors import CaptionsError
 
-RETRY_HINT = "see that there is room, then run this again"
+RETRY_HINT = "check that there is free space, then run this again"
 
 
-def write_atomically(path, write):
-    """Call `write(file)` on a temporary file beside `path`, flush it to disk, then rename it."""
+def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a temporary file beside `path`, flush it to disk, then rename it.
+
+    A reader sees the old file or the new one, never a part of it.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        write: Called with the open temporary file.
+
+    Raises:
+        CaptionsError: The file cannot be written.
+    """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    temporary = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        with open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:  # Ctrl-C too leaves no half behind
+        os.replace(temporary, path)
+    except BaseException as error:  # Ctrl-C leaves no temporary file either
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise CaptionsError(
                 f"{path}: could not be written ({error.strerror}): {RETRY_HINT}"
@@ -30,6 +42,6 @@ def write_atomically(path, write):
         raise
 
 
-def write_text(path, text):
-    """A text file, written like an artifact: whole or not at all."""
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file completely or not at all."""
     write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,123 +1,108 @@
-"""Files of plain data that others may have made, read without running anybody's code.
+"""Pickles of plain data, read without running code that somebody put into them.
 
-Numbers, text, lists, dicts and arrays of these pass; every other name that a pickle may call is
-refused. A checksum stands behind the last byte of a pickle, where `pickle.load` does not look.
+Plain data are numbers, text, lists, dicts and NumPy arrays of these. A pickle can name any
+function to call while it is read; this reader knows only the few names that NumPy arrays need and
+refuses every other. A SHA-256 checksum follows the last byte of the pickle, where `pickle.load`
+does not look; bytes with a wrong checksum are refused before they are unpickled.
 """
 
 import hashlib
 import io
 import pickle
-import pickletools
 import re
+from typing import Any
 
 import numpy as np
 
-MAX_DEPTH = 9  # tuples in tuples; plain data has two
+CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
-def dumps(data):
-    """Plain data as bytes."""
+def dumps(data: Any) -> bytes:
+    """Pickle plain data, and append a checksum. Equal data give equal bytes."""
     file = io.BytesIO()
     SafePickler(file, protocol=5).dump(intern_strings(data, {}))
-    return file.getvalue() + hashlib.sha256(file.getvalue()).digest()
+    content = file.getvalue()
+    return content + hashlib.sha256(content).digest()
 
 
-def intern_strings(data, known):
-    """The same data where each text is one object: a pickle tells equal texts from the same one."""
+def intern_strings(data: Any, known: dict[str, str]) -> Any:
+    """The same data with one object for all equal strings.
+
+    A pickle stores a reference where the same object occurs again, so without this its bytes would
+    depend on which equal strings happen to be one object.
+    """
     if isinstance(data, dict):
-        return {
-            intern_strings(key, known): intern_strings(value, known) for key, value in data.items()
-        }
+        pairs = data.items()
+        return {intern_strings(key, known): intern_strings(value, known) for key, value in pairs}
     if isinstance(data, list):
         return [intern_strings(value, known) for value in data]
-    return known.setdefault(data, data) if type(data) is str else data
-
-
-def loads(content):
-    """The data that `dumps` wrote; an UnpicklingError says what was refused."""
-    check_opcodes(content)
-    data = SafeUnpickler(io.BytesIO(content)).load()
-    if not is_whole(content):
-        raise ValueError("its checksum does not fit")
+    if type(data) is str:
+        return known.setdefault(data, data)
     return data
 
 
-def is_whole(content):
-    """Whether the bytes are those that `dumps` gave, by the checksum behind them."""
-    return hashlib.sha256(content[:-32]).digest() == content[-32:]
+def loads(content: bytes) -> Any:
+    """The data that `dumps` was given.
 
-
-def check_opcodes(content):
-    """Refuse what is made to break its reader, before a byte of it is believed.
-
-    That is a place in the unpickler's memory far beyond the last one, which it would set aside,
-    and tuples in tuples without end, which crash Python when they are asked for their hash.
+    Raises:
+        ValueError: The checksum is wrong: the bytes are damaged, or not from `dumps`.
+        pickle.UnpicklingError: The pickle names something else than NumPy arrays.
     """
-    depths, marks, memory = [], [], []  # how deep in tuples: what is on the stack, and remembered
-    for code, argument, _ in pickletools.genops(content):
-        if code.name == "MARK":
-            marks.append(len(depths))
-        elif code.name.endswith(("PUT", "MEMOIZE")):
-            if argument not in (None, len(memory)):
-                raise pickle.UnpicklingError(f"it skips to place {argument}")
-            memory.append(depths[-1])
-        elif code.name.endswith("GET"):
-            depths.append(memory[argument])
-        elif code.name in ("POP", "POP_MARK", "DUP"):
-            raise pickle.UnpicklingError(f"it says {code.name}, which plain data never need")
-        else:
-            taken = [kind.name for kind in code.stack_before]
-            start = marks.pop() if "mark" in taken else len(depths)
-            start -= taken.index("mark") if "mark" in taken else len(taken)
-            depth = max(depths[start:], default=0) + ("TUPLE" in code.name)
-            if depth > MAX_DEPTH or start < 0:
-                raise pickle.UnpicklingError("it is nested too deeply")
-            depths[start:] = [depth] * len(code.stack_after)
+    if not is_intact(content):
+        raise ValueError("its checksum is wrong")
+    return SafeUnpickler(io.BytesIO(content[:-CHECKSUM_BYTES])).load()
+
+
+def is_intact(content: bytes) -> bool:
+    """Whether the checksum at the end fits the bytes before it."""
+    checksum = hashlib.sha256(content[:-CHECKSUM_BYTES]).digest()
+    return content[-CHECKSUM_BYTES:] == checksum
 
 
 class SafePickler(pickle.Pickler):
-    """Writes every array as one contiguous buffer, the form that `PlainUnpickler` reads."""
+    """Writes every array as one contiguous buffer, the form that `SafeUnpickler` reads."""
 
-    def reducer_override(self, value):
-        """How an array is written, if not as it lies in memory."""
+    def reducer_override(self, value: Any) -> Any:
+        """How an array that is not contiguous is written; everything else as usual."""
         if isinstance(value, np.ndarray) and not value.flags.forc:
             return np.ascontiguousarray(value).__reduce_ex__(5)
         return NotImplemented
 
 
 class SafeUnpickler(pickle.Unpickler):
-    """Knows the few names that NumPy's arrays are pickled by, and no other."""
+    """Knows the names that NumPy arrays are pickled with, and no other."""
 
-    def find_class(self, module, name):
-        """Ours for the callable behind a name in the pickle, if it is one of NumPy's."""
+    def find_class(self, module: str, name: str) -> Any:
+        """Our own constructor for one of NumPy's names."""
         # NumPy 1 wrote numpy.core, NumPy 2 writes numpy._core: the same arrays.
-        known = ALLOWED_NAMES.get((module.replace("numpy.core", "numpy._core"), name))
-        if known is None:
+        key = (module.replace("numpy.core", "numpy._core"), name)
+        if key not in ALLOWED_NAMES:
             raise pickle.UnpicklingError(f"it calls {module}.{name}")
-        return known
+        return ALLOWED_NAMES[key]
 
 
 class SafeDtype:
-    """Stands for a dtype while a pickle is read: numbers and text only, nothing with pointers."""
+    """Stands for a dtype while a pickle is read: numbers and text only, no Python objects."""
 
-    def __init__(self, name, *_):
+    def __init__(self, name: str, *_: Any):
         if not re.fullmatch(r"[biufcSU]\d{1,3}", str(name)):
             raise pickle.UnpicklingError(f"it holds an array of type {name!r}")
         self.dtype = np.dtype(name)
 
-    def __setstate__(self, state):
-        if state[1] in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(state[1])
+    def __setstate__(self, state: tuple) -> None:
+        byte_order = state[1]
+        if byte_order in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(byte_order)
 
 
-def safe_array(content, kind, shape, order):
-    """An array from its bytes: there must be as many as its type and shape say."""
-    return np.frombuffer(content, kind.dtype).reshape(shape, order=order)
+def safe_array(content: bytes, dtype: SafeDtype, shape: tuple, order: Any) -> np.ndarray:
+    """An array from its bytes; their number must fit its type and shape."""
+    return np.frombuffer(content, dtype.dtype).reshape(shape, order=order)
 
 
-def safe_scalar(kind, content):
+def safe_scalar(dtype: SafeDtype, content: bytes) -> Any:
     """A NumPy number from its bytes."""
-    return np.frombuffer(content, kind.dtype, count=1)[0]
+    return np.frombuffer(content, dtype.dtype, count=1)[0]
 
 
 ALLOWED_NAMES = {
