@@ -324,13 +324,14 @@ def test_notebooks_run_in_order_after_the_modules_tests(nbval, tmp_path):
 @pytest.mark.parametrize("kind", ["mixed_float16", "mixed_bfloat16"])
 def test_what_03_shows_by_hand_holds_with_half_the_bits_too(tmp_path, monkeypatch, kind):
     """As on a GPU, which the machines of these tests lack; up to the training itself."""
+    from utils import devices
     from utils.models import captioners
-    from utils.training import distribution, loop
+    from utils.training import step
 
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path))
     monkeypatch.setenv("MPLBACKEND", "agg")
-    for room in (captioners, distribution, loop):
-        monkeypatch.setattr(room, "precision", lambda _: kind)
+    for module in (captioners, devices, step):
+        monkeypatch.setattr(module, "dtype_policy", lambda _: kind)
     for path in NOTEBOOKS[:3]:
         names = {}
         for cell in code_cells(read(path)):

@@ -23,6 +23,7 @@ from utils.paths import REPOSITORY
 from utils.training import step
 from utils.training.distribution import fits_in_memory
 from utils.training.loop import train
+from utils.training.step import make_optimizer, make_train_step
 
 NO_DROPOUT = replace(CONFIG, dropout=0.0)  # each device draws its own dropout masks
 
@@ -151,6 +152,22 @@ def test_float16_resumes_bit_identically_and_in_another_precision(tmp_path, monk
     interrupt_second_epoch()
     use_dtype_policy(monkeypatch, "float32")
     assert train_toy()[1][0] == history[0]
+
+
+def test_a_float16_step_with_infinite_gradients_is_skipped(monkeypatch):
+    use_dtype_policy(monkeypatch, "mixed_float16")
+    grid, tokenizer, train_data = toy_data()
+    captioner = build_captioner(CHANNELS, len(tokenizer), NO_DROPOUT)
+    optimizer = make_optimizer(NO_DROPOUT, steps=10)
+    optimizer.build(captioner.trainable_weights)
+    optimizer.dynamic_scale.assign(1e30)
+    train_step = make_train_step(captioner, optimizer, NO_DROPOUT)
+    before = captioner.get_weights()
+    loss = train_step(tf.constant(grid[:4]), tf.constant(train_data.token_ids[:4]))
+    assert np.isfinite(float(loss))
+    assert float(optimizer.dynamic_scale) == pytest.approx(5e29)
+    for weight, expected in zip(captioner.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 @pytest.mark.parametrize(

@@ -7,24 +7,23 @@ exponential moving average (EMA) of the weights, which changes less from step to
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils import artifacts
 from utils.config import Config
 from utils.data.tokenizer import PAD_ID, Tokenizer
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.metrics import References, cider_d
 from utils.training.batching import TrainData, bucketed_batches, prefetch_batches, sample_views
+from utils.training.checkpoint import History, Progress, load_checkpoint, save_checkpoint
 from utils.training.distribution import fits_in_memory, replicate
 from utils.training.step import CaptionSampler, make_optimizer, make_train_step
 
-History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "CIDEr-D"
 Validator = Callable[[Any], float]
 
 
@@ -53,25 +52,6 @@ class Stage:
         if self.learning_rate_setting == "learning_rate":  # all stages depend on the first one's
             return "checkpoint-*.pkl"
         return f"checkpoint-{self.name}-*.pkl"
-
-
-@dataclass
-class Progress:
-    """How far a training has come.
-
-    Attributes:
-        history: A dict for each epoch.
-        best_weights: The EMA of the weights after the best epoch.
-    """
-
-    history: History = field(default_factory=list)
-    best_weights: list[np.ndarray] | None = None
-
-    def add_epoch(self, loss: float, score: float, weights: list[np.ndarray]) -> None:
-        """Append an epoch; keep its weights if it is better than all before."""
-        if all(score > row["CIDEr-D"] for row in self.history):
-            self.best_weights = weights
-        self.history.append({"epoch": len(self.history) + 1, "loss": loss, "CIDEr-D": score})
 
 
 def train(
@@ -103,40 +83,44 @@ def train(
     # 1. Plan the batches of all epochs.
     strategy = captioner.distribute_strategy
     stage_config = stage.config if stage else config
-    caption_sampler = stage.caption_sampler if stage else None
     check_shapes(captioner, data, grid)
     batch_size = global_batch_size(len(data.rows), strategy.num_replicas_in_sync, config)
     plans = plan_epochs(data, batch_size, stage_config)
-    tokens_per_photo = (data.token_ids[..., 1:] != PAD_ID).sum(axis=(1, 2))
 
     # 2. Create the optimizer, and continue from the checkpoint where there is one.
     with strategy.scope():
         optimizer = make_optimizer(stage_config, steps=sum(len(plan) for plan in plans))
         optimizer.build(captioner.trainable_weights)
-    progress = load_checkpoint(captioner, optimizer, config, stage) if stage else Progress()
+    progress = load_checkpoint(captioner, optimizer, config, stage.name) if stage else Progress()
 
     # 3. Keep the features on the devices if they fit there, and compile the step.
-    device_features = replicate(strategy, lambda replica: grid) if fits_in_memory(grid) else None
-    host_features = grid if device_features is None else None
-    step = make_train_step(captioner, optimizer, stage_config, device_features, caption_sampler)
+    device_features, host_features = place_features(grid, strategy)
+    sampler = stage.caption_sampler if stage else None
+    step = make_train_step(captioner, optimizer, stage_config, device_features, sampler)
 
-    # 4. Train epoch by epoch; score, remember the best weights, save a checkpoint.
+    # 4. Train epoch by epoch: score, remember the best weights, save a checkpoint.
     with tqdm(desc=config.decoder, unit=" tokens", unit_scale=True) as bar:
-        bar.total = sum(tokens_per_photo[plan].sum() for plan in plans[len(progress.history) :])
+        remaining = plans[len(progress.history) :]
+        bar.total = sum(count_tokens(data.token_ids[plan]).sum() for plan in remaining)
         while not should_stop(progress.history, stage_config):
             epoch = len(progress.history) + 1
-            plan = plans[epoch - 1]
-            epoch_data = TrainData(sample_views(data.rows, (config.seed, epoch)), data.token_ids)
-            batches = prefetch_batches(plan, epoch_data, host_features, strategy)
-            tokens_per_batch = tokens_per_photo[plan].sum(axis=1)
-            loss = train_epoch(step, zip(batches, tokens_per_batch, strict=True), bar, epoch, stage)
+            seed = (config.seed, epoch)
+            batches = epoch_batches(plans[epoch - 1], data, host_features, strategy, seed)
+            loss = train_epoch(step, batches, bar, epoch, stage)
             score, ema_weights = evaluate_ema(captioner, optimizer, validate)
             progress.add_epoch(loss, score, ema_weights)
             bar.write(f"epoch {epoch:3}  loss {loss:.3f}  CIDEr-D {score:.3f}", file=sys.stderr)
             if stage and strategy.extended.should_checkpoint:  # one machine of a cluster saves
-                save_checkpoint(captioner, optimizer, config, stage, progress)
+                save_checkpoint(captioner, optimizer, config, stage.name, progress)
     captioner.set_weights(progress.best_weights)
     return progress.history
+
+
+def place_features(grid: np.ndarray, strategy: Any) -> tuple[Any, np.ndarray | None]:
+    """The grid on every replica's device and None, or if it does not fit there, None and itself."""
+    if fits_in_memory(grid):
+        return replicate(strategy, lambda replica: grid), None
+    return None, grid
 
 
 def check_shapes(captioner: Any, data: TrainData, grid: np.ndarray) -> None:
@@ -176,55 +160,29 @@ def plan_epochs(data: TrainData, batch_size: int, config: Config) -> list[np.nda
     return plans
 
 
-def training_variables(captioner: Any, optimizer: Any) -> list[Any]:
-    """All variables that a training changes but those of loss scaling."""
-    inner_optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    return [*captioner.variables, *inner_optimizer.variables]
+def epoch_batches(
+    plan: np.ndarray,
+    data: TrainData,
+    host_features: np.ndarray | None,
+    strategy: Any,
+    seed: tuple[int, ...],
+) -> Iterator[tuple[tuple[Any, Any], int]]:
+    """The batches of one epoch, with one view of each photo, and the number of their tokens."""
+    data = TrainData(sample_views(data.rows, seed), data.token_ids)
+    batches = prefetch_batches(plan, data, host_features, strategy)
+    tokens = [int(count_tokens(data.token_ids[photos]).sum()) for photos in plan]
+    return zip(batches, tokens, strict=True)
 
 
-def loss_scale_variables(optimizer: Any) -> list[Any]:
-    """The variables of loss scaling; there are some in float16 only."""
-    if not hasattr(optimizer, "inner_optimizer"):
-        return []
-    return [optimizer.step_counter, optimizer.dynamic_scale]
-
-
-def save_checkpoint(
-    captioner: Any, optimizer: Any, config: Config, stage: Stage, progress: Progress
-) -> None:
-    """Save all that a training needs to continue to the very same result."""
-    checkpoint = {
-        "variables": [np.asarray(each) for each in training_variables(captioner, optimizer)],
-        "loss_scale": [np.asarray(each) for each in loss_scale_variables(optimizer)],
-        "history": progress.history,
-        "best_weights": progress.best_weights,
-    }
-    artifacts.save(stage.name, checkpoint, config)
-
-
-def load_checkpoint(captioner: Any, optimizer: Any, config: Config, stage: Stage) -> Progress:
-    """Restore the checkpoint of a stage.
-
-    Returns:
-        The progress of the training; that of a new one if there is no checkpoint.
-    """
-    if not artifacts.find(stage.name, config):
-        return Progress()
-    checkpoint = artifacts.load(stage.name, config)
-    variables = training_variables(captioner, optimizer)
-    for variable, value in zip(variables, checkpoint["variables"], strict=True):
-        variable.assign(value)
-    # A checkpoint of a machine with another precision has no loss scale, or needs none.
-    for variable, value in zip(
-        loss_scale_variables(optimizer), checkpoint["loss_scale"], strict=False
-    ):
-        variable.assign(value)
-    return Progress(checkpoint["history"], checkpoint["best_weights"])
+def count_tokens(token_ids: np.ndarray) -> np.ndarray:
+    """The number of tokens to predict of each photo, for `(photos, captions, time)`."""
+    targets = token_ids[..., 1:]
+    return (targets != PAD_ID).sum(axis=(1, 2))
 
 
 def train_epoch(
     step: Callable[[Any, Any], Any],
-    batches: Iterable[tuple[tuple[Any, Any], int]] | Iterator,
+    batches: Iterable[tuple[tuple[Any, Any], int]],
     bar: Any,
     epoch: int,
     stage: Stage | None = None,

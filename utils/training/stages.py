@@ -12,7 +12,8 @@ from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.warm_start import load_matching_weights
 from utils.training.batching import TrainData, ValidationData
-from utils.training.loop import History, Stage, Validator, make_validator, train
+from utils.training.checkpoint import History
+from utils.training.loop import Stage, Validator, make_validator, train
 from utils.training.scst import self_critical_sampler
 
 

@@ -93,17 +93,7 @@ def make_train_step(
         # 3. Gradients.
         gradients = tape.gradient(scaled_loss, weights)
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-
-        # 4. All-reduce: the sum over replicas is the gradient of the whole batch.
-        gradients = replicas.all_reduce("SUM", gradients)
-
-        # 5. Clip by the norm of all gradients together; they are still scaled like the loss.
-        clip_norm = optimizer.scale_loss(config.clip_norm)
-        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
-
-        # 6. Update the weights. The optimizer sums over replicas once more.
-        gradients = [gradient / strategy.num_replicas_in_sync for gradient in gradients]
-        optimizer.apply(gradients, weights)
+        apply_gradients(optimizer, gradients, weights, config)
         return loss
 
     @tf.function
@@ -112,6 +102,24 @@ def make_train_step(
         return strategy.reduce("SUM", losses, axis=None)
 
     return partial(train_step, device_features)
+
+
+def apply_gradients(
+    optimizer: Any, gradients: list[Any], weights: list[Any], config: Config
+) -> None:
+    """Update the weights by the sum of all replicas' gradients, clipped; in a replica context."""
+    replicas = tf.distribute.get_replica_context()
+
+    # 4. All-reduce: the sum over replicas is the gradient of the whole batch.
+    gradients = replicas.all_reduce("SUM", gradients)
+
+    # 5. Clip by the norm of all gradients together; they are still scaled like the loss.
+    clip_norm = optimizer.scale_loss(config.clip_norm)
+    gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+
+    # 6. Update the weights. The optimizer sums over replicas once more.
+    gradients = [gradient / replicas.num_replicas_in_sync for gradient in gradients]
+    optimizer.apply(gradients, weights)
 
 
 def flatten_captions(token_ids: Any) -> Any:

@@ -1,0 +1,93 @@
+"""Checkpoints: an interrupted training continues to the same bits."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from utils import artifacts
+from utils.config import Config
+
+History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "CIDEr-D"
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        history: A dict for each epoch.
+        best_weights: The EMA of the weights after the best epoch.
+    """
+
+    history: History = field(default_factory=list)
+    best_weights: list[np.ndarray] | None = None
+
+    def add_epoch(self, loss: float, score: float, weights: list[np.ndarray]) -> None:
+        """Append an epoch; keep its weights if it is better than all before."""
+        if all(score > row["CIDEr-D"] for row in self.history):
+            self.best_weights = weights
+        self.history.append({"epoch": len(self.history) + 1, "loss": loss, "CIDEr-D": score})
+
+
+def save_checkpoint(
+    captioner: Any, optimizer: Any, config: Config, stage: str, progress: Progress
+) -> None:
+    """Save all that a training needs to continue to the same result.
+
+    Args:
+        captioner: The model.
+        optimizer: Its optimizer.
+        config: The configuration of the run.
+        stage: The name of the stage, a key of `artifacts.ARTIFACTS`.
+        progress: History and best weights.
+    """
+    variables = training_variables(captioner, optimizer)
+    checkpoint = {
+        "variables": [np.asarray(variable) for variable in variables],
+        "loss_scale": [np.asarray(variable) for variable in loss_scale_variables(optimizer)],
+        "history": progress.history,
+        "best_weights": progress.best_weights,
+    }
+    artifacts.save(stage, checkpoint, config)
+
+
+def load_checkpoint(captioner: Any, optimizer: Any, config: Config, stage: str) -> Progress:
+    """Restore the checkpoint of a stage, if there is one.
+
+    Args:
+        captioner: The model, whose variables are overwritten.
+        optimizer: Its optimizer, likewise.
+        config: The configuration of the run.
+        stage: The name of the stage.
+
+    Returns:
+        The progress of the training; that of a new one if there is no checkpoint.
+
+    Raises:
+        CaptionsError: The checkpoint is damaged or belongs to another run.
+    """
+    if not artifacts.find(stage, config):
+        return Progress()
+    checkpoint = artifacts.load(stage, config)
+    variables = training_variables(captioner, optimizer)
+    for variable, value in zip(variables, checkpoint["variables"], strict=True):
+        variable.assign(value)
+    # On a machine of another precision, only one of the two trainings scales its loss.
+    scale_variables = loss_scale_variables(optimizer)
+    for variable, value in zip(scale_variables, checkpoint["loss_scale"], strict=False):
+        variable.assign(value)
+    return Progress(checkpoint["history"], checkpoint["best_weights"])
+
+
+def training_variables(captioner: Any, optimizer: Any) -> list[Any]:
+    """All variables that a training changes but those of loss scaling."""
+    inner_optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return [*captioner.variables, *inner_optimizer.variables]
+
+
+def loss_scale_variables(optimizer: Any) -> list[Any]:
+    """The variables of loss scaling, which only float16 has."""
+    if not hasattr(optimizer, "inner_optimizer"):
+        return []
+    return [optimizer.step_counter, optimizer.dynamic_scale]
