@@ -1,4 +1,4 @@
-"""What the project stands on is bounded, used, and listed with its licence."""
+"""Every dependency has version bounds, is used, and is listed in NOTICE.md with its license."""
 
 import re
 from importlib.metadata import distribution, metadata, version
@@ -7,56 +7,90 @@ import pytest
 
 from utils.paths import REPOSITORY
 
-TEXT = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
-LINES = [line.partition("#")[0].strip() for line in TEXT.splitlines()]
-BOUNDS = dict(re.match(r"([\w-]+)(.*)", line).groups() for line in LINES if line)
-NAMES = {"pillow": "PIL", "beautifulsoup4": "bs4"}
-# What no module here imports: the file that uses it, and the words that do.
-KAGGLE = distribution("kaggle").locate_file("kaggle")
-STAND_BY = {"six": (KAGGLE / "models" / "upload_file.py", "import six")}
-STAND_BY |= {"kaggle": (REPOSITORY / "terminal" / "kaggle.py", '"-m", "kaggle"')}
-STAND_BY |= {"ipykernel": (REPOSITORY / "notebooks/scripts/01_features.py", "(ipykernel)")}
-COMMANDS = {
-    "jupyterlab": "-m jupyterlab",
-    "ruff": "-m ruff",
-    "nbval": "--nbval",
-    "pytest-xdist": "-n 2",
+IMPORT_NAMES = {"pillow": "PIL", "beautifulsoup4": "bs4"}
+
+# Packages that no module here imports: a file that uses the package, and the text that does so.
+KAGGLE_CLIENT = distribution("kaggle").locate_file("kaggle")
+USED_WITHOUT_IMPORT = {
+    "six": (KAGGLE_CLIENT / "models" / "upload_file.py", "import six"),
+    "kaggle": (REPOSITORY / "utils" / "cli" / "kaggle.py", '"-m", "kaggle"'),
+    "ipykernel": (REPOSITORY / "notebooks" / "scripts" / "01_features.py", "(ipykernel)"),
+    "jupyterlab": (REPOSITORY / "Makefile", "-m jupyterlab"),
+    "nbval": (REPOSITORY / "Makefile", "--nbval"),
+    "pytest-xdist": (REPOSITORY / "Makefile", "-n 2"),
+    "ruff": (REPOSITORY / "Makefile", "-m ruff"),
+    "mypy": (REPOSITORY / "Makefile", "-m mypy"),
+    "codespell": (REPOSITORY / "Makefile", "-m codespell_lib"),
 }
-STAND_BY |= {name: (REPOSITORY / "Makefile", words) for name, words in COMMANDS.items()}
-STAND_BY |= {"codespell": (REPOSITORY / ".ci" / "run", "-m codespell_lib")}
-# Short for what packages say of themselves.
-KINDS = {"BSD": "BSD", "MIT": "MIT", "Apache": "Apache", "MPL": "MPL-2.0", "GPL-2": "GPL-2.0"}
+
+# The word for a license in a package's metadata, and the name of the license in NOTICE.md.
+LICENSES = {"BSD": "BSD", "MIT": "MIT", "Apache": "Apache", "MPL": "MPL-2.0", "GPL-2": "GPL-2.0"}
 
 
-def listed():
-    """package -> licence, as NOTICE.md lists them."""
-    text = (REPOSITORY / "NOTICE.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")]
-    return {name.strip(): licence.strip() for name, licence in rows}
+def read_requirements():
+    """The version bounds of each package in requirements.txt."""
+    bounds = {}
+    for line in (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        requirement = line.partition("#")[0].strip()
+        if requirement:
+            name, bound = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()
+            bounds[name] = bound
+    return bounds
 
 
-def test_every_dependency_has_a_least_and_a_most():
-    wrong = [name for name in BOUNDS if not re.fullmatch(r">=[\d.]+,<[\d.]+", BOUNDS[name])]
-    assert BOUNDS and not wrong
+def read_notice():
+    """The license of each package in NOTICE.md."""
+    licenses = {}
+    for line in (REPOSITORY / "NOTICE.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| "):
+            name, license_name = line.split("|")[1:3]
+            licenses[name.strip()] = license_name.strip()
+    return licenses
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+def read_sources():
+    """The text of every Python file of the project."""
+    for folder in ("utils", "tests", "notebooks"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            yield path.read_text(encoding="utf-8")
+    yield (REPOSITORY / "conftest.py").read_text(encoding="utf-8")
+
+
+def stated_license(name):
+    """What an installed package's metadata say about its license."""
+    package = metadata(name)
+    fields = [package.get("License-Expression"), package.get("License")]
+    return " ".join(map(str, [*fields, *package.get_all("Classifier", [])]))
+
+
+REQUIREMENTS = read_requirements()
+
+
+def test_every_dependency_has_a_lower_and_an_upper_bound():
+    assert REQUIREMENTS
+    for name, bound in REQUIREMENTS.items():
+        assert re.fullmatch(r">=[\d.]+,<[\d.]+", bound), name
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
 def test_every_dependency_is_used(name):
-    if name in STAND_BY:
-        path, words = STAND_BY[name]
-        assert words in path.read_text(encoding="utf-8")
+    if name in USED_WITHOUT_IMPORT:
+        path, text = USED_WITHOUT_IMPORT[name]
+        assert text in path.read_text(encoding="utf-8")
         return
-    statement = re.compile(rf"^\s*(import|from) {NAMES.get(name, name)}\b", re.MULTILINE)
-    code = [path for path in REPOSITORY.rglob("*.py") if ".venv" not in str(path)]
-    assert any(statement.search(path.read_text(encoding="utf-8")) for path in code)
+    import_name = IMPORT_NAMES.get(name, name)
+    statement = re.compile(rf"^\s*(import|from) {import_name}\b", re.MULTILINE)
+    assert any(statement.search(text) for text in read_sources())
 
 
-@pytest.mark.parametrize("name", BOUNDS)
-def test_every_licence_is_listed_as_the_package_states_it(name):
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_every_license_is_listed_as_the_package_states_it(name):
     assert version(name)
-    known, found = listed()[name], metadata(name)
-    said = [found.get("License-Expression"), found.get("License")]
-    said = " ".join(map(str, [*said, *found.get_all("Classifier", [])]))
-    kinds = {kind for kind in KINDS if KINDS[kind] in known}
-    assert kinds or name in ("matplotlib", "pycocoevalcap")  # of their own; says nothing
-    assert name == "pycocoevalcap" or all(kind in said for kind in kinds)
+    listed = read_notice()[name]
+    if name == "matplotlib":  # a license of its own
+        return
+    licenses = [word for word, label in LICENSES.items() if label in listed]
+    assert licenses
+    if name != "pycocoevalcap":  # its metadata state none
+        stated = stated_license(name)
+        assert all(word in stated for word in licenses)

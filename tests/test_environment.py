@@ -1,4 +1,4 @@
-"""`.ci/environment`, with Pythons that are shell scripts: which is taken, when it is made anew."""
+"""`.ci/environment`, with shell scripts as interpreters: which is used, when it installs anew."""
 
 import os
 import shutil
@@ -9,22 +9,25 @@ import pytest
 
 from utils.paths import REPOSITORY
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a script for make, in sh")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script, for make")
 
-# A Python that says its version, makes a folder with a copy of itself, and notes what pip is told.
-PYTHON = """#!/bin/sh
+# An interpreter that prints its version, creates an environment with a copy of itself, and logs
+# the calls of pip.
+INTERPRETER = """#!/bin/sh
 case "$1 $2" in
 "-c import sys;"*) echo {version} ;;
-"-c "*) exit {no_venv} ;;
-"-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "made {version}" >>"$LOG" ;;
-"-m pip") echo "installed" >>"$LOG"; exit "${{PIP_EXIT:-0}}" ;;
+"-c "*) exit {venv_status} ;;
+"-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "created {version}" >>"$LOG" ;;
+"-m pip") echo "installed" >>"$LOG"; exit "${{PIP_STATUS:-0}}" ;;
 esac
 """
+BROKEN_SHIM = "#!/bin/sh\necho 'command not found' >&2\nexit 127\n"
+UP_TO_DATE = (0, [], "")
 
 
 @pytest.fixture
-def place(tmp_path):
-    """A repository (with a space in its path), a folder of Pythons, and a home without any."""
+def root(tmp_path):
+    """A repository (with a space in its path), a PATH without interpreters, and an empty home."""
     for folder in ("the repository/.ci", "bin", "home"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(REPOSITORY / ".ci" / "environment", tmp_path / "the repository" / ".ci")
@@ -34,103 +37,131 @@ def place(tmp_path):
     return tmp_path
 
 
-def install(place, name, version, no_venv=0):
-    """Put a Python of that version into the folder of Pythons."""
-    path = place / "bin" / name
-    path.write_text(PYTHON.format(version=version, no_venv=no_venv))
+def add_interpreter(root, name, version, has_venv=True):
+    """Put an interpreter of that version on the PATH."""
+    script = INTERPRETER.format(version=version, venv_status=0 if has_venv else 1)
+    return add_script(root, name, script)
+
+
+def add_script(root, name, script):
+    """Put an executable script on the PATH."""
+    path = root / "bin" / name
+    path.write_text(script)
     path.chmod(0o755)
     return path
 
 
-def make(place, python="", versions="3.11 3.12 3.13", repository="the repository", pip_exit=0):
-    """Run the script; returns its exit status, what it did, and what it said on stderr."""
-    log = place / "log"
+def run_script(
+    root, python="", versions="3.11 3.12 3.13", repository="the repository", pip_status=0
+):
+    """Run `.ci/environment`; returns its exit status, the logged steps, and its stderr."""
+    log = root / "log"
     log.write_text("")
-    environment = {"PATH": str(place / "bin"), "HOME": str(place / "home"), "LOG": str(log)}
+    environment = {
+        "PATH": str(root / "bin"),
+        "HOME": str(root / "home"),
+        "LOG": str(log),
+        "PYTHON": str(python),
+        "PIP_STATUS": str(pip_status),
+    }
     done = subprocess.run(
         [".ci/environment", ".venv", versions],
-        cwd=place / repository,
-        env=environment | {"PYTHON": str(python), "PIP_EXIT": str(pip_exit)},
+        cwd=root / repository,
+        env=environment,
         capture_output=True,
         text=True,
     )
-    return done.returncode, log.read_text().split("\n")[:-1], done.stderr
+    return done.returncode, log.read_text().splitlines(), done.stderr
 
 
-def test_it_is_made_once(place):
-    install(place, "python3", "3.12")
-    assert make(place) == (0, ["made 3.12", "installed"], "")
-    assert make(place) == (0, [], "")
+def test_environment_is_created_once(root):
+    add_interpreter(root, "python3", "3.12")
+    assert run_script(root) == (0, ["created 3.12", "installed"], "")
+    assert run_script(root) == UP_TO_DATE
 
 
-def test_shims_that_fail_and_old_versions_are_passed_over(place):
-    install(place, "python3", "3.10")
-    (place / "bin" / "python3.13").write_text("#!/bin/sh\necho 'command not found' >&2\nexit 127\n")
-    (place / "bin" / "python3.13").chmod(0o755)
-    install(place, "python3.12", "3.12", no_venv=1)
-    install(place, "python3.11", "3.11")
-    assert make(place)[1] == ["made 3.11", "installed"]
+def test_broken_shims_and_unsuitable_interpreters_are_skipped(root):
+    add_interpreter(root, "python3", "3.10")
+    add_script(root, "python3.13", BROKEN_SHIM)
+    add_interpreter(root, "python3.12", "3.12", has_venv=False)
+    add_interpreter(root, "python3.11", "3.11")
+    _, steps, _ = run_script(root)
+    assert steps == ["created 3.11", "installed"]
 
 
-def test_a_python_of_pyenvs_is_found_too(place):
-    folder = place / "home" / ".pyenv" / "versions" / "3.13.0" / "bin"
+def test_interpreter_of_pyenv_is_found(root):
+    folder = root / "home" / ".pyenv" / "versions" / "3.13.0" / "bin"
     folder.mkdir(parents=True)
-    install(place, "python3", "3.11").rename(folder / "python")
-    assert make(place, versions="3.11")[1] == ["made 3.11", "installed"]
+    add_interpreter(root, "python3", "3.11").rename(folder / "python")
+    _, steps, _ = run_script(root, versions="3.11")
+    assert steps == ["created 3.11", "installed"]
 
 
-def test_without_one_that_fits_one_line_says_what_was_found_and_what_is_needed(place):
-    install(place, "python3", "3.10")
-    install(place, "python3.12", "3.12", no_venv=1)
-    status, did, said = make(place)
-    assert (status, did) == (77, [])
-    assert said.count("\n") == 1 and "3.11, 3.12 or 3.13" in said
-    assert "python3 (3.10)" in said and "python3.12 (3.12 without venv)" in said
+def test_without_suitable_interpreter_one_line_names_the_found_and_the_needed(root):
+    add_interpreter(root, "python3", "3.10")
+    add_interpreter(root, "python3.12", "3.12", has_venv=False)
+    status, steps, message = run_script(root)
+    assert status == 77
+    assert steps == []
+    assert message.count("\n") == 1
+    assert "3.11, 3.12 or 3.13" in message
+    assert "python3 (3.10)" in message
+    assert "python3.12 (3.12 without venv)" in message
 
 
 @pytest.mark.parametrize("name", ["python3.10", "nothing"])
-def test_the_python_that_is_named_must_fit(place, name):
-    install(place, "python3", "3.12")
-    install(place, "python3.10", "3.10")
-    status, did, said = make(place, python=name)
-    assert (status, did) == (77, []) and name in said and said.count("\n") == 1
+def test_named_interpreter_must_be_suitable(root, name):
+    add_interpreter(root, "python3", "3.12")
+    add_interpreter(root, "python3.10", "3.10")
+    status, steps, message = run_script(root, python=name)
+    assert status == 77
+    assert steps == []
+    assert message.count("\n") == 1
+    assert name in message
 
 
-def test_a_refused_python_leaves_the_environment_that_is_there(place):
-    install(place, "python3", "3.12")
-    install(place, "python3.10", "3.10")
-    make(place)
-    assert make(place, python="python3.10")[0] == 77
-    assert make(place) == (0, [], "")
+def test_refused_interpreter_leaves_the_existing_environment(root):
+    add_interpreter(root, "python3", "3.12")
+    add_interpreter(root, "python3.10", "3.10")
+    run_script(root)
+    status, _, _ = run_script(root, python="python3.10")
+    assert status == 77
+    assert run_script(root) == UP_TO_DATE
 
 
-def test_another_version_makes_it_anew_and_the_same_does_not(place):
-    install(place, "python3", "3.12")
-    newer = install(place, "python3.13", "3.13")
-    make(place)
-    assert make(place, python="python3") == (0, [], "")
-    assert make(place, python=newer)[1] == ["made 3.13", "installed"]
-    assert make(place) == (0, [], "")
+def test_environment_is_created_again_for_another_version_only(root):
+    add_interpreter(root, "python3", "3.12")
+    newer = add_interpreter(root, "python3.13", "3.13")
+    run_script(root)
+    assert run_script(root, python="python3") == UP_TO_DATE
+    _, steps, _ = run_script(root, python=newer)
+    assert steps == ["created 3.13", "installed"]
+    assert run_script(root) == UP_TO_DATE
 
 
-def test_new_requirements_are_installed_into_it(place):
-    install(place, "python3", "3.12")
-    make(place)
-    (place / "the repository" / "requirements.txt").write_text("numpy\npandas\n")
-    assert make(place)[1] == ["installed"]
-    assert make(place)[1] == []
+def test_changed_requirements_are_installed_into_the_existing_environment(root):
+    add_interpreter(root, "python3", "3.12")
+    run_script(root)
+    (root / "the repository" / "requirements.txt").write_text("numpy\npandas\n")
+    _, steps, _ = run_script(root)
+    assert steps == ["installed"]
+    assert run_script(root) == UP_TO_DATE
 
 
-def test_an_install_that_was_cut_off_is_made_anew(place):
-    install(place, "python3", "3.12")
-    assert make(place, pip_exit=1)[0] == 1
-    assert make(place)[1] == ["made 3.12", "installed"]
+def test_environment_is_created_again_after_an_interrupted_installation(root):
+    add_interpreter(root, "python3", "3.12")
+    status, _, _ = run_script(root, pip_status=1)
+    assert status == 1
+    _, steps, _ = run_script(root)
+    assert steps == ["created 3.12", "installed"]
 
 
-def test_a_moved_or_a_broken_one_is_made_anew(place):
-    install(place, "python3", "3.12")
-    make(place)
-    (place / "the repository").rename(place / "elsewhere")
-    assert make(place, repository="elsewhere")[1] == ["made 3.12", "installed"]
-    os.remove(place / "elsewhere" / ".venv" / "bin" / "python")
-    assert make(place, repository="elsewhere")[1] == ["made 3.12", "installed"]
+def test_moved_or_broken_environment_is_created_again(root):
+    add_interpreter(root, "python3", "3.12")
+    run_script(root)
+    (root / "the repository").rename(root / "elsewhere")
+    _, steps, _ = run_script(root, repository="elsewhere")
+    assert steps == ["created 3.12", "installed"]
+    os.remove(root / "elsewhere" / ".venv" / "bin" / "python")
+    _, steps, _ = run_script(root, repository="elsewhere")
+    assert steps == ["created 3.12", "installed"]

@@ -1,11 +1,18 @@
-"""What the five notebooks share, from the ground up; imports run downwards only.
+"""The package that the five notebooks, the commands and the tests share.
 
-settings, files, plain: a run's numbers, and files that are whole or not there
-store: the artifacts · text: words and numbers · metrics, meteor: scores of captions
-devices, batches, earlier: what a training needs beside a model
-encoders, captioners, trained: the models · features, ranking, search: what they see, rate, write
-reward, train: how they learn · evaluate, visualize: what they are worth, and how it looks
-caption: photos in, sentences out
+In the order in which modules may import each other:
 
-Photos and the drawn sample live next door, in `world`, the commands in `terminal`.
+* `errors`, `config`, `paths`, `io`: the error type, the settings, the folders, atomic writes
+* `safe_pickle`, `artifacts`, `feature_grids`: files that one notebook saves and a later one loads
+* `devices`: accelerators and number formats
+* `data`: photos, captions files, splits and the tokenizer
+* `sample`: the drawn sample, scenes whose content is known exactly
+* `models`: encoders, captioners, ensembles, fine-tuning
+* `features`: run an encoder over all photos
+* `decoding`: greedy search, beam search and sampling
+* `evaluation`: metrics, baselines, confidence intervals, retrieval
+* `training`: batches, loss, training step, loop and stages
+* `plotting`: figures and the gallery page
+* `inference`: photos in, captions out
+* `cli`: the commands of `python -m utils`
 """

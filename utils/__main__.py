@@ -1,4 +1,4 @@
-"""`python -m utils COMMAND`: the commands themselves are in `terminal`."""
+"""`python -m utils COMMAND` runs a command of `utils.cli`."""
 
 import sys
 
