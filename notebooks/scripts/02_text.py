@@ -7,40 +7,46 @@
 # ---
 
 # %% [markdown]
-# # Turn captions into numbers
+# # Tokenize the captions
 #
-# *Notebook 2 of 5 · before: [1 Turn pictures into numbers](01_features.ipynb) (not needed here) ·
-# after: [3 Teach a network to write](03_train.ipynb)*
+# *Notebook 2 of 5 · before: [1 Extract image features](01_features.ipynb) (not needed here) ·
+# after: [3 Train the captioner](03_train.ipynb)*
 #
-# A network can't read. It takes numbers, all rows of the same length, and it can only write words
-# that it has a number for. At the end of this notebook a caption looks like this:
+# A network can't process text. It takes numbers, in arrays whose rows have equal lengths. So a
+# caption is split into **tokens** (here: words), and each token is replaced by its **token ID**,
+# its index in the **vocabulary**, the list of all tokens that the model knows:
 #
-# `A dog runs.` → `a dog runs` → `1 4 17 52 2 0 0 0` (start, three words, end, padding).
+# `A dog runs.` → `a dog runs` → `1 4 17 52 2 0 0 0` (BOS, three words, EOS, padding).
+#
+# **BOS** and **EOS** mark the beginning and the end of a sequence; **padding** fills rows up to a
+# common length.
 #
 # **You will**
-# - clean captions so that `Dog` and `dog,` are one word, without losing any;
+# - normalize captions so that `Dog` and `dog,` are one token, without losing any word;
 # - build a vocabulary from the training captions, and from nothing else;
-# - turn captions into rows of numbers and back, and see what a model learns from each row.
+# - encode captions as token IDs and decode them, and see what a model learns from each sequence.
 #
-# **You need** Python; no TensorFlow is used here. Minutes: less than 1, anywhere.
+# **You need** Python; TensorFlow is not used here. Minutes: less than 1, anywhere.
 #
 # ## Setup
 #
-# The same cell opens all five notebooks: it finds the package `utils` that they share.
+# All five notebooks start with the same cell: it finds the package `utils` that they share.
 
 # %%
 import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
-folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
-home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
-if home is None:
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
+candidates = [Path.cwd(), *Path.cwd().parents]
+for file in Path("/kaggle/input").rglob("utils/artifacts.py"):
+    candidates.append(file.parents[1])
+repositories = [folder for folder in candidates if (folder / "utils" / "artifacts.py").is_file()]
+if not repositories:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
-sys.path.insert(0, str(home))
+repository = repositories[0]
+sys.path.insert(0, str(repository))
 
 import numpy as np
 import pandas as pd
@@ -50,17 +56,17 @@ from utils.config import load_config, summarize
 from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# Two settings matter here: `min_count`, how often a word must occur to be known, and `max_length`,
-# where a caption is cut.
+# Two settings matter here: `min_count`, how often a word must occur to be in the vocabulary, and
+# `max_length`, the number of words at which a caption is truncated.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
 print(summarize(config, "min_count", "max_length"))
 
 # %% [markdown]
-# ## What people said
+# ## The references
 #
-# Every photo has five captions, each written without seeing the others.
+# Every photo has several reference captions, written independently of each other.
 
 # %%
 from utils.data.photos import find_photos
@@ -70,103 +76,124 @@ example = photos.splits["train"][0]
 print(*photos.captions[example], sep="\n")
 
 # %% [markdown]
-# How much do they agree? Take two captions of one photo: what share of their words stands in both?
-# Beside it, the same for captions of two different photos.
+# How much do they agree? The
+# [**Jaccard similarity**](https://en.wikipedia.org/wiki/Jaccard_index) of two captions is the
+# number of words in both divided by the number of words in either. Here is its mean for two
+# captions of the same photo, and for captions of two different photos.
+
 
 # %%
+def jaccard(first, second):
+    """The share of the words of either caption that are in both."""
+    first_words = set(first.lower().strip(" .").split())
+    second_words = set(second.lower().strip(" .").split())
+    return len(first_words & second_words) / len(first_words | second_words)
+
+
 names = photos.splits["train"][:200]
-firsts = [set(photos.captions[name][0].lower().strip(" .").split()) for name in names]
-others = [set(photos.captions[name][-1].lower().strip(" .").split()) for name in names]
-same = np.mean([len(a & b) / len(a | b) for a, b in zip(firsts, others, strict=True)])
-different = np.mean([len(a & b) / len(a | b) for a, b in zip(firsts, others[1:], strict=False)])
+first_captions = [photos.captions[name][0] for name in names]
+last_captions = [photos.captions[name][-1] for name in names]
+same_photo = np.mean([jaccard(*pair) for pair in zip(first_captions, last_captions, strict=True)])
+shifted_pairs = zip(first_captions, last_captions[1:], strict=False)
+different_photos = np.mean([jaccard(*pair) for pair in shifted_pairs])
 
 # %%
-assert same > different
-print(f"same photo {same:.0%}, different photos {different:.0%}")
+assert same_photo > different_photos
+print(f"same photo {same_photo:.0%}, different photos {different_photos:.0%}")
 
 # %% [markdown]
-# Captions of the same thing share few words. A model must learn what is common behind them, and
-# a score must not ask for one of these captions by the letter.
+# Captions of the same photo share few words. The model must learn what they have in common, and a
+# metric must not require one particular caption.
 #
-# ## From a caption to words
+# ## From a caption to tokens
 #
-# **By hand**, for the first caption without a hyphen or an apostrophe: small letters, no
-# punctuation, cut at the blanks. `"Dog"`, `"dog"` and `"dog,"` must become one word, or each would
-# have to be learnt on its own.
+# **By hand**, for the first caption without a hyphen or an apostrophe: lower case, no punctuation,
+# split at spaces. Without this **normalization**, `"Dog"`, `"dog"` and `"dog,"` would be three
+# tokens, and each would have to be learned separately.
 
 # %%
 short = [text for text in photos.captions[example] if len(text.split()) < config.max_length]
-plain = [text for text in short if not set("'-’.:_") & set(text.strip(" ."))]
-caption = plain[0] if plain else "A dog runs."
-letters = [letter if letter.isalnum() else " " for letter in caption.lower()]
-words = "".join(letters).split()
-print(words)
+simple = [text for text in short if not set("'-’.:_") & set(text.strip(" ."))]
+caption = simple[0] if simple else "A dog runs."
+characters = [character if character.isalnum() else " " for character in caption.lower()]
+tokens = "".join(characters).split()
+print(tokens)
 
 # %% [markdown]
-# **By name**: `words_of` does that, and follows the habits of the field's scoring tools where it
-# is less obvious: `don't` becomes `do n't`, and `t-shirt` stays whole. Learning and scoring must
-# mean the same by "a word".
+# **With the library**: `tokenize` does the same, and follows the conventions of the usual
+# evaluation tools where the rules are less obvious: `don't` becomes `do n't`, and `t-shirt` is one
+# token. Training and evaluation must use the same tokens.
 
 # %%
 from collections import Counter
 
 from utils.data.tokenizer import tokenize
 
-assert tokenize(caption) == words
+assert tokenize(caption) == tokens
 print(tokenize("A dog doesn't catch the man's T-shirt!"))
 
 # %% [markdown]
-# One-letter words stay, too. Many recipes drop them, with `if len(word) > 1`, and then no caption
-# can ever say "a dog". How much is lost?
+# Words of one letter are kept. Many tutorials drop them with `if len(word) > 1`; then the model can
+# never generate "a dog". How many tokens would be lost?
 
 # %%
-train_captions = [text for name in photos.splits["train"] for text in photos.captions[name]]
-train_words = [tokenize(text) for text in train_captions]
-lost = Counter(word for words in train_words for word in words if len(word) == 1)
-share = lost.total() / sum(len(words) for words in train_words)
-print(f"{share:.0%} of all words: {', '.join(word for word, _ in lost.most_common(3))}")
+train_captions = []
+for name in photos.splits["train"]:
+    train_captions.extend(photos.captions[name])
+train_tokens = [tokenize(text) for text in train_captions]
+
+counts = Counter()
+for caption_tokens in train_tokens:
+    counts.update(caption_tokens)
+one_letter = Counter({token: count for token, count in counts.items() if len(token) == 1})
+share = one_letter.total() / counts.total()
+print(f"{share:.0%} of all tokens: {', '.join(token for token, _ in one_letter.most_common(3))}")
 
 # %% [markdown]
-# ## The split, checked
+# ## Check the splits
 #
-# A vocabulary must not see the captions of the test photos. The split goes **by photo**: with
-# captions of one photo on both sides, a model could be tested on a picture that it has learnt.
+# The vocabulary must not be fitted on test captions. And the split must be **by photo**: if a photo
+# had captions in both training and test, the model would be tested on an image that it was trained
+# on. This is called **data leakage**.
 
 # %%
-table = pd.DataFrame(
-    {
-        split: {"photos": len(names), "captions": sum(len(photos.captions[n]) for n in names)}
-        for split, names in photos.splits.items()
-    }
-)
-table
+split_sizes = {}
+for split, names in photos.splits.items():
+    num_captions = sum(len(photos.captions[name]) for name in names)
+    split_sizes[split] = {"photos": len(names), "captions": num_captions}
+pd.DataFrame(split_sizes)
 
 # %% [markdown]
-# No photo may stand in two of them.
+# No photo may be in two splits.
 
 # %%
-train, validation, test = (set(names) for names in photos.splits.values())
-assert not train & validation and not train & test and not validation & test
+train = set(photos.splits["train"])
+validation = set(photos.splits["validation"])
+test = set(photos.splits["test"])
+assert not train & validation
+assert not train & test
+assert not validation & test
 
 # %% [markdown]
 # ## A vocabulary
 #
-# **By hand**: count the words of the training captions. The vocabulary is fitted on these alone:
-# in real use nobody hands us tomorrow's captions to fit on.
+# The vocabulary is fitted on the training captions alone: when a model is used, the captions of new
+# photos don't exist yet. `counts` from above has their tokens.
 
 # %%
-counts = Counter(word for words in train_words for word in words)
-print(f"{counts.total():,} words, {len(counts):,} different ones")
+print(f"{counts.total():,} tokens, {len(counts):,} distinct ones")
 
 # %% [markdown]
 # The ten most frequent:
 
 # %%
-pd.DataFrame(counts.most_common(10), columns=["word", "times"])
+pd.DataFrame(counts.most_common(10), columns=["token", "count"])
 
 # %% [markdown]
-# Little words lead. At the other end are words seen a few times only. From so few examples a
-# network learns little, so words below `min_count` share one place: *unknown*.
+# Function words are the most frequent. Most words are rare
+# ([**Zipf's law**](https://en.wikipedia.org/wiki/Zipf%27s_law)), and a network learns little from
+# a few examples. So words with fewer than `min_count` occurrences share one token, `<unk>`
+# (**unknown**, or *out of vocabulary*).
 
 # %%
 from utils.plotting.figures import plot_vocabulary
@@ -174,239 +201,273 @@ from utils.plotting.figures import plot_vocabulary
 _ = plot_vocabulary(counts, config.min_count)
 
 # %% [markdown]
-# Left: each word's count by its rank; both axes are logarithmic, each step is ten times more.
-# Right: how much of all text the most frequent words cover. The dashed line is our cut.
+# Left: the count of each word by its rank, on logarithmic axes. Right: the **coverage**, the share
+# of all tokens that the most frequent words account for. The dashed line is `min_count`.
 #
-# **By hand**: keep the words that are frequent enough, the most frequent first, and number them.
-# The numbers below 4 are taken by padding, start, end and unknown.
+# **By hand**: keep the frequent words, the most frequent first, and number them. The IDs below 4
+# are reserved for the **special tokens** `<pad>`, `<bos>`, `<eos>` and `<unk>`.
 
 # %%
-kept = [word for word, times in counts.items() if times >= config.min_count]
-kept.sort(key=lambda word: (-counts[word], word))
+kept = [token for token, count in counts.items() if count >= config.min_count]
+kept.sort(key=lambda token: (-counts[token], token))
 rare = sorted(set(counts) - set(kept))
-print(f"{len(rare):,} words are left out, among them: {', '.join(rare[:5])}")
-number_of = {word: number for number, word in enumerate(kept, start=4)}
-print({word: number_of[word] for word in kept[:5]}, "...", {kept[-1]: number_of[kept[-1]]})
+print(f"{len(rare):,} words are out of vocabulary, among them: {', '.join(rare[:5])}")
+word_to_id = {word: token_id for token_id, word in enumerate(kept, start=4)}
+first_ids = {word: word_to_id[word] for word in kept[:5]}
+print(first_ids, "...", {kept[-1]: word_to_id[kept[-1]]})
 
 # %% [markdown]
-# **By name**: a `Tokenizer`, fitted on the same captions, gives every word the same number.
-# (`earlier` is empty, unless `start_from` names an earlier run; notebook 3 says what for.)
+# **With the library**: a `Tokenizer`, fitted on the same captions, gives every word the same ID.
+# (`pretrained_words` is empty unless `start_from` names an earlier run; see notebook 3.)
 
 # %%
 from utils.data.tokenizer import Tokenizer
 from utils.models.warm_start import load_pretrained
 
-_, pretrained = load_pretrained(config)
-tokenizer = Tokenizer.fit(train_captions, config.min_count, config.max_length, pretrained)
+_, pretrained_words = load_pretrained(config)
+tokenizer = Tokenizer.fit(train_captions, config.min_count, config.max_length, pretrained_words)
 assert tokenizer.vocabulary[4 : 4 + len(kept)] == kept
-assert all(tokenizer.word_to_id[word] == number for word, number in number_of.items())
-print(f"{len(tokenizer):,} words: {' '.join(tokenizer.vocabulary[:12])} ...")
+for word, token_id in word_to_id.items():
+    assert tokenizer.word_to_id[word] == token_id
+print(f"{len(tokenizer):,} tokens: {' '.join(tokenizer.vocabulary[:12])} ...")
 
 # %% [markdown]
-# The honest test of a vocabulary is text that it was not made from. How many of the words that
-# people used for the *validation* photos does it know?
+# A vocabulary must be evaluated on text that it was not fitted on. What is its coverage of the
+# *validation* captions?
 
 # %%
-said = [word for name in validation for text in photos.captions[name] for word in tokenize(text)]
-known = sum(word in tokenizer.word_to_id for word in said) / len(said)
-unknown = Counter(word for word in said if word not in tokenizer.word_to_id)
-print(f"{known:.1%} of the words of the validation captions are known")
-print("most missed:", ", ".join(word for word, _ in unknown.most_common(5)) or "none")
+validation_tokens = []
+for name in photos.splits["validation"]:
+    for text in photos.captions[name]:
+        validation_tokens.extend(tokenize(text))
+unknown = Counter(token for token in validation_tokens if token not in tokenizer.word_to_id)
+coverage = 1 - unknown.total() / len(validation_tokens)
+print(f"{coverage:.1%} of the tokens of the validation captions are in the vocabulary")
+print("most frequent unknown:", ", ".join(word for word, _ in unknown.most_common(5)) or "none")
 
 # %% [markdown]
-# ## Numbers
+# ## Token IDs
 #
-# **By hand**: look each word up; put the start word before and the end word after; fill up with
-# padding on the right until all rows are equally long.
+# **By hand**: look up the ID of each word, put BOS before and EOS after them, and pad on the right
+# to a common length.
 
 # %%
-numbers = [1] + [tokenizer.word_to_id.get(word, 3) for word in words] + [2]
-numbers += [0] * (config.max_length + 2 - len(numbers))
-print(numbers)
+from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+
+token_ids = [BOS_ID]
+for token in tokens:
+    token_ids.append(tokenizer.word_to_id.get(token, UNK_ID))
+token_ids.append(EOS_ID)
+while len(token_ids) < config.max_length + 2:
+    token_ids.append(PAD_ID)
+print(token_ids)
 
 # %% [markdown]
-# **By name**: `encode` does it for many captions; `decode` goes back, and stops at the end word.
+# **With the library**: `encode` does this for many captions; `decode` is its inverse, and stops at
+# EOS.
 
 # %%
-assert tokenizer.encode([caption])[0].tolist() == numbers
-rows = tokenizer.encode(photos.captions[example])
-rows
+assert tokenizer.encode([caption])[0].tolist() == token_ids
+sequences = tokenizer.encode(photos.captions[example])
+sequences
 
 # %% [markdown]
-# Words that are not known get number 3, whatever they are:
+# All unknown words have the ID 3:
 
 # %%
-strange = tokenizer.encode(["a zyzzyva and a quokka"])[0]
-print(strange[strange > 0], tokenizer.decode(strange))
+with_unknown = tokenizer.encode(["a zyzzyva and a quokka"])[0]
+print(with_unknown[with_unknown != PAD_ID], tokenizer.decode(with_unknown))
 
 # %% [markdown]
-# Back again: what stands between start and end. An unknown word comes back as `<unk>`.
+# Decoding returns the words between BOS and EOS. An unknown word is decoded as `<unk>`.
 
 # %%
-for row, text in zip(rows, photos.captions[example], strict=True):
-    known_words = [w if w in tokenizer.word_to_id else "<unk>" for w in tokenize(text)]
-    assert tokenizer.decode(row).split() == known_words[: config.max_length]
-    print(tokenizer.decode(row))
+for sequence, text in zip(sequences, photos.captions[example], strict=True):
+    expected = [word if word in tokenizer.word_to_id else "<unk>" for word in tokenize(text)]
+    assert tokenizer.decode(sequence).split() == expected[: config.max_length]
+    print(tokenizer.decode(sequence))
 
 # %% [markdown]
-# How long must a row be? Long enough for nearly all captions: a longer one is cut, and gets no end
-# word, since it should not teach the model that sentences end there. The dashed line is the limit.
+# How long must a sequence be? Long enough for nearly all captions. A longer caption is
+# **truncated**, and gets no EOS, as the model should not learn that sentences end there. The dashed
+# line is the limit.
 
 # %%
 from utils.plotting.figures import plot_lengths
 
-lengths = np.array([len(tokenize(text)) for text in train_captions])
-cut = np.sum(lengths > config.max_length)
+lengths = np.array([len(caption_tokens) for caption_tokens in train_tokens])
+num_truncated = np.sum(lengths > config.max_length)
 _ = plot_lengths(lengths, config.max_length)
-print(f"{cut} of {len(lengths):,} training captions are cut at {config.max_length} words")
+print(f"{num_truncated} of {len(lengths):,} captions are truncated at {config.max_length} words")
 
 # %% [markdown]
-# ## What is learnt from one row
+# ## What a model learns from one sequence
 #
-# Language has rules, and counting finds them: what follows the most frequent word?
+# A **language model** predicts the next token from the tokens before it. The simplest one counts
+# **bigrams**, pairs of adjacent tokens: what follows the most frequent word?
 
 # %%
-top = counts.most_common(1)[0][0]
-pairs = Counter(pair for words in train_words for pair in zip(words, words[1:], strict=False))
-after = Counter({second: n for (first, second), n in pairs.items() if first == top})
-print(f"after {top!r}:", ", ".join(f"{w} {n / after.total():.0%}" for w, n in after.most_common(6)))
+top_word = counts.most_common(1)[0][0]
+bigrams = Counter()
+for caption_tokens in train_tokens:
+    bigrams.update(zip(caption_tokens, caption_tokens[1:], strict=False))
+next_words = Counter({pair[1]: count for pair, count in bigrams.items() if pair[0] == top_word})
+shares = [f"{word} {n / next_words.total():.0%}" for word, n in next_words.most_common(6)]
+print(f"after {top_word!r}:", ", ".join(shares))
 
 # %% [markdown]
-# A table like this knows one word of the past. The network of the next notebook will know the
-# whole sentence so far, and the picture. From each beginning of a sentence it is to guess the next
-# word: one caption makes as many exercises as it has words, and one more for the end.
+# A bigram model sees one previous token. The network of the next notebook is conditioned on the
+# whole **prefix** (all tokens so far) and on the image. One caption gives a training example for
+# each of its tokens, and one more for EOS.
 
 # %%
-inputs, targets = rows[0][:-1], rows[0][1:]
-steps = range(np.count_nonzero(targets))
-read = [" ".join(tokenizer.vocabulary[n] for n in inputs[: step + 1]) for step in steps]
-exercises = [(read[step], tokenizer.vocabulary[targets[step]]) for step in steps]
-pd.DataFrame(exercises, columns=["what it has read", "what comes next"])
+inputs = sequences[0][:-1]
+targets = sequences[0][1:]
+examples = []
+for step in range(np.count_nonzero(targets)):
+    prefix = [tokenizer.vocabulary[token_id] for token_id in inputs[: step + 1]]
+    examples.append([" ".join(prefix), tokenizer.vocabulary[targets[step]]])
+pd.DataFrame(examples, columns=["prefix (input)", "next token (target)"])
 
 # %% [markdown]
-# The two columns are the same row, shifted by one. So nothing has to be written down twice: inputs
-# are `row[:-1]`, targets are `row[1:]`, and a network that reads from left to right does all
-# exercises of a caption in one pass. [Notebook 3](03_train.ipynb) checks that this equals the slow
-# way, one beginning at a time.
+# Inputs and targets are the same sequence, shifted by one: inputs are `sequence[:-1]`, **targets**
+# are `sequence[1:]`. A network that processes a sequence from left to right makes all predictions
+# of a caption in one pass. [Notebook 3](03_train.ipynb) checks that this equals the slow way, one
+# prefix at a time.
 #
 # ## Save
 #
-# `captions.pkl` holds what people said and the split, `tokenizer.pkl` the words in their order.
+# `captions.pkl` holds the captions and the splits, `tokenizer.pkl` the vocabulary in its order.
 # They are plain lists and dicts, which any version of any library can read.
 
 # %%
-captions = {"captions": {name: photos.captions[name] for name in photos.names}}
-captions |= {"splits": photos.splits, "split_source": photos.split_source, "marked": photos.subsets}
+captions = {
+    "captions": {name: photos.captions[name] for name in photos.names},
+    "splits": photos.splits,
+    "split_source": photos.split_source,
+    "subsets": photos.subsets,
+}
 for kind, data in {"captions": captions, "tokenizer": tokenizer.to_dict()}.items():
     path = artifacts.save(kind, data, config)
     print(path.name, artifacts.format_size(path), "for 03_train, 04_evaluate and 05_visualize")
 
 # %% [markdown]
-# What was saved comes back as it was.
+# The loaded tokenizer gives the same token IDs.
 
 # %%
-again = Tokenizer.from_dict(artifacts.load("tokenizer", config))
-assert (again.encode(photos.captions[example]) == rows).all()
+loaded = Tokenizer.from_dict(artifacts.load("tokenizer", config))
+assert (loaded.encode(photos.captions[example]) == sequences).all()
 
 # %% [markdown]
-# ## What you have seen
+# ## What you learned
 #
-# - Captions became words by rules that scoring uses as well, and no word was dropped for being
-#   short.
-# - The vocabulary came from the training captions alone; rare words share one number.
-# - A row of numbers and the same row shifted by one are all the exercises of a caption.
+# - Captions are tokenized by the rules that evaluation uses as well; short words are kept.
+# - The vocabulary is fitted on the training captions alone; rare words share one token.
+# - A sequence of token IDs and the same sequence shifted by one are all the training examples of a
+#   caption.
 #
-# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
-# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
-# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
-# photos its numbers differ.
+# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
+# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# of an answer into a new cell below, after you have run all cells above. It is written for the
+# drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: How many words would the vocabulary hold with `min_count` 1, and with 10? Before you
-#    run it: look at the left figure above, and guess.
-#
-# <details><summary>An answer</summary>
-#
-# ```python
-# for least in (1, 10, settings.min_count):
-#     size = len(Tokenizer.fit(train_captions, least, settings.max_length))
-#     lost = sorted(word for word, times in counts.items() if times < least)
-#     print(f"min_count {least}: {size:,} words; lost: {', '.join(lost[:9]) or 'none'}")
-#     assert size == 4 + len(counts) - len(lost)  # four stand for padding, start, end, unknown
-# ```
-#
-# In drawn scenes hardly any word is rare. In what people write of photos about half of all
-# different words are, and these are often the ones that tell most.
-# </details>
-#
-# 2. *Change*: The table `pairs` knows which word follows which. Let it guess each next word of the
-#    validation captions: always the one that followed most often. Before you run it: will it be
-#    right more often than one time in three?
+# 1. *Look*: How large would the vocabulary be with a `min_count` of 1, and of 10? Before you run
+#    it: look at the left figure above, and guess.
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# follower = {}
-# for (first, second), _ in pairs.most_common():
-#     follower.setdefault(first, second)
-# texts = [words_of(text) for name in validation for text in photos.captions[name]]
-# steps = [step for text in texts for step in zip(text, text[1:], strict=False)]
-# by_pair = np.mean([follower.get(first) == second for first, second in steps])
-# by_count = np.mean([second == top for _, second in steps])
-# print(f"by the word before: {by_pair:.0%} right; always {top!r}: {by_count:.0%}")
-# assert by_pair > by_count
+# for min_count in (1, 10, config.min_count):
+#     vocab_size = len(Tokenizer.fit(train_captions, min_count, config.max_length))
+#     rare = sorted(word for word, count in counts.items() if count < min_count)
+#     print(f"min_count {min_count}: {vocab_size:,} tokens; lost: {', '.join(rare[:9]) or 'none'}")
+#     assert vocab_size == 4 + len(counts) - len(rare)  # there are four special tokens
 # ```
 #
-# In drawn scenes it is, if barely. One word of the past is worth a lot, without any picture: the
-# next network has to beat that, and good guesses alone do not show that it looks.
+# The drawn scenes have hardly any rare words. In captions of photos about half of all distinct
+# words are rare, and these are often the most informative ones.
 # </details>
 #
-# 3. *Build*: Build a writer that has never seen a picture: draw each word from those that followed
-#    the last one in the training captions. Before you run it: how far will a sentence make sense?
+# 2. *Change*: Use the bigram model to predict each next word of the validation captions: always the
+#    most frequent continuation. Before you run it: will its accuracy exceed one third?
+#
+# <details><summary>An answer</summary>
+#
+# ```python
+# continuation = {}
+# for (first, second), _ in bigrams.most_common():
+#     continuation.setdefault(first, second)
+# bigram_hits = []
+# top_word_hits = []
+# for name in photos.splits["validation"]:
+#     for text in photos.captions[name]:
+#         words = tokenize(text)
+#         for first, second in zip(words, words[1:], strict=False):
+#             bigram_hits.append(continuation.get(first) == second)
+#             top_word_hits.append(second == top_word)
+# print(f"bigrams: {np.mean(bigram_hits):.0%}; always {top_word!r}: {np.mean(top_word_hits):.0%}")
+# assert np.mean(bigram_hits) > np.mean(top_word_hits)
+# ```
+#
+# On drawn scenes it does, but barely. One previous word is worth a lot, without any image: the next
+# network has to beat that, and a good accuracy alone does not show that it uses the image.
+# </details>
+#
+# 3. *Build*: Generate captions without any image: sample each word from those that followed the
+#    previous one in the training captions. Before you run it: how long will a sentence make sense?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
 # import random
 #
-# follow, chance, invented = {}, random.Random(1), []
-# for text in train_words:
-#     for first, second in zip(["<start>", *text], [*text, "<end>"], strict=True):
-#         follow.setdefault(first, []).append(second)
-# while len(invented) < 100:
-#     text = ["<start>"]
-#     while text[-1] != "<end>":
-#         text.append(chance.choice(follow[text[-1]]))
-#     invented.append(text[1:-1])
-# print(*[" ".join(text) for text in invented[:6]], sep="\n")
-# new = np.mean([text not in train_words for text in invented])
-# print(f"{new:.0%} of them were said by nobody")
-# assert all(b in follow[a] for text in invented for a, b in zip(text, text[1:], strict=False))
+# rng = random.Random(1)
+# next_words = {}
+# for words in train_tokens:
+#     for first, second in zip(["<bos>", *words], [*words, "<eos>"], strict=True):
+#         next_words.setdefault(first, []).append(second)
+# generated = []
+# for _ in range(100):
+#     sentence = []
+#     word = rng.choice(next_words["<bos>"])
+#     while word != "<eos>":
+#         sentence.append(word)
+#         word = rng.choice(next_words[word])
+#     generated.append(sentence)
+# print(*[" ".join(sentence) for sentence in generated[:6]], sep="\n")
+# novel = np.mean([sentence not in train_tokens for sentence in generated])
+# print(f"{novel:.0%} of them are not among the training captions")
+# assert novel > 0
 # ```
 #
-# Somebody has said each two neighbours, hardly anybody the whole: after a few words it has
-# forgotten what the sentence was about. A memory is what the LSTM of the next notebook brings.
+# Each pair of neighbors occurs in a training caption, the whole sentence hardly ever: the model
+# sees one word, so it loses the subject of the sentence. The LSTM of the next notebook has a state
+# that summarizes all words so far.
 # </details>
 #
 # 4. *Beyond*: Suppose the captions were in another language: German, Russian, Korean, Japanese or
-#    Hindi. Before you run it: in which of these does `words_of` find the words?
+#    Hindi. Before you run it: for which of these does `tokenize` find the words?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# said = {"German": "Ein Mädchen läuft über die Brücke.", "Russian": "Девочка бежит по мосту."}
-# said |= {"Korean": "달리는 개.", "Japanese": "女の子が橋を渡る。", "Hindi": "कुत्ता दौड़ता है।"}
-# for language, text in said.items():
-#     print(f"{language:9} {text}  {words_of(text)}")
-# assert len(words_of(said["German"])) == 6 and len(words_of(said["Japanese"])) == 1
-# print("with blanks:", words_of(" ".join(said["Japanese"])))
+# texts = {"German": "Ein Mädchen läuft über die Brücke.", "Russian": "Девочка бежит по мосту."}
+# texts["Korean"] = "달리는 개."
+# texts["Japanese"] = "女の子が橋を渡る。"
+# texts["Hindi"] = "कुत्ता दौड़ता है।"
+# for language, text in texts.items():
+#     print(f"{language:9} {text}  {tokenize(text)}")
+# assert len(tokenize(texts["German"])) == 6
+# assert len(tokenize(texts["Japanese"])) == 1
+# print("with spaces:", tokenize(" ".join(texts["Japanese"])))
 # ```
 #
-# Where blanks part the words and letters are letters, nothing has to change. Japanese and Chinese
-# have no blanks: the cheapest mend is to put one between all letters in the captions' file, so that
-# each letter is a word, and to raise `max_length`. Hindi and Thai write vowels as signs around a
-# letter, which `words_of` takes for punctuation: they need another pattern in `utils/text.py`. With
-# few captions lower `min_count`, or hardly a word is frequent enough. Multi30k has German captions
-# for the photos of Flickr30k.
+# Where spaces separate words, and letters are letters to Unicode, nothing has to change. Japanese
+# and Chinese are written without spaces: the simplest fix is a space between all characters of the
+# captions file, so that each character is a token, and a larger `max_length`. Hindi and Thai write
+# vowels as combining marks, which `tokenize` treats as punctuation: they need another pattern in
+# `utils/data/tokenizer.py`. With few captions lower `min_count`, or hardly a word is frequent
+# enough. Multi30k has German captions for the photos of Flickr30k.
 # </details>
 #
-# *Next*: [3 Teach a network to write](03_train.ipynb).
+# *Next*: [3 Train the captioner](03_train.ipynb).

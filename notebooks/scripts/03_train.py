@@ -7,43 +7,45 @@
 # ---
 
 # %% [markdown]
-# # Teach a network to write
+# # Train the captioner
 #
-# *Notebook 3 of 5 · before: [1 Turn pictures into numbers](01_features.ipynb) and [2 Turn captions
-# into numbers](02_text.ipynb) · after: [4 Measure what it writes](04_evaluate.ipynb)*
+# *Notebook 3 of 5 · before: [1 Extract image features](01_features.ipynb) and [2 Tokenize the
+# captions](02_text.ipynb) · after: [4 Generate and evaluate captions](04_evaluate.ipynb)*
 #
-# A captioner is a machine for one question: *given this picture and these words, what is the next
-# word?* Ask it again and again, and it writes a sentence:
+# A captioner is a language model that is conditioned on an image: *given this image and these
+# tokens, what is the next token?* Applied again and again, it generates a sentence
+# (**autoregressive** generation):
 #
-# picture + `a` → `dog` · picture + `a dog` → `runs` · picture + `a dog runs` → *end*
+# image + `a` → `dog` · image + `a dog` → `runs` · image + `a dog runs` → *EOS*
 #
 # **You will**
-# - put a number on how wrong a guess is, and compute it by hand for one caption;
-# - build the classic captioner, where an LSTM and the picture meet before the last layer;
-# - let a second one look at parts of the picture, word by word, and compare the two.
+# - measure how wrong a prediction is, and compute this loss by hand for one caption;
+# - build the classic captioner, in which the LSTM's output and the image are merged before the last
+#   layer;
+# - build a second one, which attends to regions of the image for every word, and compare the two.
 #
 # **You need** to have trained one Keras model; notebooks 1 and 2 run before. Minutes on two cores:
 # about 1 for the drawn sample; about two hours for 6,000 photos.
 #
 # ## Setup
 #
-# The same cell opens all five notebooks: it finds the package `utils` that they share.
+# All five notebooks start with the same cell: it finds the package `utils` that they share.
 
 # %%
 import os
 import sys
 from pathlib import Path
 
-from utils import feature_grids
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
-folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
-home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
-if home is None:
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
+candidates = [Path.cwd(), *Path.cwd().parents]
+for file in Path("/kaggle/input").rglob("utils/artifacts.py"):
+    candidates.append(file.parents[1])
+repositories = [folder for folder in candidates if (folder / "utils" / "artifacts.py").is_file()]
+if not repositories:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
-sys.path.insert(0, str(home))
+repository = repositories[0]
+sys.path.insert(0, str(repository))
 
 import numpy as np
 import pandas as pd
@@ -53,78 +55,91 @@ from utils.config import load_config, summarize
 from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# The settings of this notebook: how wide the network is (`units`, `embedding_dim`), how strongly it is
-# kept from learning by heart (`dropout`, `label_smoothing`), how long and how fast it learns, how much of
-# its weights' average each step keeps (`ema_momentum`), after how many epochs without a better score
-# it stops (`patience`: *early stopping*), and ways to go further, which are explained near the end.
+# The settings of this notebook: the size of the network (`units`, `embedding_dim`), its
+# regularization (`dropout`, `label_smoothing`), how long and how fast it is trained, the momentum
+# of the moving average of its weights (`ema_momentum`), after how many epochs without a better
+# score training stops (`patience`), and further stages, which are explained near the end.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
-shown = "captioner units embedding dropout smoothing epochs batch_size learning_rate ema_momentum"
-shown += " patience fine_tune_epochs scst_epochs members"
-print(summarize(config, *shown.split()))
+print(summarize(config, "decoder", "units", "embedding_dim", "dropout", "label_smoothing"))
+print(summarize(config, "epochs", "batch_size", "learning_rate", "ema_momentum", "patience"))
+print(summarize(config, "fine_tune_epochs", "scst_epochs", "ensemble_size"))
 
 # %% [markdown]
-# What the notebooks before have made. Had one of them been run with other settings, or not at all,
-# loading it would say which to run again.
+# Load the artifacts of the notebooks before. If one of them was run with other settings, or not at
+# all, the error says which to run again.
 
 # %%
-from utils.data.tokenizer import Tokenizer
+from utils import feature_grids
+from utils.data.tokenizer import PAD_ID, Tokenizer
 
-features, captions = artifacts.load("features", config), artifacts.load("captions", config)
+features = artifacts.load("features", config)
+captions = artifacts.load("captions", config)
 tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
+vocab_size = len(tokenizer)
 grid = feature_grids.load_grid(features, config)
 print(f"{len(grid):,} photos of {grid.shape[1]} cells × {grid.shape[2]} channels")
 
 # %% [markdown]
-# ## How wrong is a guess?
+# ## The loss
 #
-# The model answers with a probability for every word. If the right word got probability $p$, the
-# answer costs $-\log p$: nothing for certainty, much for a surprise. The mean over all words is the
-# **cross-entropy**, the one number that training pushes down. For somebody who knows nothing all
-# words are equally likely:
+# The model outputs a probability for every token. If the target token has probability $p$, its loss
+# is $-\log p$: 0 for a certain prediction, large for a surprise. The mean over all tokens is the
+# [**cross-entropy**](https://en.wikipedia.org/wiki/Cross-entropy), the **loss** that training
+# minimizes, in **nats** (natural logarithms) per token. Its exponential is the
+# [**perplexity**](https://en.wikipedia.org/wiki/Perplexity), the number of equally likely tokens
+# that would be as hard to predict. For a uniform distribution over the vocabulary:
 
 # %%
-known_nothing = np.log(len(tokenizer))
-print(f"guessing blindly among {len(tokenizer):,} words costs {known_nothing:.2f} a word")
+uniform_loss = np.log(vocab_size)
+print(f"uniform: {uniform_loss:.2f} nats per token, perplexity {np.exp(uniform_loss):.0f}")
 
 # %% [markdown]
-# Knowing how frequent words are is worth a lot already. First what we learn from: for every photo
-# its row in the grid, and all its captions as numbers. A photo that 01 could not read is left out.
+# Token frequencies alone give a much better prediction. First the training data: for each photo its
+# row in the feature grid, and all its captions as token IDs. Photos that notebook 1 could not read
+# are left out.
 
 # %%
 from utils.training.batching import make_training_data
 
-positions, left = {name: row for row, name in enumerate(features["names"])}, features["skipped"]
-splits = {s: [n for n in names if n not in left] for s, names in captions["splits"].items()}
-pairs = make_training_data(splits["train"], captions["captions"], positions, tokenizer)
-print(f"rows {pairs[0].shape}, words {pairs[1].shape}: photos, captions, positions")
+positions = {name: row for row, name in enumerate(features["names"])}
+splits = {}
+for split, names in captions["splits"].items():
+    splits[split] = [name for name in names if name not in features["skipped"]]
+train_data = make_training_data(splits["train"], captions["captions"], positions, tokenizer)
+print(f"rows {train_data.rows.shape}: (photos,)")
+print(f"token IDs {train_data.token_ids.shape}: (photos, captions, time)")
 
 # %% [markdown]
-# **By hand**: count the targets, padding left out, and take the mean cost if each word is guessed
-# by its share; a tenth is added to each count, for no word is impossible. **By name**:
-# `word_frequencies`.
+# **By hand**: count the targets, without padding, and compute the cross-entropy of a model that
+# always predicts these frequencies; 0.1 is added to each count, so that no token has probability 0
+# (**additive smoothing**). **With the library**: `token_frequencies`.
 
 # %%
 from utils.models.captioners import token_frequencies
 
-targets = pairs[1][:, :, 1:]
-counts = np.bincount(targets[targets > 0], minlength=len(tokenizer)) + 0.1
-frequencies = token_frequencies(pairs[1].reshape(-1, pairs[1].shape[-1]), len(tokenizer))
+targets = train_data.token_ids[:, :, 1:]
+counts = np.bincount(targets[targets != PAD_ID], minlength=vocab_size) + 0.1
+flat_token_ids = train_data.token_ids.reshape(-1, train_data.token_ids.shape[-1])
+frequencies = token_frequencies(flat_token_ids, vocab_size)
 assert np.allclose(frequencies, counts / counts.sum())
-known_frequencies = -np.sum(frequencies * np.log(frequencies))
-assert known_frequencies < known_nothing
-print(f"guessing by frequency costs {known_frequencies:.2f} a word")
+unigram_loss = -np.sum(frequencies * np.log(frequencies))
+assert unigram_loss < uniform_loss
+print(f"frequencies: {unigram_loss:.2f} nats per token, perplexity {np.exp(unigram_loss):.0f}")
 
 # %% [markdown]
-# ## The classic: read, look, merge
+# ## The merge architecture
 #
-# Each word becomes a row of a table, learnt like any weight: its *embedding*. An **LSTM** (long
-# short-term memory) reads these rows and keeps a summary of the sentence so far, its *hidden
-# state*. The picture is turned into a vector of the same width. The two are added, and a last layer
-# gives every word a score, a *logit*. That is the `merge` captioner, the one of the VGG16 + LSTM
-# recipes. (A third kind, `inject`, starts the LSTM with the picture as its hidden state; Show and
-# Tell gave it the picture as a first word.)
+# Each token ID selects a row of a matrix of weights, its **embedding**. An **LSTM** (long
+# short-term memory, [Hochreiter and Schmidhuber
+# 1997](https://www.bioinf.jku.at/publications/older/2604.pdf)) processes these vectors one after
+# the other and summarizes the prefix in its **hidden state**. The image features are projected to
+# the same size. The two vectors are added, and a last layer outputs a score for every token, a
+# **logit**; softmax turns logits into probabilities. This is the `merge` architecture of the well
+# known VGG16 + LSTM tutorials ([Tanti et al. 2017](https://arxiv.org/abs/1703.09137)). (A third
+# decoder, `inject`, uses the image as the initial hidden state of the LSTM; [Show and
+# Tell](https://arxiv.org/abs/1411.4555) used it as the first input.)
 
 # %%
 from dataclasses import replace
@@ -133,271 +148,333 @@ from utils.devices import dtype_policy
 from utils.models.captioners import build_captioner
 from utils.training.distribution import choose_strategy
 
-devices, classic_settings = choose_strategy(), replace(config, decoder="merge")
-frozen = (
-    artifacts.load("backbone_features", config) if config.fine_tune_epochs else None
-)  # tuning starts there
+strategy = choose_strategy()
+merge_config = replace(config, decoder="merge")
+backbone_features = None
+if config.fine_tune_epochs:
+    backbone_features = artifacts.load("backbone_features", config)
 
 
 def build(config):
-    """A captioner that has learnt nothing yet, on one device or copied to each of several GPUs."""
-    with devices.scope():
-        return build_captioner(grid.shape[2], len(tokenizer), config, frequencies)
+    """An untrained captioner, on one device or replicated on several GPUs."""
+    with strategy.scope():
+        return build_captioner(grid.shape[2], vocab_size, config, frequencies)
 
 
-merge = build(classic_settings)
-near = 1e-4 if dtype_policy(config) == "float32" else 0.05  # half the bits are less exact
+merge = build(merge_config)
+tolerance = 1e-4 if dtype_policy(config) == "float32" else 0.05  # half precision: larger errors
 print(f"{merge.count_params():,} weights")
 
 # %% [markdown]
-# **By hand**, for our example and its first caption. An LSTM has a *memory* beside its hidden
-# state. Four small layers look at the next word and at the hidden state: three *gates* (how much to
-# let in, to keep, to show), and one for what is new.
+# **By hand**, for our example and its first caption. Besides its hidden state, an LSTM has a **cell
+# state**. From the next embedding and the hidden state it computes four vectors: the **input gate**
+# (how much to add to the cell state), the **forget gate** (how much of it to keep), the candidate
+# values to add, and the **output gate** (how much of it to output).
 
 # %%
 import tensorflow as tf
 
-photo, sentence = grid[pairs[0][:1]].astype("float32"), pairs[1][0][:1]
-kernel, recurrent, bias = (np.asarray(weight) for weight in merge.lstm.get_weights())
-hidden = memory = np.zeros(config.units)
-for word in np.asarray(merge.embedding(sentence[:, :-1]))[0]:
-    let_in, keep, new, show = np.split(word @ kernel + hidden @ recurrent + bias, 4)
-    let_in, keep, show = (1 / (1 + np.exp(-gate)) for gate in (let_in, keep, show))
-    memory = keep * memory + let_in * np.tanh(new)
-    hidden = show * np.tanh(memory)
+
+def sigmoid(x):
+    """Values between 0 and 1."""
+    return 1 / (1 + np.exp(-x))
+
+
+photo = grid[train_data.rows[:1]].astype("float32")
+sequence = train_data.token_ids[0][:1]
+kernel, recurrent_kernel, bias = [np.asarray(weight) for weight in merge.lstm.get_weights()]
+embeddings = np.asarray(merge.embedding(sequence[:, :-1]))[0]
+hidden_state = np.zeros(config.units)
+cell_state = np.zeros(config.units)
+for embedding in embeddings:
+    z = embedding @ kernel + hidden_state @ recurrent_kernel + bias
+    input_gate, forget_gate, candidate, output_gate = np.split(z, 4)
+    cell_state = sigmoid(forget_gate) * cell_state + sigmoid(input_gate) * np.tanh(candidate)
+    hidden_state = sigmoid(output_gate) * np.tanh(cell_state)
 
 # %% [markdown]
-# **By name**: Keras's LSTM, which also returns the hidden state after every word. Again **by
-# hand**, the layers after it. The picture's vector is first brought to mean 0 and spread 1 (*layer
-# normalization*), as CNNs differ in how large their numbers are. `narrow` brings the sum to the
-# width of a word's row, since one table serves both ways (*weight tying*): a word's logit is the
-# dot product with its row, plus a bias. That starts as the logarithm of the word's share, so no
-# epoch is spent on learning that "a" is frequent.
+# **With the library**: [Keras's LSTM](https://keras.io/api/layers/recurrent_layers/lstm/), which
+# returns the hidden state after every token. Then, **by hand** again, the layers after it. The
+# pooled image vector is scaled to mean 0 and variance 1 ([**layer
+# normalization**](https://arxiv.org/abs/1607.06450)), as the scale of features depends on the CNN.
+# `output_projection` maps the sum to the size of an embedding, since the last layer uses the
+# embedding matrix as its weights ([**weight tying**](https://arxiv.org/abs/1608.05859)): the logit
+# of a token is the dot product with its embedding, plus a bias. The bias starts at the log
+# frequencies, so that no epoch is spent on learning that "a" is frequent.
 
 # %%
-read = tf.cast(merge.lstm(merge.embedding(sentence[:, :-1]))[0], tf.float32)
-assert np.allclose(read[0, -1], hidden, atol=near)
+hidden_states = tf.cast(merge.lstm(merge.embedding(sequence[:, :-1]))[0], tf.float32)
+assert np.allclose(hidden_states[0, -1], hidden_state, atol=tolerance)
+
 pooled = photo.mean(axis=1)
-level = (pooled - pooled.mean()) / np.sqrt(pooled.var() + 1e-3)
-level = level * merge.layer_norm.gamma + merge.layer_norm.beta  # learnt; 1 and 0 at the start
-seen = tf.tanh(level @ merge.image_projection.kernel + merge.image_projection.bias)
-both = tf.cast(merge.output_projection(read + seen[:, None]), tf.float32)
-logits = tf.einsum("btd,vd->btv", both, merge.embedding.embeddings) + merge.bias
+normalized = (pooled - pooled.mean()) / np.sqrt(pooled.var() + 1e-3)
+normalized = normalized * merge.layer_norm.gamma + merge.layer_norm.beta  # initially 1 and 0
+projection = merge.image_projection
+image_vector = tf.tanh(normalized @ projection.kernel + projection.bias)
+merged = hidden_states + image_vector[:, None]
+projected = tf.cast(merge.output_projection(merged), tf.float32)
+logits = tf.einsum("btd,vd->btv", projected, merge.embedding.embeddings) + merge.bias
 
 # %% [markdown]
-# The whole **by name**: the model, called with features and words, gives the logits after *every*
-# word at once.
+# **With the library**, the whole model: called with features and token IDs, it returns the logits
+# after *every* token at once.
 
 # %%
-assert np.allclose(merge([photo, sentence[:, :-1]]), logits, atol=near)
-print(f"logits {logits.shape}: captions, words, vocabulary")
+assert np.allclose(merge([photo, sequence[:, :-1]]), logits, atol=tolerance)
+print(f"logits {logits.shape}: (batch, time, vocab_size)")
 
 # %% [markdown]
-# Now its cost, **by hand**: turn logits into probabilities, pick the right word's, take minus the
-# logarithm, leave the padding out.
+# Its loss, **by hand**: apply softmax, select the probability of each target, take the negative
+# logarithm, and ignore padding. Ignoring positions is called **masking**.
 
 # %% tags=["nbval-ignore-output"]
-targets = sentence[0, 1:]
+targets = sequence[0, 1:]
 probabilities = tf.nn.softmax(logits[0]).numpy()
-costs = [-np.log(probabilities[step, word]) for step, word in enumerate(targets) if word]
-print(f"{tokenizer.decode(sentence[0])}: {np.mean(costs):.2f} a word, over {len(costs)} words")
+token_losses = []
+for step, target in enumerate(targets):
+    if target != PAD_ID:
+        token_losses.append(-np.log(probabilities[step, target]))
+initial_loss = np.mean(token_losses)
+print(f"{tokenizer.decode(sequence[0])}: {initial_loss:.2f} nats, {len(token_losses)} tokens")
 
 # %% [markdown]
-# It has learnt nothing yet: what it knows of words is their frequency. **By name**: `caption_loss`,
-# for whole batches.
+# The model is untrained: all it has is the token frequencies in its bias. **With the library**:
+# `masked_loss`, for whole batches.
 
 # %%
 from utils.training.loss import masked_loss
 
-by_name = masked_loss(logits, sentence[:, 1:], label_smoothing=0.0).numpy()
-assert np.isclose(by_name, np.mean(costs), atol=1e-4)
+batch_loss = masked_loss(logits, sequence[:, 1:], label_smoothing=0.0).numpy()
+assert np.isclose(batch_loss, initial_loss, atol=1e-4)
 
 # %% [markdown]
-# Many recipes do this one beginning at a time: a generator yields `a`, then `a dog`, then
-# `a dog runs`, each as a padded row of its own, with the picture copied beside it and the next
-# word as the answer. The same caption that way, and how often it computes the same thing:
+# Many tutorials do this one prefix at a time: a generator yields `a`, then `a dog`, then
+# `a dog runs`, each padded to a row of its own, with a copy of the image and the next token as the
+# target. The same caption in this way, and how much is computed repeatedly:
 
 # %%
-slow = []
-for known in range(1, np.count_nonzero(sentence)):
-    beginning = np.where(np.arange(sentence.size) < known, sentence[0], 0)
-    answer = tf.nn.log_softmax(merge([photo, beginning[None]])[0, known - 1])
-    slow.append(-float(answer[sentence[0, known]]))
-assert np.allclose(slow, costs, atol=10 * near)
-print(f"the picture was looked at {len(slow)} times, and the start word read {len(slow)} times;")
-print(f"{len(slow) * sentence.size} words went through the LSTM; one pass has {sentence.size - 1}")
+prefix_losses = []
+for length in range(1, np.count_nonzero(sequence)):
+    in_prefix = np.arange(sequence.size) < length
+    prefix = np.where(in_prefix, sequence[0], PAD_ID)
+    log_probs = tf.nn.log_softmax(merge([photo, prefix[None]])[0, length - 1])
+    prefix_losses.append(-float(log_probs[sequence[0, length]]))
+assert np.allclose(prefix_losses, token_losses, atol=10 * tolerance)
+num_prefixes = len(prefix_losses)
+print(f"{num_prefixes} prefixes: {num_prefixes} image projections instead of 1")
+print(f"{num_prefixes * sequence.size} LSTM steps instead of {sequence.size - 1}")
 
 # %% [markdown]
-# The same costs, to the last beginning. An LSTM reads from left to right, so what it says after
-# three words can't depend on the fourth: one pass holds all the exercises, and computes none twice.
-# While it learns, the word before is always a person's, never its own guess: *teacher forcing*.
+# The losses are the same for every prefix. An LSTM is **causal**: its output after three tokens
+# can't depend on the fourth, so one pass makes all predictions, and computes nothing twice. During
+# training the previous tokens are those of the reference, never the model's own predictions:
+# [**teacher forcing**](https://en.wikipedia.org/wiki/Teacher_forcing).
 #
-# ## Train the classic
+# ## Train the merge captioner
 #
-# A batch is a number of photos with *all* their captions: so each photo is read and looked at once,
-# not five times. And all captions of a batch are padded to its longest. **By hand**: the share of
-# padding when photos come together by chance. **By name**: `plan_epoch` lays photos together whose
-# longest captions are about as long, and shuffles the batches.
+# A batch has a number of photos with *all* their captions: so each photo is read and projected
+# once, not five times. All captions of a batch are padded to the longest one. **By hand**: the
+# share of padding in random batches. **With the library**: `bucketed_batches` groups photos whose
+# longest captions have similar lengths (**bucketing**), and shuffles the batches.
 
 # %%
 from utils.training.batching import bucketed_batches
 
-lengths, size = (pairs[1] > 0).sum(axis=-1), config.batch_size
-by_chance = np.random.RandomState(0).permutation(len(lengths))
-by_chance = [by_chance[first : first + size] for first in range(0, len(lengths), size)]
-by_length = bucketed_batches(pairs[1], size, seed=0)
-for name, groups in {"by chance": by_chance, "by length": by_length}.items():
-    words = [(lengths[group].sum(), lengths[group].max() * lengths[group].size) for group in groups]
-    real, computed = np.sum(words, axis=0)
-    print(f"{name}: {1 - real / computed:.0%} padding")
+lengths = (train_data.token_ids != PAD_ID).sum(axis=-1)
+batch_size = config.batch_size
+shuffled = np.random.RandomState(0).permutation(len(lengths))
+random_batches = []
+for start in range(0, len(lengths), batch_size):
+    random_batches.append(shuffled[start : start + batch_size])
+bucketed = bucketed_batches(train_data.token_ids, batch_size, seed=0)
+
+for label, batches in {"random batches": random_batches, "bucketed batches": bucketed}.items():
+    num_tokens = sum(lengths[batch].sum() for batch in batches)
+    num_computed = sum(lengths[batch].max() * lengths[batch].size for batch in batches)
+    print(f"{label}: {1 - num_tokens / num_computed:.0%} padding")
 
 # %% [markdown]
-# `train` is Keras's `fit` with three additions. After each epoch the captioner writes captions for
-# the validation photos on its own, which are scored with **CIDEr-D** ([notebook
-# 4](04_evaluate.ipynb) takes it apart; 0 is useless, 10 is the most, and people stay far below).
-# The epoch that *writes* best is kept, not the one with the lowest loss. It writes with a moving
-# average of its weights, which jitters less than they do. And after each epoch all of it is written
-# to a file: if the training is killed, running this notebook again goes on from there, on the same
-# machine to the very same end.
+# `train` is like Keras's `fit`, with three additions. After each epoch the model generates captions
+# for the validation photos, which are scored with **CIDEr-D** ([notebook 4](04_evaluate.ipynb)
+# explains it; 0 is the worst and 10 the best, and humans score far below 10). The epoch with the
+# best score is kept, not the one with the lowest loss; after `patience` epochs without a better one
+# training stops (**early stopping**). What is scored and kept is the [**exponential moving average
+# (EMA)**](https://keras.io/api/optimizers/) of the weights, which changes less from step to step
+# than the weights. And after each epoch a **checkpoint** is saved: if training is interrupted, run
+# this notebook again, and it resumes; on the same machine with the same result.
 #
-# We also want to watch it learn: each time it is judged, `watched` has it write a caption for the
-# first validation photo, too, word by word, the likeliest each time (the next notebook shows how).
+# To watch the progress, `validate_and_log` also generates a caption for the first validation photo
+# after every epoch, with the most likely token at each step (see the next notebook).
 
 # %%
 from utils.decoding.beam_search import generate
 from utils.training.loop import Stage, make_validator, train
 
-names = splits["validation"]
-rows, _ = make_training_data(names, captions["captions"], positions, tokenizer)  # 01 has them all
-references = [captions["captions"][name] for name in names]
-validate, diary = make_validator(grid, rows, references, tokenizer, config), []
+validation_names = splits["validation"]
+validation_rows, _ = make_training_data(
+    validation_names, captions["captions"], positions, tokenizer
+)
+references = [captions["captions"][name] for name in validation_names]
+validate = make_validator(grid, validation_rows, references, tokenizer, config)
+caption_log = []
 
 
-def watched(captioner):
-    """The score; what it writes of one photo goes into the diary."""
-    wrote = generate(captioner, grid, config, 1, rows=rows[:1], progress=False)
-    diary.append(tokenizer.decode(wrote.token_ids[0]))
+def validate_and_log(captioner):
+    """The validation score; a caption of one photo is appended to the log."""
+    rows = validation_rows[:1]
+    output = generate(captioner, grid, config, beam_width=1, rows=rows, progress=False)
+    caption_log.append(tokenizer.decode(output.token_ids[0]))
     return validate(captioner)
 
 
 # %% [markdown]
-# The optimizer is AdamW: Adam, which also shrinks the weights a little. Its rate rises for the
-# first tenth of the steps, then falls to 0. Against learning by heart (*overfitting*), `dropout`
-# hides part of the numbers from the network, and `label_smoothing` asks a little for all other words too,
-# so that it never becomes too sure (*label smoothing*). So the cost while training can't reach 0,
-# nor be compared with those above.
+# The optimizer is [**AdamW**](https://arxiv.org/abs/1711.05101): Adam with **weight decay**, which
+# shrinks the weights a little at each step. The learning rate rises linearly during the
+# **warm-up**, then falls to 0 along a cosine. Two regularizers reduce **overfitting** (memorizing
+# the training captions): [**dropout**](https://jmlr.org/papers/v15/srivastava14a.html) sets
+# activations to 0 at random, and [**label smoothing**](https://arxiv.org/abs/1512.00567) moves a
+# small part of the target probability to all other tokens, so that predictions don't become
+# overconfident. So the training loss can't reach 0, and can't be compared with the losses above.
 
 # %% tags=["nbval-ignore-output"]
-diary.clear()
-stage = Stage("train", "merge", classic_settings)
-histories = {"merge": train(merge, pairs, grid, watched, classic_settings, stage)}
-print("Somebody said:", references[0][0])
-for row, wrote in zip(histories["merge"][-len(diary) :], diary, strict=False):
-    print(f"epoch {row['epoch']:2}, CIDEr-D {row['CIDEr-D']:.2f}: {wrote}")
+stage = Stage("train", "merge", merge_config)
+caption_log.clear()
+histories = {}
+histories["merge"] = train(merge, train_data, grid, validate_and_log, merge_config, stage)
+print("a reference:", references[0][0])
+logged_epochs = histories["merge"][-len(caption_log) :]
+for epoch, caption in zip(logged_epochs, caption_log, strict=False):
+    print(f"epoch {epoch['epoch']:2}, CIDEr-D {epoch['CIDEr-D']:.2f}: {caption}")
 
 # %% [markdown]
-# One photo, epoch by epoch: which comes first, the language or the picture? The score is that of
-# all validation photos. (A training that goes on after a stop shows only what came since.)
+# One photo, epoch by epoch: which does the model learn first, grammar or image content? The score
+# is that of all validation photos. (A training that was resumed shows only the epochs since then.)
 #
-# ## Look again at every word
+# ## Attention
 #
-# The classic sees the picture as *one* vector: the mean of all cells. A person who is about to say
-# what somebody holds looks at the hands. **Attention** lets the network do that: from what it has
-# read it makes a *query*, compares it with every cell, and mixes the cells, the best fitting most.
+# The merge captioner sees the image as *one* vector, the mean of all cells. But different words
+# depend on different regions. [**Attention**](https://arxiv.org/abs/1502.03044) computes one image
+# vector for each word: the hidden state gives a **query**, each grid cell a **key** and a
+# **value**. The dot product of query and key is the cell's score; softmax turns the scores into
+# **attention weights**, which are positive and sum to 1; the **context vector** is the weighted sum
+# of the values:
 #
-# **By hand**, three cells and one query, two numbers each. The dot product says how well a cell
-# fits (divided by the root of the width, else wide vectors give sums so large that one cell takes
-# all); softmax turns that into shares; the shares mix the cells. **By name**: `Attention.attend`.
+# $$\text{context} = \sum_i w_i v_i, \qquad w = \text{softmax}\left(\frac{K q}{\sqrt{d}}\right)$$
+#
+# The division by $\sqrt{d}$ ([scaled dot-product attention](https://arxiv.org/abs/1706.03762))
+# keeps the scores of long vectors from growing so large that one cell gets all the weight. Here the
+# keys also serve as values. **By hand**, for three cells and one query of two components. **With
+# the library**: `AttentionCaptioner.attend`.
 
 # %%
 from utils.models.captioners import AttentionCaptioner
 
-cells, query = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([0.0, 3.0])
-fits = np.array([query @ cell for cell in cells]) / np.sqrt(len(query))
-shares = np.exp(fits) / np.exp(fits).sum()
-mixed = sum(share * cell for share, cell in zip(shares, cells, strict=True))
-print("shares", shares.round(2), "mixed", mixed.round(2))
-looked, attention = AttentionCaptioner.attend(
-    tf.constant(query[None, None]), tf.constant(cells[None])
-)
-assert np.allclose(attention[0, 0], shares) and np.allclose(looked[0, 0], mixed)
+keys = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+query = np.array([0.0, 3.0])
+scores = keys @ query / np.sqrt(len(query))
+attention_weights = np.exp(scores) / np.exp(scores).sum()
+context = np.zeros(2)
+for weight, value in zip(attention_weights, keys, strict=True):
+    context += weight * value
+print("attention weights", attention_weights.round(2), "context vector", context.round(2))
+
+query_batch = tf.constant(query[None, None])  # (batch, time, units)
+key_batch = tf.constant(keys[None])  # (batch, cells, units)
+context_batch, weights_batch = AttentionCaptioner.attend(query_batch, key_batch)
+assert np.allclose(weights_batch[0, 0], attention_weights)
+assert np.allclose(context_batch[0, 0], context)
 
 # %% [markdown]
-# The second cell points where the query points and gets most of the say.
+# The key of the second cell has the direction of the query, so this cell gets most of the weight.
 #
-# The `attention` captioner has one LSTM that reads, then the look, then one LSTM that writes. The
-# first starts from the picture's mean instead of zeros. It never waits for a look, so whole
-# sentences still run in one pass. **By hand**, layer by layer; **by name**, the model itself:
+# The `attention` captioner is a variant of the [top-down
+# architecture](https://arxiv.org/abs/1707.07998): an attention LSTM processes the tokens, attention
+# computes a context vector for each, and a language LSTM processes both. The attention LSTM starts
+# from the mean of the image features instead of zeros. It doesn't depend on context vectors, so
+# that whole sequences run through it in one pass. **By hand**, layer by layer; **with the
+# library**, the model itself:
 
 # %%
 model = build(replace(config, decoder="attention"))
-leveled, words = model.layer_norm(photo), model.embedding(sentence[:, :-1])
-thought = model.image_projection(tf.reduce_mean(leveled, axis=1))
-read = model.attention_lstm(words, initial_state=[thought, tf.zeros_like(thought)])[0]
-cells_here = model.key_projection(leveled)
-fits_here = tf.matmul(model.query_projection(read), cells_here, transpose_b=True)
-looked = tf.nn.softmax(fits_here / config.units**0.5) @ cells_here
-written = model.language_lstm(tf.concat([read, looked], axis=-1))[0]
-logits = model.compute_logits(written + looked)
-assert np.allclose(model([photo, sentence[:, :-1]]), logits, atol=near)
+normalized = model.layer_norm(photo)
+embedded = model.embedding(sequence[:, :-1])
+initial_hidden = model.image_projection(tf.reduce_mean(normalized, axis=1))
+zeros = tf.zeros_like(initial_hidden)
+hidden_states = model.attention_lstm(embedded, initial_state=[initial_hidden, zeros])[0]
+
+queries = model.query_projection(hidden_states)
+keys_of_photo = model.key_projection(normalized)
+scores_of_photo = tf.matmul(queries, keys_of_photo, transpose_b=True) / config.units**0.5
+context_vectors = tf.nn.softmax(scores_of_photo) @ keys_of_photo
+
+language_inputs = tf.concat([hidden_states, context_vectors], axis=-1)
+outputs = model.language_lstm(language_inputs)[0]
+logits = model.compute_logits(outputs + context_vectors)
+assert np.allclose(model([photo, sequence[:, :-1]]), logits, atol=tolerance)
 
 # %% [markdown]
-# The last LSTM gets what was read and what was looked at; what was looked at is added once more to
-# what it says, so that it has a short way to the words. The same as a picture, with the shapes of
-# this run for one photo and one caption (the start word and as many as a row holds): above, the
-# words; below, the picture.
+# The input of the language LSTM is the hidden state and the context vector. The context vector is
+# also added to its output, a **residual connection**: a short path from the image to the logits.
+# The same as a diagram, with the shapes of one photo and one caption: above, the tokens; below, the
+# image.
 
 # %%
 from utils.plotting.figures import plot_architecture
 
-time, wide, narrow = sentence.shape[1] - 1, config.units, config.embedding_dim
+time = sequence.shape[1] - 1
+units = config.units
+embedding_dim = config.embedding_dim
 boxes = {
-    "words": (0, 0, [time]),
-    "embedding_dim": (1, 0, [time, narrow], "words"),
-    "grid": (0, 1.5, grid.shape[1:]),
-    "mean": (1, 1, [wide], "grid"),
-    "cells": (1, 2, [grid.shape[1], wide], "grid"),
-    "read: LSTM": (2, 0, [time, wide], "embedding_dim", "mean"),
-    "look: attention": (2.6, 2, [time, wide], "read: LSTM", "cells"),
-    "write: LSTM": (3.6, 0, [time, wide], "read: LSTM", "look: attention"),
-    "sum, narrow": (4.6, 1, [time, narrow], "write: LSTM", "look: attention"),
-    "logits": (5.6, 1, [time, len(tokenizer)], "sum, narrow"),
+    "token IDs": (0, 0, [time]),
+    "embedding": (1, 0, [time, embedding_dim], "token IDs"),
+    "feature grid": (0, 1.5, grid.shape[1:]),
+    "mean": (1, 1, [units], "feature grid"),
+    "keys": (1, 2, [grid.shape[1], units], "feature grid"),
+    "attention LSTM": (2, 0, [time, units], "embedding", "mean"),
+    "attention": (2.6, 2, [time, units], "attention LSTM", "keys"),
+    "language LSTM": (3.6, 0, [time, units], "attention LSTM", "attention"),
+    "sum, projection": (4.6, 1, [time, embedding_dim], "language LSTM", "attention"),
+    "logits": (5.6, 1, [time, vocab_size], "sum, projection"),
 }
 _ = plot_architecture(boxes)
 
 # %% [markdown]
-# In the classic the two meet at the sum only: it has no *cells*, no *look* and no second LSTM, and
-# *mean* leads straight to *sum*.
+# In the merge captioner, tokens and image meet at the sum only: it has no *keys*, no *attention*
+# and no second LSTM, and *mean* leads straight to *sum*.
 #
-# What will training both take on Kaggle, before anything is tuned? An estimate, measured nowhere
-# yet: six operations a weight and word, of which a GPU does 10^12 a second (1 TFLOP), 20 ms to
-# start a step, and 15 ms to write a validation caption.
+# How long will both trainings take on Kaggle, without fine-tuning? An estimate, not a measurement:
+# six floating-point operations per weight and token, of which a GPU does 10^12 a second (1 TFLOPS),
+# 20 ms to launch a step, and 15 ms to generate a validation caption.
 
 # %%
-words, weights = config.epochs * int((pairs[1] > 0).sum()), build(config).count_params()
-print(f"{config.decoder}: {weights:,} weights")
+num_weights = build(config).count_params()
+print(f"{config.decoder}: {num_weights:,} weights")
 
-work = 6 * words * (merge.count_params() + weights) / 1e12
-waiting = 2 * config.epochs * (0.02 * len(by_length) + 0.015 * len(names))
-print(f"both: {work:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {(work + waiting) / 60:.1f}")
+num_tokens = config.epochs * np.count_nonzero(train_data.token_ids)
+teraflops = 6 * num_tokens * (merge.count_params() + num_weights) / 1e12
+overhead = 2 * config.epochs * (0.02 * len(bucketed) + 0.015 * len(validation_names))
+minutes = (teraflops + overhead) / 60
+print(f"both: {teraflops:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {minutes:.1f}")
 
 # %% [markdown]
-# `train_all` trains the settings' `captioner`: `attention`, unless you chose another.
+# `train_all` trains the decoder that the settings name: `attention`, unless you chose another.
 
 # %%
 from utils.training.batching import ValidationData
 from utils.training.stages import train_all
 
-checked = ValidationData(rows, references, tokenizer)
-captioner, stages = train_all(build, features, frozen, pairs, checked, config)
-histories |= stages
+validation_data = ValidationData(validation_rows, references, tokenizer)
+captioner, stage_histories = train_all(
+    build, features, backbone_features, train_data, validation_data, config
+)
+histories.update(stage_histories)
 
 # %% [markdown]
 # ## Compare
 #
-# Left, the cost while training (with `label_smoothing`, so not to be compared with those above); right,
-# how good the captions for the validation photos are. A ring marks the epoch that is kept. The
-# curves compare two whole captioners: the second one also has more weights.
+# Left, the training loss (with `label_smoothing`, so it can't be compared with the losses above);
+# right, the CIDEr-D of the validation captions. A ring marks the epoch that is kept. The two models
+# differ in more than attention: the second one also has more weights.
 
 # %%
 from utils.plotting.figures import plot_histories
@@ -405,43 +482,47 @@ from utils.plotting.figures import plot_histories
 _ = plot_histories(histories)
 
 # %% [markdown]
-# The same in numbers: the score of the epoch that was kept, and which it was.
+# The best epoch of each and its score:
 
 # %% tags=["nbval-ignore-output"]
-losses = [row["loss"] for row in histories["merge"]]
-assert losses[-1] <= losses[0]
-best = {name: max(epochs, key=lambda row: row["CIDEr-D"]) for name, epochs in histories.items()}
-table = pd.DataFrame(best).T[["CIDEr-D", "epoch"]].astype({"epoch": int})
-table.round(2)
+merge_losses = [epoch["loss"] for epoch in histories["merge"]]
+assert merge_losses[-1] <= merge_losses[0]
+best_epochs = {}
+for name, history in histories.items():
+    best_epochs[name] = max(history, key=lambda epoch: epoch["CIDEr-D"])
+table = pd.DataFrame(best_epochs).T[["CIDEr-D", "epoch"]]
+table.astype({"epoch": int}).round(2)
 
 # %% [markdown]
 # ## Going further
 #
-# Four settings make `train_all` do more. The drawn sample needs none of them; `flickr8k` has the
-# first, which pays most. The second and third gained nothing certain there (`RESULTS.md`):
+# Four settings make `train_all` do more. The drawn sample needs none of them; `flickr8k` uses the
+# first, which improves the score most. The second and third gained nothing significant there
+# (`RESULTS.md`):
 #
-# - `fine_tune_epochs`: **tune the CNN** (*fine-tuning*). So far it answers what it was asked when it
-#   was trained: which of a thousand things is this? A caption asks more: how many, doing what,
-#   where? So now its last blocks learn with the captioner. They do so last: before the captioner
-#   can write, its errors say little about pictures, and would only spoil what the CNN knows. And
-#   slowly, for the same reason. By chance a photo is seen as it is or mirrored, so that there is
-#   less to learn by heart (at a price: the captioner can't tell left from right).
-# - `scst_epochs`: **train on the score** (*self-critical training*). Until now every word was to
-#   be the one that a person said. Now the captioner writes five captions by chance for each photo;
-#   CIDEr-D judges them, and each is made likelier or less likely by how far it is above or below
-#   the others.
-# - `members`: **write together** (an *ensemble*). Captioners that began with other random numbers
-#   err in other places. Several choose each word by the mean of the probabilities that they give
-#   it.
-# - `start_from`: **begin with what another run learnt**, on a larger data set. Words that both
-#   know keep their meaning. Notebook 2 must have run with the same setting. Mind what that run has
-#   seen: Flickr30k was made to extend Flickr8k, so it may hold the photos that you test on.
+# - `fine_tune_epochs`: **fine-tune the CNN**. Its features were trained for classification: which
+#   of a thousand classes is this? A caption needs more: how many, doing what, where? So its last
+#   blocks are trained together with the decoder. This comes last, as the gradients of an untrained
+#   decoder would damage the pretrained features, and with a low learning rate for the same reason.
+#   Each photo is flipped horizontally at random, which reduces overfitting (at a price: the
+#   captioner can't tell left from right).
+# - `scst_epochs`: [**self-critical sequence training
+#   (SCST)**](https://arxiv.org/abs/1612.00563). So far the model was trained to predict the tokens
+#   of the references. Now it samples five captions for each photo; their reward is CIDEr-D, and
+#   each becomes more or less likely in proportion to its **advantage**, its reward minus the mean
+#   reward of the others.
+# - `ensemble_size`: an **ensemble**. Captioners with different random initializations make
+#   different errors. Several of them predict each token by the mean of their probabilities.
+# - `start_from`: a **warm start** from the weights of another run, on a larger data set. Tokens in
+#   both vocabularies keep their embeddings. Notebook 2 must have run with the same setting. Beware
+#   of data leakage: Flickr30k extends Flickr8k, so it may contain your test photos.
 
 # %% [markdown]
 # ## Save
 #
-# The captioner is saved as plain arrays with the settings that made it: one file, never half of a
-# pair. It remembers which features and which vocabulary it was trained on, and refuses others.
+# The captioner is saved as plain arrays together with the settings that it was built with, in one
+# file. Its header names the features and the tokenizer that it was trained on; it is refused with
+# others.
 
 # %%
 from utils.models.serialization import from_dict, to_dict
@@ -451,132 +532,149 @@ artifacts.save("history", histories, config)
 print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
-# What was saved is the captioner that was trained, to the last digit that matters. Our example it
-# has seen while it learnt. Of a validation photo, the one of the diary, it writes here: is it true?
+# The loaded captioner gives the same logits as the trained one. The example below is a training
+# photo. The caption is that of a validation photo, the one of the log: is it correct?
 
 # %% tags=["nbval-ignore-output"]
 from utils.data.photos import image_paths
 from utils.plotting.figures import show_photos
 
-again = from_dict(artifacts.load("captioner", config), config)
-looks = feature_grids.load_grid(frozen, config) if frozen else grid  # what a tuned captioner takes
-photo = looks[pairs[0][:1]].astype("float32")
-assert np.allclose(again([photo, sentence]), captioner([photo, sentence]), atol=near)
-now = masked_loss(again([photo, sentence[:, :-1]]), sentence[:, 1:], label_smoothing=0.0).numpy()
-print(f"our example's caption cost {np.mean(costs):.2f} a word before training, and now {now:.2f}")
-wrote = generate(again, looks, config, beam_width=1, rows=rows[:1], progress=False)
-title = f"It writes: {tokenizer.decode(wrote.token_ids[0])}. Somebody said: {references[0][0]}"
-paths = image_paths(names[:1], config)
+loaded = from_dict(artifacts.load("captioner", config), config)
+input_grid = grid  # a fine-tuned captioner takes the backbone's features
+if backbone_features:
+    input_grid = feature_grids.load_grid(backbone_features, config)
+photo = input_grid[train_data.rows[:1]].astype("float32")
+assert np.allclose(loaded([photo, sequence]), captioner([photo, sequence]), atol=tolerance)
+logits = loaded([photo, sequence[:, :-1]])
+final_loss = masked_loss(logits, sequence[:, 1:], label_smoothing=0.0).numpy()
+print(f"loss of the example's caption: untrained {initial_loss:.2f}, trained {final_loss:.2f}")
+
+rows = validation_rows[:1]
+output = generate(loaded, input_grid, config, beam_width=1, rows=rows, progress=False)
+title = f"generated: {tokenizer.decode(output.token_ids[0])}; reference: {references[0][0]}"
+paths = image_paths(validation_names[:1], config)
 _ = show_photos(paths, [title] * len(paths), size=3)
 
 # %% [markdown]
-# ## What you have seen
+# ## What you learned
 #
-# - A guess costs minus the logarithm of the right word's probability; one pass over a caption
-#   gives the cost of all its beginnings.
-# - The classic captioner adds what an LSTM has read to what a CNN has seen, and learns to write.
-# - With attention the network looks again for every word; the curves compare the two.
+# - The loss of a prediction is the negative log-probability of the target token; one pass over a
+#   caption gives the losses of all its prefixes.
+# - The merge architecture adds the LSTM's hidden state and the image vector.
+# - Attention computes a new image vector for every word; the curves compare the two.
 #
-# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
-# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
-# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
-# photos its numbers differ.
+# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
+# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# of an answer into a new cell below, after you have run all cells above. It is written for the
+# drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: Three cells, one query: `[0.0, 3.0]` looked at the second cell most. Before you run it:
-#    which shares does `[0.0, 0.0]` give, and which `[0.0, 30.0]`?
+# 1. *Look*: With three cells and the query `[0.0, 3.0]`, the second cell got most of the weight.
+#    Before you run it: which weights do the queries `[0.0, 0.0]` and `[0.0, 30.0]` give?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
 # for query in ([0.0, 0.0], [0.0, 3.0], [0.0, 30.0]):
-#     shares = tf.nn.softmax(cells @ query / np.sqrt(len(query))).numpy()
-#     print(query, "shares", shares.round(2), "mixed", (shares @ cells).round(2))
-# assert shares.max() > 0.99
+#     weights = tf.nn.softmax(keys @ query / np.sqrt(len(query))).numpy()
+#     print(query, "weights", weights.round(2), "context vector", (weights @ keys).round(2))
+# assert weights.max() > 0.99
 # ```
 #
-# A query of zeros asks for nothing and gets the mean of all cells, which is all that the classic
-# ever sees. A long one gets a single cell. So a network can learn how closely to look, too.
+# A query of zeros gives uniform weights, so the context vector is the mean of all cells, which is
+# all that the merge captioner ever gets. A long query selects a single cell. So the network can
+# also learn how sharp its attention is.
 # </details>
 #
-# 2. *Change*: What is left without the picture? Train the classic for two epochs on a grid of
-#    zeros. Before you run it: will the loss fall? How many different captions will it write?
+# 2. *Change*: What can be learned without the image? Train the merge captioner for two epochs on a
+#    grid of zeros. Before you run it: will the loss fall? How many different captions will it
+#    generate?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# from utils.search import write_captions
-#
-# short, blank = replace(classic_settings, epochs=2), np.zeros_like(grid)
-# blind = build(short)
-# check = validator(blank, rows, references, tokenizer, short)
-# losses = [epoch["loss"] for epoch in train(blind, pairs, blank, check, short)]
-# wrote = write_captions(blind, blank, short, beam_width=1, rows=rows, progress=False)
-# different = {tokenizer.decode(words) for words in wrote.words}
-# print("losses", np.round(losses, 2), "and all it can say:", different)
-# assert losses[1] < losses[0] and len(different) == 1
+# short_config = replace(merge_config, epochs=2)
+# zero_grid = np.zeros_like(grid)
+# text_only = build(short_config)
+# validate_zeros = make_validator(zero_grid, validation_rows, references, tokenizer, config)
+# history = train(text_only, train_data, zero_grid, validate_zeros, short_config)
+# losses = [epoch["loss"] for epoch in history]
+# output = generate(
+#     text_only, zero_grid, config, beam_width=1, rows=validation_rows, progress=False
+# )
+# distinct = {tokenizer.decode(token_ids) for token_ids in output.token_ids}
+# print("losses", np.round(losses, 2), "distinct captions:", distinct)
+# assert losses[1] < losses[0]
+# assert len(distinct) == 1
 # ```
 #
-# The loss falls, as language alone can be learnt; but what is the same for every photo gives the
-# same sentence for every photo. After all epochs it would be a better sentence, and still one.
+# The loss falls, as a language model can be learned from text alone; but the same input gives the
+# same caption for every photo. More epochs would give a better caption, and still only one.
 # </details>
 #
-# 3. *Build*: Is it the attention, or only the larger network? Build a fair test: train the
-#    attention captioner with the mean of all cells as its only cell, and beside it one with all of
-#    them, two epochs each. Before you run it: who has learnt more by then?
+# 3. *Build*: Is it the attention, or only the larger network? Write a controlled experiment: train
+#    the attention captioner with the mean of all cells as its only cell, and another one with all
+#    cells, two epochs each. Before you run it: which one will have the lower loss?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# short, reached = replace(settings, epochs=2), {}
-# mean = np.asarray(grid).mean(axis=1, keepdims=True)
-# for name, looks in {"one cell": mean, "all cells": grid}.items():
-#     check = validator(looks, rows, references, tokenizer, short)
-#     reached[name] = train(build(short), pairs, looks, check, short)[-1]
-# print(pd.DataFrame(reached).T.round(2))
-# assert reached["all cells"]["loss"] < reached["one cell"]["loss"]
+# short_config = replace(config, decoder="attention", epochs=2)
+# mean_grid = np.asarray(grid).mean(axis=1, keepdims=True)
+# results = {}
+# for label, features_used in {"mean only": mean_grid, "all cells": grid}.items():
+#     validate_grid = make_validator(
+#         features_used, validation_rows, references, tokenizer, short_config
+#     )
+#     captioner_used = build(short_config)
+#     history = train(captioner_used, train_data, features_used, validate_grid, short_config)
+#     results[label] = history[-1]
+# print(pd.DataFrame(results).T.round(2))
+# assert results["all cells"]["loss"] < results["mean only"]["loss"]
 # ```
 #
-# Both have as many weights, the same data and as many steps: what the first one lacks is the choice
-# where to look. Two epochs only show who learns faster; on drawn scenes the gap widens with more.
+# Both have the same number of weights, the same data and the same number of steps; the first one
+# has no regions to choose from. Two epochs only show which one learns faster; on drawn scenes the
+# gap grows with more epochs.
 # </details>
 #
-# 4. *Beyond*: Build another kind of captioner, a forgetful one: a `Merge` (`utils/captioners.py`)
-#    with a layer in the place of its LSTM that sees the last word and nothing that it has said
-#    before. Before you run it: what will its sentences lack?
+# 4. *Beyond*: Write another decoder, one without a recurrent state: a `MergeCaptioner`
+#    (`utils/models/captioners.py`) with a dense layer in place of its LSTM, so that it sees only
+#    the last token. Before you run it: what will be wrong with its captions?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# from utils.captioners import CAPTIONERS, Merge
-# from utils.search import write_captions
+# from utils.models.captioners import CAPTIONERS, MergeCaptioner
 #
 #
-# class Forgetful(Merge):
-#     def __init__(self, *given):
-#         super().__init__(*given)
-#         self.lstm = tf.keras.layers.Dense(settings.units, "tanh")  # it has no memory
+# class BigramCaptioner(MergeCaptioner):
+#     def __init__(self, *args):
+#         super().__init__(*args)
+#         self.lstm = tf.keras.layers.Dense(config.units, "tanh")  # not recurrent
 #
-#     def decode_sequence(self, words, state, training=False):
-#         hidden = self.lstm(self.embedding(words)) + state["image_vector"][:, None]
+#     def decode_sequence(self, token_ids, state, training=False):
+#         hidden = self.lstm(self.embedding(token_ids)) + state["image_vector"][:, None]
 #         logits = self.compute_logits(hidden, training)
-#         return logits, state, logits[..., :0]  # it attends to no cell
+#         no_attention = logits[..., :0]
+#         return logits, state, no_attention
 #
 #
-# CAPTIONERS["forgetful"] = Forgetful
-# own = replace(settings, decoder="forgetful", epochs=4)
-# forgetful = build(own)
-# history = train(forgetful, pairs, grid, validate, own)
-# wrote = write_captions(forgetful, grid, own, beam_width=1, rows=rows[:5], progress=False)
-# print(*[tokenizer.decode(words) for words in wrote.words], sep="\n")
-# assert max(epoch["CIDEr-D"] for epoch in history) < best["merge"]["CIDEr-D"]
+# CAPTIONERS["bigram"] = BigramCaptioner
+# bigram_config = replace(config, decoder="bigram", epochs=4)
+# bigram = build(bigram_config)
+# history = train(bigram, train_data, grid, validate, bigram_config)
+# rows = validation_rows[:5]
+# output = generate(bigram, grid, bigram_config, beam_width=1, rows=rows, progress=False)
+# print(*[tokenizer.decode(token_ids) for token_ids in output.token_ids], sep="\n")
+# assert max(epoch["CIDEr-D"] for epoch in history) < best_epochs["merge"]["CIDEr-D"]
 # ```
 #
-# It learns quickly, as there is little to learn, and its sentences end early or go round in a
-# circle: after "in the snow" it can't know whether it has said who is there. It stays below the
-# classic's best. A kind that is to stay gets its entry in `utils/captioners.py`, and its name in
-# the choices of `utils/config.py`. Or change what is learnt: any folder with photos and a table
-# of `image,caption` will do, `python -m utils run --input your_folder`. With few photos begin with
-# what another run has learnt (`start_from`).
+# It is trained quickly, and its captions end too early or repeat themselves: after "in the snow" it
+# doesn't know whether it has mentioned the subject. Its score stays below that of the merge
+# captioner. To keep a decoder, add it to `CAPTIONERS` in `utils/models/captioners.py` and to the
+# choices in `utils/config.py`. Or change the data: any folder with photos and a table of
+# `image,caption` works, `python -m utils run --input your_folder`. With few photos use a warm start
+# (`start_from`).
 # </details>
 #
-# *Next*: [4 Measure what it writes](04_evaluate.ipynb).
+# *Next*: [4 Generate and evaluate captions](04_evaluate.ipynb).

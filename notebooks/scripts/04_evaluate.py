@@ -7,44 +7,44 @@
 # ---
 
 # %% [markdown]
-# # Measure what it writes
+# # Generate and evaluate captions
 #
-# *Notebook 4 of 5 · before: [3 Teach a network to write](03_train.ipynb) · after: [5 See what it
-# sees](05_visualize.ipynb)*
+# *Notebook 4 of 5 · before: [3 Train the captioner](03_train.ipynb) · after: [5 Visualize the
+# results](05_visualize.ipynb)*
 #
-# The captioner gives probabilities; somebody must choose words from them. Then the sentence must
-# be compared with what people said. Both steps hide traps: many captioning notebooks print scores
-# that can't be compared with anything. This one sets beside the captioner *one blind guess for
-# every photo* and *one human against the others*.
+# The captioner outputs probabilities; a **decoding** algorithm chooses tokens from them. Then the
+# generated captions are compared with the references. Both steps have pitfalls: many captioning
+# notebooks print scores that can't be compared with anything. This one also scores **baselines**:
+# *one constant caption for every photo* and *one human against the others*.
 #
 # **You will**
-# - write a caption word by word, greedily, then with several candidates side by side;
-# - count BLEU and CIDEr-D by hand for one caption, and see how they differ;
-# - put the score into its place: what does a blind guess get, what a human, how sure is it, and can
-#   the captioner find a photo by a sentence?
+# - generate a caption token by token, with greedy search and with beam search;
+# - compute BLEU and CIDEr-D by hand for one caption, and see how they differ;
+# - put the scores into context: what do baselines and humans score, how large is the uncertainty,
+#   and can the captioner retrieve a photo by a sentence?
 #
 # **You need** the captioner of notebook 3. Minutes on two cores: less than 1 for the drawn sample,
 # about 1 for 1,000 photos.
 #
 # ## Setup
 #
-# The same cell opens all five notebooks: it finds the package `utils` that they share.
+# All five notebooks start with the same cell: it finds the package `utils` that they share.
 
 # %%
 import os
 import sys
 from pathlib import Path
 
-from utils import feature_grids
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
-folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
-home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
-if home is None:
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
+candidates = [Path.cwd(), *Path.cwd().parents]
+for file in Path("/kaggle/input").rglob("utils/artifacts.py"):
+    candidates.append(file.parents[1])
+repositories = [folder for folder in candidates if (folder / "utils" / "artifacts.py").is_file()]
+if not repositories:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
-sys.path.insert(0, str(home))
+repository = repositories[0]
+sys.path.insert(0, str(repository))
 
 import numpy as np
 import pandas as pd
@@ -54,32 +54,35 @@ from utils.config import load_config, summarize
 from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# Two settings are used here: `beam_width`, the number of candidates that are kept side by side,
-# and `length_penalty`, which decides how long sentences are compared with short ones.
+# Two settings are used here: `beam_width`, the number of partial captions that beam search keeps,
+# and `length_penalty`, which decides how long captions are compared with short ones.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
 print(summarize(config, "beam_width", "length_penalty"))
 
 # %% [markdown]
-# The captioner comes back as it was saved, with the vocabulary and the features that it knows. The
-# photos to score are those of the test split, which no training has seen. Where a data set comes
-# without test photos, validation is scored, and called so.
+# Load the captioner with its tokenizer and features. The photos to score are those of the test
+# split, which training has not used. If a data set has no test photos, validation is scored, and
+# the tables say so.
 
 # %%
+from utils import feature_grids
 from utils.data.tokenizer import Tokenizer, tokenize
 from utils.models.serialization import from_dict
 
-features, captions = artifacts.load("features", config), artifacts.load("captions", config)
+features = artifacts.load("features", config)
+captions = artifacts.load("captions", config)
 tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
 captioner = from_dict(artifacts.load("captioner", config), config)
-seen = "backbone_features" if config.fine_tune_epochs else "features"  # what the captioner takes
-grid = feature_grids.load_grid(artifacts.load(seen, config), config)
+# A fine-tuned captioner takes the backbone's features.
+grid_kind = "backbone_features" if config.fine_tune_epochs else "features"
+grid = feature_grids.load_grid(artifacts.load(grid_kind, config), config)
 split = "test" if captions["splits"]["test"] else "validation"
 names = [name for name in captions["splits"][split] if name not in features["skipped"]]
 
 # %% [markdown]
-# As in notebook 3, the photos' rows in the grid; and what people said of them.
+# As in notebook 3, the photos' rows in the grid, and their references.
 
 # %%
 rows = np.array([features["names"].index(name) for name in names])
@@ -87,311 +90,403 @@ references = [captions["captions"][name] for name in names]
 print(f"{len(names):,} photos of the {split} split; our example is now the first, {names[0]}")
 
 # %% [markdown]
-# ## Greedy, by hand
+# ## Greedy search, by hand
 #
-# Start with the start word. Ask for the next word's probabilities, take the likeliest, hand it
-# back in, and so on until the likeliest word is the end. `start` looks at the picture; `step` takes
-# one word and returns logits, the new state, and where it looked. `exp(logits - logaddexp)` is
-# softmax. Some words are never written: padding, start and unknown.
+# **Greedy search** starts with BOS, chooses the most likely next token, feeds it back as input, and
+# repeats this until EOS is the most likely one. `initial_state` encodes the image; `decode_step`
+# takes one token and returns logits, the new state, and attention weights. Some tokens are
+# suppressed, i.e. never generated: `<pad>`, `<bos>` and `<unk>`.
 
 # %% tags=["nbval-ignore-output"]
 from utils.data.photos import image_paths
-from utils.data.tokenizer import BOS_ID, EOS_ID, SUPPRESSED_IDS
+from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
 from utils.plotting.figures import plot_bars, plot_beam_tree, show_photos
+
+
+def log_softmax(logits):
+    """Log-probabilities of the tokens."""
+    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+
 
 _ = show_photos(image_paths(names[:1], config), size=3)
 example = grid[rows[:1]].astype("float32")
 state = captioner.initial_state(example)
-word, greedy, table = BOS_ID, [], []
-while word != EOS_ID and len(greedy) < config.max_length:
-    logits, state, _ = captioner.decode_step(np.array([word]), state)
-    chances = np.exp(logits[0] - np.logaddexp.reduce(logits[0]))
-    chances[list(SUPPRESSED_IDS)] = 0
-    likeliest = np.argsort(chances)[::-1][:5]
-    table.append([f"{tokenizer.vocabulary[n]} {chances[n]:.0%}" for n in likeliest])
-    word = likeliest[0]
-    greedy.append(word)
+token_id = BOS_ID
+greedy_ids = []
+table = []
+while token_id != EOS_ID and len(greedy_ids) < config.max_length:
+    logits, state, _ = captioner.decode_step(np.array([token_id]), state)
+    probabilities = np.exp(log_softmax(np.asarray(logits)[0]))
+    probabilities[list(SUPPRESSED_IDS)] = 0
+    top_ids = np.argsort(probabilities)[::-1][:5]
+    table.append([f"{tokenizer.vocabulary[n]} {probabilities[n]:.0%}" for n in top_ids])
+    token_id = top_ids[0]
+    greedy_ids.append(token_id)
 pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 
 # %% [markdown]
-# The five likeliest words at each step, the chosen one first. Where it is far ahead, the network is
-# sure; else several ways to go on fit, or it can't tell two things apart.
+# The five most likely tokens at each step, the chosen one first. A high probability means that the
+# model is certain; otherwise several continuations fit, or it can't distinguish two things.
 #
-# **By name**: `write_captions` with `beam_width=1` does that for many photos at once. The loop over
-# words is compiled together with the model, so nothing returns to Python between two words.
+# **With the library**: `generate` with `beam_width=1` does this for many photos at once. The loop
+# over tokens is compiled together with the model, so nothing returns to Python between two tokens.
 
 # %%
 from utils.decoding.beam_search import generate
 
-quick = generate(captioner, grid, config, beam_width=1, rows=rows)
-greedily = [tokenizer.decode(words) for words in quick.token_ids]
-assert greedily[0] == tokenizer.decode(greedy)
+greedy_output = generate(captioner, grid, config, beam_width=1, rows=rows)
+greedy_captions = [tokenizer.decode(token_ids) for token_ids in greedy_output.token_ids]
+assert greedy_captions[0] == tokenizer.decode(greedy_ids)
 
 # %% [markdown]
 # ## Beam search, by hand
 #
-# Greedy can't go back: a likely first word may lead into an unlikely sentence. **Beam search**
-# keeps a few beginnings. Each is continued with every word, and of all these the best few stay. A
-# sentence's log-probability falls with each word, so it is divided by a power of its length.
-
+# Greedy search can't revise a choice: a likely first word may lead to an unlikely sentence. **Beam
+# search** keeps several partial captions, the **beams**. Each step extends every beam with every
+# token, and keeps the best `beam_width` of all extensions. The log-probability of a sequence
+# decreases with every token, so beams are ranked by log-probability / length^`length_penalty`.
 
 # %%
-def continued(beam):
-    """The likeliest continuations of a beam (words, log-probability, state)."""
-    words, score, state = beam
-    logits, state, _ = captioner.decode_step(np.array(words[-1:]), state)
-    logs = logits[0].numpy() - np.logaddexp.reduce(logits[0])
-    logs[list(SUPPRESSED_IDS)] = -np.inf
-    best = np.argsort(logs)[::-1][: config.beam_width]
-    return [((*words, int(word)), score + logs[word], state) for word in best]
+from typing import Any, NamedTuple
+
+
+class Beam(NamedTuple):
+    """A partial caption."""
+
+    token_ids: tuple
+    log_prob: float
+    state: Any
+
+
+def extend(beam):
+    """The most likely extensions of a beam by one token."""
+    logits, state, _ = captioner.decode_step(np.array(beam.token_ids[-1:]), beam.state)
+    log_probs = log_softmax(np.asarray(logits)[0])
+    log_probs[list(SUPPRESSED_IDS)] = -np.inf
+    extended = []
+    for token_id in np.argsort(log_probs)[::-1][: config.beam_width]:
+        token_ids = (*beam.token_ids, int(token_id))
+        extended.append(Beam(token_ids, beam.log_prob + log_probs[token_id], state))
+    return extended
 
 
 def rank(beam):
-    """What beams are compared by: log-probability per length."""
-    return beam[1] / (len(beam[0]) - 1) ** config.length_penalty
+    """The log-probability, normalized by length."""
+    length = len(beam.token_ids) - 1  # without BOS
+    return beam.log_prob / length**config.length_penalty
 
 
 # %% [markdown]
-# **By name**, for all photos of the split. A caption that has not ended after `max_length` words is
-# cut.
+# **With the library**, for all photos of the split. A caption without EOS after `max_length` tokens
+# is truncated.
 
 # %% tags=["nbval-ignore-output"]
-written = generate(captioner, grid, config, rows=rows)
-predicted = [tokenizer.decode(words) for words in written.token_ids]
-changed = [n for n in range(len(names)) if predicted[n] != greedily[n]]
-print(f"{len(changed)} of {len(names):,} captions are not greedy search's")
+output = generate(captioner, grid, config, rows=rows)
+predicted = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
+changed = [n for n in range(len(names)) if predicted[n] != greedy_captions[n]]
+print(f"{len(changed)} of {len(names):,} captions differ from greedy search")
 
 # %% [markdown]
-# **By hand**, for one of these, the first that begins otherwise. A finished beam stays as it is and
-# competes with the others. For a picture of it, `steps` remembers what was tried, the best on top,
-# and what stayed.
+# **By hand**, for the first caption that differs within its first four words. A finished beam stays
+# unchanged and competes with the others. For the figure below, `steps` records all extensions, the
+# best one first, and whether each was kept.
 
 # %% tags=["nbval-ignore-output"]
-turned = [n for n in changed if predicted[n].split()[:4] != greedily[n].split()[:4]]
-place = (turned + changed + [0])[0]
-beams, steps = (
-    [((BOS_ID,), 0.0, captioner.initial_state(grid[rows[[place]]].astype("float32")))],
-    [],
-)
+differ_early = [n for n in changed if predicted[n].split()[:4] != greedy_captions[n].split()[:4]]
+chosen = (differ_early + changed + [0])[0]
+initial_state = captioner.initial_state(grid[rows[[chosen]]].astype("float32"))
+beams = [Beam((BOS_ID,), 0.0, initial_state)]
+steps = []
 for _ in range(config.max_length):
-    done = [beam for beam in beams if beam[0][-1] == EOS_ID]
-    more = [longer for beam in beams if beam[0][-1] != EOS_ID for longer in continued(beam)]
-    beams = sorted(done + more, key=rank, reverse=True)[: config.beam_width]
-    kept = [beam[0] for beam in beams]
-    steps.append([(beam[0], beam[0] in kept) for beam in sorted(more, key=rank, reverse=True)])
-assert tokenizer.decode(beams[0][0]) == predicted[place]
-for how, found, texts in ("greedy", quick, greedily), ("beam", written, predicted):
-    print(f"{how:6} log-probability {found.log_probs[place]:6.2f}: {texts[place]}")
+    finished = [beam for beam in beams if beam.token_ids[-1] == EOS_ID]
+    extended = []
+    for beam in beams:
+        if beam.token_ids[-1] != EOS_ID:
+            extended.extend(extend(beam))
+    beams = sorted(finished + extended, key=rank, reverse=True)[: config.beam_width]
+    kept = [beam.token_ids for beam in beams]
+    ranked = sorted(extended, key=rank, reverse=True)
+    steps.append([(beam.token_ids, beam.token_ids in kept) for beam in ranked])
+assert tokenizer.decode(beams[0].token_ids) == predicted[chosen]
+print(f"greedy log-prob {greedy_output.log_probs[chosen]:6.2f}: {greedy_captions[chosen]}")
+print(f"beam   log-prob {output.log_probs[chosen]:6.2f}: {predicted[chosen]}")
 
 # %% [markdown]
-# Its first words as a tree: a column is a step, with the likeliest beginning on top; blue are the
-# beginnings that stayed, grey those that were dropped. The thick line is the caption that won.
-# Where it leaves the top row, others looked better for a while.
+# The first steps as a tree: each column is a step, with the best extension on top; blue extensions
+# were kept, gray ones were dropped. The thick line is the final caption. Where it leaves the top
+# row, another beam ranked higher at that step.
 
 # %%
-_ = plot_beam_tree(steps[:5], beams[0][0], tokenizer.vocabulary)
+_ = plot_beam_tree(steps[:5], beams[0].token_ids, tokenizer.vocabulary)
 
 # %% [markdown]
 # ## BLEU, by hand
 #
-# BLEU asks: how many of the caption's words, and of its runs of two, three and four words
-# (*n-grams*), did some human use too? A word is counted at most as often as the reference that uses
-# it most: if no reference says "a" twice, "a a a a" gets one hit. Back to our example:
+# [**BLEU**](https://aclanthology.org/P02-1040/) measures the **precision** of **n-grams**
+# (sequences of n adjacent tokens): the share of the caption's n-grams that occur in a reference.
+# Counts are **clipped** to the largest count in any reference: if no reference has "a" twice,
+# "a a a a" gets one match. For our example:
 
 # %%
 from collections import Counter
 
 from utils.evaluation.metrics import ngrams
 
-ours, people = tokenize(predicted[0]), [tokenize(text) for text in references[0]]
-assert ngrams(ours, 2) == Counter(zip(ours[:-1], ours[1:], strict=True))
+candidate = tokenize(predicted[0])
+reference_tokens = [tokenize(text) for text in references[0]]
+assert ngrams(candidate, 2) == Counter(zip(candidate[:-1], candidate[1:], strict=True))
 counts = []
 for n in (1, 2, 3, 4):
-    mine, most = ngrams(ours, n), Counter()
-    for words in people:
-        most |= ngrams(words, n)  # the larger count of each
-    counts.append(((mine & most).total(), mine.total()))  # the smaller count of each
+    candidate_counts = ngrams(candidate, n)
+    largest_counts = Counter()
+    for tokens in reference_tokens:
+        largest_counts = largest_counts | ngrams(tokens, n)  # the larger count of each n-gram
+    matches = candidate_counts & largest_counts  # the smaller count of each n-gram
+    counts.append([matches.total(), candidate_counts.total()])
 
 # %% [markdown]
-# The caption of the first photo, what people said of it, and the counts: how many of its words,
-# pairs, threes and fours are hits.
+# The caption of the first photo, its references, and the counts: how many of its unigrams, bigrams,
+# trigrams and 4-grams match.
 
 # %% tags=["nbval-ignore-output"]
 print(predicted[0], *references[0], sep="\n  ")
-pd.DataFrame(counts, columns=["hits", "of"], index=["words", "pairs", "threes", "fours"])
+pd.DataFrame(counts, columns=["matches", "of"], index=["1-grams", "2-grams", "3-grams", "4-grams"])
 
 # %% [markdown]
-# The first share is BLEU-1's precision. BLEU-4 is the geometric mean of all four; BLEU-2 and 3 stop
-# earlier. As a one-word caption would be right too easily, a caption shorter than the reference
-# closest in length is marked down. **By name**, and with nltk, which many notebooks use: on a whole
-# split the counts of all photos are added up before they are divided.
+# BLEU-n is the geometric mean of the precisions of 1-grams to n-grams. Very short captions would
+# easily reach a high precision, so a caption that is shorter than the reference closest in length
+# gets a **brevity penalty**. **With the library**, and with
+# [NLTK](https://www.nltk.org/api/nltk.translate.bleu_score.html), which many notebooks use: for a
+# whole split, the counts of all photos are added up before the division.
 
 # %%
 from nltk.translate.bleu_score import corpus_bleu
 
 from utils.evaluation.metrics import bleu
 
-closest = min(map(len, people), key=lambda length: (abs(length - len(ours)), length))
-short = min(1, np.exp(1 - closest / max(1, len(ours))))
-shares = np.cumprod([hits / max(1, total) for hits, total in counts])
-corpus, each = bleu(predicted, references)
-assert np.allclose(each[0], short * shares ** (1 / np.arange(1, 5)), atol=1e-3)
-said = [[tokenize(text) for text in group] for group in references]
-assert np.isclose(corpus[3], corpus_bleu(said, [tokenize(text) for text in predicted]), atol=1e-3)
+
+def length_difference(tokens):
+    """How far a reference is from the caption in length; the shorter one is preferred."""
+    return abs(len(tokens) - len(candidate)), len(tokens)
+
+
+closest_length = len(min(reference_tokens, key=length_difference))
+brevity_penalty = min(1, np.exp(1 - closest_length / max(1, len(candidate))))
+precisions = np.array([matches / max(1, total) for matches, total in counts])
+orders = np.arange(1, 5)
+bleu_by_hand = brevity_penalty * np.cumprod(precisions) ** (1 / orders)
+
+corpus_scores, caption_scores = bleu(predicted, references)
+assert np.allclose(caption_scores[0], bleu_by_hand, atol=1e-3)
+
+predicted_tokens = [tokenize(text) for text in predicted]
+all_reference_tokens = []
+for group in references:
+    all_reference_tokens.append([tokenize(text) for text in group])
+nltk_bleu = corpus_bleu(all_reference_tokens, predicted_tokens)
+assert np.isclose(corpus_scores[3], nltk_bleu, atol=1e-3)
 
 # %% [markdown]
-# ## CIDEr-D: words that tell
+# ## CIDEr-D: TF-IDF-weighted n-grams
 #
-# For BLEU, "a" is worth as much as "kite". CIDEr-D weighs a word by how *few* photos it was used
-# for: the logarithm of all photos over those whose references hold it. What somebody says of every
-# photo weighs nothing. The weights of the words of one reference:
+# For BLEU, "a" counts as much as "kite". [**CIDEr-D**](https://arxiv.org/abs/1411.5726) uses
+# [**TF-IDF**](https://en.wikipedia.org/wiki/Tf%E2%80%93idf) weights: the count of an n-gram (term
+# frequency) times its **inverse document frequency**, the logarithm of the number of photos divided
+# by the number of photos whose references contain it. An n-gram that occurs for every photo has
+# weight 0. The weights of the words of one reference:
 
 # %%
-runs = [{g for w in group for n in (1, 2, 3, 4) for g in ngrams(w, n)} for group in said]
-photos_with = Counter(gram for found in runs for gram in found)
-weights = [(w, photos_with[(w,)], np.log(len(names) / photos_with[(w,)])) for w in people[0]]
-pd.DataFrame(weights, columns=["word", "photos", "weight"]).round(2)
+photo_counts = Counter()  # document frequencies
+for group in all_reference_tokens:
+    ngrams_of_photo = set()
+    for tokens in group:
+        for n in (1, 2, 3, 4):
+            ngrams_of_photo.update(ngrams(tokens, n))
+    photo_counts.update(ngrams_of_photo)
+idf = {ngram: np.log(len(names) / count) for ngram, count in photo_counts.items()}
+
+word_weights = []
+for word in reference_tokens[0]:
+    word_weights.append([word, photo_counts[(word,)], idf[(word,)]])
+pd.DataFrame(word_weights, columns=["word", "photos", "IDF"]).round(2)
 
 # %% [markdown]
-# **By hand**: caption and reference are compared as two vectors are, by the cosine, for single
-# words and runs of up to four; the score is ten times the mean of these and of all references. The
-# D is for two guards against cheating: no weight counts beyond the reference's own, and another
-# length is marked down. 10 would mean: word for word what *every* person said. Even a copy of one
-# of them stays far below. (Papers often print it times 100: our 0.5 is their 50.)
+# **By hand**: the similarity of caption and reference is the cosine similarity of their TF-IDF
+# vectors, for 1-grams to 4-grams; the score is ten times the mean over these and over all
+# references. The D stands for two changes against gaming the metric: the weight of an n-gram is
+# clipped to the reference's, and a **Gaussian length penalty** (σ = 6) applies. A score of 10 would
+# require the caption to equal *every* reference; a copy of one reference scores far less. (Papers
+# often report it times 100: our 0.5 is their 50.)
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.metrics import cider_d
 
-weight = {gram: np.log(len(names) / count) for gram, count in photos_with.items()}
-nowhere, alike = np.log(len(names)), []  # what no reference holds, weighs as if one did
-for theirs in people:
-    penalty = np.exp(-((len(ours) - len(theirs)) ** 2) / (2 * 6**2))  # a bell, 6 words wide
+
+def tf_idf(tokens, n):
+    """The TF-IDF vector of the n-grams, as a dict."""
+    unseen = np.log(len(names))  # as if one photo had the n-gram
+    return {ngram: count * idf.get(ngram, unseen) for ngram, count in ngrams(tokens, n).items()}
+
+
+similarities = []
+for tokens in reference_tokens:
+    length_penalty = np.exp(-((len(candidate) - len(tokens)) ** 2) / (2 * 6**2))
     for n in (1, 2, 3, 4):
-        our = {gram: times * weight.get(gram, nowhere) for gram, times in ngrams(ours, n).items()}
-        their = {gram: times * weight[gram] for gram, times in ngrams(theirs, n).items()}
-        shared = sum(min(our[gram], their[gram]) * their[gram] for gram in our if gram in their)
-        sizes = np.linalg.norm(list(our.values())) * np.linalg.norm(list(their.values()))
-        alike.append(penalty * shared / max(sizes, 1e-9))
-own = cider_d(predicted, references)[1]
-assert np.isclose(own[0], 10 * np.mean(alike))
-print(f"our caption: BLEU-4 {each[0][3]:.2f} of 1, CIDEr-D {own[0]:.2f} of 10")
+        candidate_vector = tf_idf(candidate, n)
+        reference_vector = tf_idf(tokens, n)
+        dot_product = 0.0
+        for ngram, weight in candidate_vector.items():
+            reference_weight = reference_vector.get(ngram, 0.0)
+            dot_product += min(weight, reference_weight) * reference_weight
+        candidate_norm = np.linalg.norm(list(candidate_vector.values()))
+        reference_norm = np.linalg.norm(list(reference_vector.values()))
+        norms = max(candidate_norm * reference_norm, 1e-9)
+        similarities.append(length_penalty * dot_product / norms)
+cider_d_scores = cider_d(predicted, references)[1]
+assert np.isclose(cider_d_scores[0], 10 * np.mean(similarities))
+print(f"our caption: BLEU-4 {caption_scores[0][3]:.2f} of 1, CIDEr-D {cider_d_scores[0]:.2f} of 10")
 
 # %% [markdown]
-# ## What is a number worth?
+# ## Baselines
 #
-# Beside the captioner: one **constant** caption for all photos, itself shown **another photo**,
-# itself with **greedy** search, and **one human** against the other four. A captioner that can't
-# beat the first two has learnt to speak, not to see. Two more scores: ROUGE-L takes the longest
-# sequence of words in common, gaps allowed. METEOR also matches stems and, with the dictionary
-# WordNet, synonyms; its programs differ, so its name says which.
+# We compare the captioner with baselines: one **constant caption** for all photos, the captioner's
+# caption for **another photo**, its captions by **greedy search**, and **one human** against the
+# other references. A captioner that doesn't beat the first two ignores the image. Two more metrics:
+# [**ROUGE-L**](https://aclanthology.org/W04-1013/) is based on the longest common subsequence of
+# tokens. [**METEOR**](https://aclanthology.org/W05-0909/) also matches stems and, with the WordNet
+# database, synonyms; its implementations differ, so the table names the one used.
 
 # %%
 from utils.evaluation.baselines import constant_caption, human_baseline
 from utils.evaluation.protocol import full_score, protocol
 
-train_captions = [c for name in captions["splits"]["train"] for c in captions["captions"][name]]
-texts = {"constant caption": [constant_caption(train_captions)] * len(names)}
-texts["another photo"] = predicted[-1:] + predicted[:-1]  # what was written for the photo before
-texts |= {"greedy": greedily, "captioner": predicted}
-scores = {who: full_score(wrote, references) for who, wrote in texts.items()}
-if min(len(group) for group in references) > 1:  # there must be others to compare one with
+train_captions = []
+for name in captions["splits"]["train"]:
+    train_captions.extend(captions["captions"][name])
+systems = {
+    "constant caption": [constant_caption(train_captions)] * len(names),
+    "another photo": predicted[-1:] + predicted[:-1],  # the caption of the previous photo
+    "greedy": greedy_captions,
+    "captioner": predicted,
+}
+scores = {system: full_score(texts, references) for system, texts in systems.items()}
+if min(len(group) for group in references) > 1:  # a human needs others to be compared with
     scores["one human"] = human_baseline(references)
-rules = protocol(split, captions["split_source"], references, config)
+evaluation_protocol = protocol(split, captions["split_source"], references, config)
 
 # %% [markdown]
-# Beside a table of scores belongs what was counted, and how.
+# A table of scores needs the **protocol**: what was compared, and how.
 
 # %% tags=["nbval-ignore-output"]
-looked = scores["captioner"]["CIDEr-D"] >= scores["another photo"]["CIDEr-D"]
-print(rules, f"constant caption: {texts['constant caption'][0]}", sep="\n")
+uses_image = scores["captioner"]["CIDEr-D"] >= scores["another photo"]["CIDEr-D"]
+print(evaluation_protocol)
+print("constant caption:", systems["constant caption"][0])
 pd.DataFrame(scores).T.round(3)
 
 # %% [markdown]
-# Look at BLEU-1: the constant caption gets a good part of it. That is why CIDEr-D leads here. And a
-# human is not at 10, as people disagree. (The human is compared with four references instead of
-# five. That lowers every score except CIDEr-D, which is a mean over them.) It is a yardstick, not a
-# ceiling: a captioner that says what most would say can pass one person. And of drawn scenes, the
-# human is a voice of the program.
+# See BLEU-1: the constant caption gets a large part of the captioner's score. So CIDEr-D is the
+# main metric here. And a human does not score 10, as humans disagree. (The human is compared with
+# one reference less than the others. This lowers every score except CIDEr-D, which is a mean over
+# references.) It is not an upper bound: a captioner that generates what most humans would write can
+# score higher than one human. And on drawn scenes, the human is a template of the program.
 #
-# How sure is it? Other photos would have given another number. The **bootstrap** asks how much: it
-# draws photos from these, with replacement, a thousand times, and scores each draw. Black lines
-# span 95 of 100 draws; the human, a mean of several, has none.
+# How uncertain is the score? Other test photos would have given another value. The
+# [**bootstrap**](https://aclanthology.org/W04-3250/) estimates by how much: it draws photos from
+# these, with replacement, a thousand times, and scores each sample. Black lines are 95 % confidence
+# intervals; the human baseline, a mean of several, has none.
 
 # %%
 from utils.evaluation.bootstrap import bootstrap_scores, paired_bootstrap
 
-draws = {who: bootstrap_scores(wrote, references)["CIDEr-D"] for who, wrote in texts.items()}
-ends = {who: np.percentile(found, [2.5, 97.5]) for who, found in draws.items()}
-_ = plot_bars({who: row["CIDEr-D"] for who, row in scores.items()}, "CIDEr-D", ends)
+bootstrap = {}
+intervals = {}
+for system, texts in systems.items():
+    bootstrap[system] = bootstrap_scores(texts, references)["CIDEr-D"]
+    intervals[system] = np.percentile(bootstrap[system], [2.5, 97.5])
+cider_d_by_system = {system: row["CIDEr-D"] for system, row in scores.items()}
+_ = plot_bars(cider_d_by_system, "CIDEr-D", intervals)
 
 # %% [markdown]
-# Overlapping lines don't yet say that two captioners are alike: both met the same photos, hard ones
-# and easy ones. The **paired test** compares them on the same draws; p is twice the share of draws
-# that say the opposite. Is the beam worth it?
+# Overlapping intervals don't imply that two systems are equally good: both are scored on the same
+# photos, easy and hard ones. The **paired bootstrap** compares them on the same samples; the
+# **p-value** is twice the share of samples with a difference of the other sign. Is beam search
+# better?
 
 # %% tags=["nbval-ignore-output"]
-low, high, p = paired_bootstrap(draws["captioner"], draws["greedy"])
-verdict = "the beam is better" if low > 0 else "greedy is better" if high < 0 else "not certain"
-print(f"beam minus greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p:.3f}: {verdict}")
+low, high, p_value = paired_bootstrap(bootstrap["captioner"], bootstrap["greedy"])
+verdict = "not significant"
+if low > 0:
+    verdict = "beam search is better"
+if high < 0:
+    verdict = "greedy search is better"
+print(f"beam - greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p_value:.3f}: {verdict}")
 
 # %% [markdown]
-# A likelier sentence need not be a better one: of drawn scenes greedy search may well win. On
-# photos the beam does (`RESULTS.md`), so 3 is the default. To choose a width of your own ask the
-# *validation* photos; what the test photos have chosen, they can no longer judge.
+# A more likely caption need not be a better one: on drawn scenes, greedy search may well score
+# higher. On photos beam search does (`RESULTS.md`), so 3 is the default. Choose your own beam width
+# on the *validation* photos: scores on photos that were used for a choice are biased.
 #
-# ## What is it good at?
+# ## Scores by word category
 #
-# By kind of word, synonyms as one. Precision: of the words that it says (*said*), the share that
-# anybody said of the photo. Recall: of those that two people said (*to be found*), the share that
-# it says. Below, how varied it is.
+# Synonyms count as one. **Precision**: the share of the caption's words of a category that occur in
+# any reference. **Recall**: the share of words in at least two references that the caption has.
+# Below, the **diversity** of the captions: how many different words and captions are generated, and
+# how many are copied from training.
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.diversity import diversity
 from utils.evaluation.word_categories import word_category_scores
 
 print(pd.DataFrame(word_category_scores(predicted, references)).T.round(2), "\n")
-count, different, copied, _ = diversity(predicted, train_captions).values()
-print(f"{count} different words; captions: {different:.1%} different, {copied:.1%} from training")
+print(pd.Series(diversity(predicted, train_captions)).round(3).to_string())
 
 # %% [markdown]
-# ## Captions as search
+# ## Retrieval
 #
-# Flickr8k was made for ranking: photos for a sentence, sentences for a photo. The captioner can: by
-# how likely it would have written that sentence for each photo. The other way round, for a photo, a
-# short sentence of usual words would often win; so `telling` subtracts how likely the sentence is
-# anyway. One sentence a photo; R@5 is the share whose right one is among the first five. Every
-# photo meets every sentence, so without a GPU at most 200 photos are ranked. **By hand**, the first
-# pair is a sum over words.
+# [Flickr8k](https://www.jair.org/index.php/jair/article/view/10833) was made for **retrieval**:
+# rank photos by a sentence (**text-to-image**) or sentences by a photo (**image-to-text**). A
+# captioner can do both with the log-probability of the sentence given the photo. For image-to-text,
+# short sentences of frequent words would always win; so `pmi_scores` subtracts the log-probability
+# of the sentence without a photo (its mean probability over all photos): an estimate of the
+# [**pointwise mutual information
+# (PMI)**](https://en.wikipedia.org/wiki/Pointwise_mutual_information). Each photo has one sentence;
+# **R@5** (recall at 5) is the share of queries with the correct result among the first five. All
+# pairs are scored, so without a GPU at most 200 photos are used. **By hand**, the first pair: a sum
+# over tokens.
 
 # %%
 import tensorflow as tf
 
 from utils.evaluation.retrieval import pmi_scores, retrieval_metrics, sequence_log_probs
 
-part = len(names) if tf.config.list_physical_devices("GPU") else min(200, len(names))
-sentences = tokenizer.encode([group[0] for group in references[:part]])
-found = sequence_log_probs(captioner, grid[rows[:part]], sentences)
-logits = captioner([example, sentences[:1, :-1]])[0].numpy()
-chances = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-by_hand = sum(chances[step, word] for step, word in enumerate(sentences[0, 1:]) if word)
-assert np.isclose(found[0, 0], by_hand, atol=0.05)
+num_ranked = len(names) if tf.config.list_physical_devices("GPU") else min(200, len(names))
+sentences = tokenizer.encode([group[0] for group in references[:num_ranked]])
+sentence_log_probs = sequence_log_probs(captioner, grid[rows[:num_ranked]], sentences)
+
+log_probs = log_softmax(captioner([example, sentences[:1, :-1]])[0].numpy())
+log_prob_by_hand = 0.0
+for step, token_id in enumerate(sentences[0, 1:]):
+    if token_id != PAD_ID:
+        log_prob_by_hand += log_probs[step, token_id]
+assert np.isclose(sentence_log_probs[0, 0], log_prob_by_hand, atol=0.05)
 
 # %% tags=["nbval-ignore-output"]
-table, raw = (
-    pd.DataFrame(retrieval_metrics(each, np.arange(part))) for each in (pmi_scores(found), found)
-)
-table.loc["the same without telling"] = raw.loc["sentence for a photo"]
-print(f"chance of R@5 among {part} photos: {5 / part:.3f}")
+owners = np.arange(num_ranked)  # sentence n belongs to photo n
+table = pd.DataFrame(retrieval_metrics(pmi_scores(sentence_log_probs), owners))
+without_pmi = pd.DataFrame(retrieval_metrics(sentence_log_probs, owners))
+table.loc["sentence for a photo, without PMI"] = without_pmi.loc["sentence for a photo"]
+print(f"R@5 of a random ranking of {num_ranked} photos: {5 / num_ranked:.3f}")
 table.round(3)
 
 # %% [markdown]
-# ## Is it true?
+# ## Factual accuracy
 #
-# Scores compare words with words. Of drawn scenes we know the facts, so captions can be read back
-# and checked: who, how many, which colour, doing what, with what, where. All of these photos are
-# unseen; but *new* are those whose combination of subject, colour and action was never shown in
-# training, either: has it learnt whole scenes by heart, or their parts? `truth` reads each caption
-# back and compares it with the scene. Photos have no such list; for them this section only says so.
+# Metrics compare words with words. For drawn scenes the facts are known, so captions can be parsed
+# and checked: subject, count, color, action, object, place. None of these photos were used for
+# training; the **unseen** ones have a combination of subject, color and action that does not occur
+# in training at all. Does the model generalize to new combinations, or has it memorized scenes?
+# `fact_accuracy` parses each caption and compares it with the scene. Photos have no such
+# annotations; for them this section does nothing.
 
 # %% tags=["nbval-ignore-output"]
 from utils.config import Config
@@ -399,156 +494,195 @@ from utils.paths import working_folder
 from utils.sample.dataset import read_scenes
 from utils.sample.facts import fact_accuracy, parse_facts
 
-world = working_folder(config) / "sample"
-scenes = read_scenes(world) if config.preset == "sample" else {}
-unseen = set(captions["marked"].get("unseen", []))
-parts = {"known": [n for n in names if n not in unseen], "new": [n for n in names if n in unseen]}
-said_by_one = np.mean([len(parse_facts(text)) for group in references for text in group])
-truths = {}
-for kind, members in parts.items() if scenes else ():
-    wrote = [predicted[names.index(name)] for name in members]
-    truths[kind] = fact_accuracy(wrote, [scenes[name] for name in members])
-print(pd.DataFrame(truths).T.round(3) if scenes else "Real photos: nobody listed their facts.")
+scenes = {}
+if config.preset == "sample":
+    scenes = read_scenes(working_folder(config) / "sample")
+unseen = set(captions["subsets"].get("unseen", []))
+subsets = {
+    "seen": [name for name in names if name not in unseen],
+    "unseen": [name for name in names if name in unseen],
+}
+facts_per_reference = np.mean([len(parse_facts(text)) for group in references for text in group])
+
+accuracies = {}
+if scenes:
+    for subset, subset_names in subsets.items():
+        subset_captions = [predicted[names.index(name)] for name in subset_names]
+        subset_scenes = [scenes[name] for name in subset_names]
+        accuracies[subset] = fact_accuracy(subset_captions, subset_scenes)
+    print(pd.DataFrame(accuracies).T.round(3))
+else:
+    print("Photos have no annotated facts.")
 
 # %% [markdown]
-# A caption that says little is rarely wrong, so we also ask that it states as much as a person.
-# With other settings than the sample's own it may do worse, and the cell only prints.
+# A caption that states little is rarely wrong, so we also require that captions state as many facts
+# as the references. With other settings than the default ones the scores may be lower, and the cell
+# only prints.
 
 # %%
 if scenes:
-    print(f"One human voice states {said_by_one:.1f} facts.")
+    print(f"A reference states {facts_per_reference:.1f} facts.")
 if config == Config():
-    assert looked and truths["known"]["right"] >= 0.95 and truths["new"]["right"] >= 0.85
-    assert min(each["facts each"] for each in truths.values()) >= said_by_one
+    assert uses_image
+    assert accuracies["seen"]["right"] >= 0.95
+    assert accuracies["unseen"]["right"] >= 0.85
+    for accuracy in accuracies.values():
+        assert accuracy["facts each"] >= facts_per_reference
 
 # %% [markdown]
 # ## Save
 #
-# The captions with their attention and their own scores, and the table, for the next notebook; the
-# table also as text, to compare runs with.
+# The captions with their attention weights and scores, and the table, for the next notebook; the
+# table also as JSON, to compare runs.
 
 # %%
 import json
 
 from utils.io import write_text
 
-length = int((written.token_ids != 0).sum(axis=1).max())
-predictions = {"split": split, "names": names, "captions": predicted, "CIDEr-D": own}
-predictions |= {"log_probability": written.log_probs, "words": written.token_ids[:, :length]}
-predictions["attention"] = written.attention_weights[:, :length].astype("float16")
-predictions |= {"scores": scores, "protocol": rules}
+longest = int((output.token_ids != PAD_ID).sum(axis=1).max())
+predictions = {
+    "split": split,
+    "names": names,
+    "captions": predicted,
+    "CIDEr-D": cider_d_scores,
+    "log_probs": output.log_probs,
+    "token_ids": output.token_ids[:, :longest],
+    "attention_weights": output.attention_weights[:, :longest].astype("float16"),
+    "scores": scores,
+    "protocol": evaluation_protocol,
+}
 path = artifacts.save("predictions", predictions, config)
 write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))
 print("predictions.pkl for 05_visualize, scores.json for you")
 
 # %% [markdown]
-# ## What you have seen
+# ## What you learned
 #
-# - Greedy search takes the likeliest word; beam search keeps several beginnings, which need not
-#   make a better caption.
-# - BLEU counts shared words and runs of words; CIDEr-D weighs them by how much they tell.
-# - A score means something beside others (a blind guess, a captioner shown the wrong photo, a
-#   human) and with an interval. And what can write can search.
+# - Greedy search takes the most likely token; beam search keeps several partial captions, which
+#   need not give a better caption.
+# - BLEU counts matching n-grams; CIDEr-D weights them by TF-IDF.
+# - A score needs baselines (a constant caption, a caption of another photo, a human) and a
+#   confidence interval. And a captioner can be used for retrieval.
 #
-# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
-# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
-# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
-# photos its numbers differ.
+# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
+# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# of an answer into a new cell below, after you have run all cells above. It is written for the
+# drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: How much does the beam bring? Let `write_captions` search with 1, 3 and 8 beams, and
-#    look at its `log_probability`, too. Before you run it: which captions are likelier, and which
-#    score higher?
-#
-# <details><summary>An answer</summary>
-#
-# ```python
-# for width in (1, 3, 8):
-#     wide = write_captions(captioner, grid, settings, width, rows=rows, progress=False)
-#     wrote = [tokenizer.decode(words) for words in wide.words]
-#     low, high, _ = compare(resampled(wrote, references)["CIDEr-D"], draws["greedy"])
-#     likely, score = wide.log_probability.mean(), cider_d(wrote, references)[0]
-#     print(f"{width}: log-probability {likely:.2f}, CIDEr-D {score:.2f},", end=" ")
-#     print(f"over greedy {low:+.2f} to {high:+.2f}")
-#     assert width != settings.beam_width or wrote == predicted
-# ```
-#
-# As a rule a wider beam finds likelier captions. Whether they are better is another question: on
-# photos they mostly are (`RESULTS.md`), on drawn scenes they may well be worse. Where the last two
-# numbers have one sign, it is hardly chance.
-# </details>
-#
-# 2. *Change*: Count the start and end words, as many notebooks do: put `startseq` and `endseq`
-#    around every caption and reference. Before you run it: whose BLEU-1 gains most?
+# 1. *Look*: How much does beam search gain? Call `generate` with 1, 3 and 8 beams, and compare its
+#    `log_probs`, too. Before you run it: which captions are more likely, and which score higher?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# wrap, gains = "startseq {} endseq".format, {}
-# wrapped = [[wrap(text) for text in group] for group in references]
-# for who, wrote in texts.items():
-#     before, after = bleu(wrote, references)[0], bleu([*map(wrap, wrote)], wrapped)[0]
-#     gains[who] = after[0] - before[0]
-#     print(f"{who:18} BLEU-1 {before[0]:.3f} becomes {after[0]:.3f}")
-# assert min(gains.values()) > 0 and gains["constant caption"] > gains["captioner"]
+# for beam_width in (1, 3, 8):
+#     wide_output = generate(captioner, grid, config, beam_width, rows=rows, progress=False)
+#     texts = [tokenizer.decode(token_ids) for token_ids in wide_output.token_ids]
+#     wide_bootstrap = bootstrap_scores(texts, references)["CIDEr-D"]
+#     low, high, _ = paired_bootstrap(wide_bootstrap, bootstrap["greedy"])
+#     mean_log_prob = wide_output.log_probs.mean()
+#     score = cider_d(texts, references)[0]
+#     print(f"beam width {beam_width}: log-probability {mean_log_prob:.2f}, CIDEr-D {score:.2f},")
+#     print(f"    difference to greedy search {low:+.2f} to {high:+.2f}")
+#     if beam_width == config.beam_width:
+#         assert texts == predicted
 # ```
 #
-# Everybody gains, as two words are always right, and most do those that have not seen the photo. So
-# a table with such words in it makes every captioner look better, and the useless ones look useful.
+# As a rule, more beams find more likely captions. Whether these are better is another question: on
+# photos they mostly are (`RESULTS.md`), on drawn scenes they may be worse. If both ends of the
+# interval have the same sign, the difference is significant.
 # </details>
 #
-# 3. *Build*: Let the captioner be bold, then let it vote. Draw ten captions for each photo by their
-#    probability (`sample_captions`), and keep the one most like the other nine (`cider_d`, whose
-#    third argument says whose references are meant). Before you run it: can a vote among bad ones
-#    find a good one?
+# 2. *Change*: Count BOS and EOS, as many notebooks do: put `startseq` and `endseq` around every
+#    caption and reference. Before you run it: which system's BLEU-1 increases most?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# from utils.search import sample_captions
+# def wrap(text):
+#     return f"startseq {text} endseq"
 #
-# drawn = sample_captions(captioner, grid, settings, samples=10, rows=rows, progress=False)
-# crowds = [[tokenizer.decode(words) for words in group] for group in drawn.words]
-# flat = [text for crowd in crowds for text in crowd]
-# votes = cider_d(flat, crowds, np.repeat(np.arange(len(crowds)), 10))[1].reshape(-1, 10)
-# elected = [crowd[vote.argmax()] for crowd, vote in zip(crowds, votes, strict=True)]
-# for who, wrote in {"first": flat[::10], "elected": elected, "beam": predicted}.items():
-#     score, used = cider_d(wrote, references)[0], variety(wrote, train_captions)["words used"]
-#     print(f"{who:8} CIDEr-D {score:.2f}, {used} different words")
-# assert cider_d(elected, references)[0] > cider_d(flat[::10], references)[0]
+#
+# wrapped_references = []
+# for group in references:
+#     wrapped_references.append([wrap(text) for text in group])
+# increase = {}
+# for system, texts in systems.items():
+#     before = bleu(texts, references)[0][0]
+#     after = bleu([wrap(text) for text in texts], wrapped_references)[0][0]
+#     increase[system] = after - before
+#     print(f"{system:18} BLEU-1 {before:.3f} becomes {after:.3f}")
+# assert min(increase.values()) > 0
+# assert increase["constant caption"] > increase["captioner"]
 # ```
 #
-# Errors differ and truths repeat, so the vote is far better than the first draw, without a look at
-# any reference. (Each caption also votes for itself; that adds much the same to all ten.) Boldness
-# uses more words; on this sample caution scores higher.
+# All scores increase, as two tokens always match, and those of the baselines that ignore the image
+# increase most. So counting BOS and EOS makes every captioner look better, and useless ones look
+# useful.
 # </details>
 #
-# 4. *Beyond*: Score somebody else's captions, e.g. those of a large vision-language model (on your
-#    own machine: the command does not travel to Kaggle). Write what people said and what it said
-#    into two files, and hand them to `python -m utils score`. As a rehearsal take your captioner's,
-#    in the words of such a model: "The image shows ...". Before you run it: what do three words
-#    cost?
+# 3. *Build*: Sample ten captions for each photo (`sample`), and choose the one that is most similar
+#    to the other nine by CIDEr-D (the third argument of `cider_d` says whose references are used).
+#    This is [**minimum Bayes risk decoding**](https://aclanthology.org/N04-1022/). Before you run
+#    it: can it find a good caption among ten random ones?
+#
+# <details><summary>An answer</summary>
+#
+# ```python
+# from utils.decoding.sampling import sample
+#
+# sampled = sample(captioner, grid, config, samples=10, rows=rows, progress=False)
+# groups = []
+# flat = []
+# for photo_token_ids in sampled.token_ids:
+#     texts = [tokenizer.decode(token_ids) for token_ids in photo_token_ids]
+#     groups.append(texts)
+#     flat.extend(texts)
+# group_index = np.repeat(np.arange(len(groups)), 10)
+# agreement = cider_d(flat, groups, group_index)[1].reshape(-1, 10)
+# chosen_texts = []
+# for texts, values in zip(groups, agreement, strict=True):
+#     chosen_texts.append(texts[values.argmax()])
+# for label, texts in {"first": flat[::10], "MBR": chosen_texts, "beam": predicted}.items():
+#     num_words = len({word for text in texts for word in text.split()})
+#     print(f"{label:6} CIDEr-D {cider_d(texts, references)[0]:.2f}, {num_words} distinct words")
+# assert cider_d(chosen_texts, references)[0] > cider_d(flat[::10], references)[0]
+# ```
+#
+# Errors differ between samples while correct facts repeat, so the chosen caption is far better than
+# the first one, without any reference. (Each caption is also compared with itself; this adds about
+# the same to all ten.) Sampling uses more different words; on this sample, search scores higher.
+# </details>
+#
+# 4. *Beyond*: Score the captions of another system, e.g. a large vision-language model (on your own
+#    machine: the command does not run on Kaggle). Write references and candidates into two files,
+#    and pass them to `python -m utils score`. For a test, rephrase your captions as such a model
+#    would: "The image shows ...". Before you run it: how much do these three words cost?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
 # import subprocess
 #
+# folder = working_folder(config).resolve()
+# candidates = [f"The image shows {text}" for text in predicted]
 # command = [sys.executable, "-m", "utils", "score", "--json"]
-# theirs = [f"The image shows {text}" for text in predicted]
-# for role, content in {"references": references, "candidates": theirs}.items():
-#     file = working_folder(settings).resolve() / f"{role}.json"
-#     write_text(file, json.dumps(dict(zip(names, content, strict=True)), indent=1))
-#     command += [f"--{role}", str(file)]
-# done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True)
-# both = {"captioner": scores["captioner"], "the image shows": json.loads(done.stdout)}
+# for option, texts in {"references": references, "candidates": candidates}.items():
+#     file = folder / f"{option}.json"
+#     write_text(file, json.dumps(dict(zip(names, texts, strict=True)), indent=1))
+#     command.extend([f"--{option}", str(file)])
+# result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+# both = {"captioner": scores["captioner"], "the image shows": json.loads(result.stdout)}
 # print(pd.DataFrame(both).round(3))
 # assert both["the image shows"]["CIDEr-D"] < both["captioner"]["CIDEr-D"]
 # ```
 #
-# The captions are as true as before. A score by words measures the manner, too: ask a large model
-# for "one plain sentence of about ten words", and show it some captions of training photos, before
-# you compare. Its file is `{"photo.jpg": "caption", ...}`, one for each photo of the split, or a
-# table of `image,caption`. That command may use another program for METEOR; its name says which.
+# The captions are as correct as before. Word-based metrics also measure style: ask a large model
+# for "one plain sentence of about ten words", and give it some training captions as examples,
+# before you compare. Its file is `{"photo.jpg": "caption", ...}`, one entry for each photo of the
+# split, or a table of `image,caption`. The command may use another implementation of METEOR; its
+# name says which.
 # </details>
 #
-# *Next*: [5 See what it sees](05_visualize.ipynb).
+# *Next*: [5 Visualize the results](05_visualize.ipynb).

@@ -7,41 +7,44 @@
 # ---
 
 # %% [markdown]
-# # See what it sees
+# # Visualize the results
 #
-# *Notebook 5 of 5 · before: [4 Measure what it writes](04_evaluate.ipynb) · after: your own photos*
+# *Notebook 5 of 5 · before: [4 Generate and evaluate captions](04_evaluate.ipynb) · after: your own
+# photos*
 #
-# A table of scores says how good a captioner is on the whole. It does not say what it is good
-# *at*. Here we look: at its best and its worst captions, chosen by a rule and not by taste, and at
-# the places in the picture where it looked when it wrote each word. It ends with a page,
+# A table of scores says how good a captioner is on average. It does not say *what* it is good at.
+# This notebook is a qualitative **error analysis**: the best and the worst captions, selected by a
+# rule instead of by hand, and the attention weights of each word. It ends with a page,
 # `gallery.html`, of all photos with their captions, and with captions for photos of your own.
 #
 # **You will**
-# - read the best, the middle and the worst captions beside what people said, and see which words
-#   go wrong;
-# - see where in the picture the network looked, word by word;
-# - find photos by a sentence, and caption photos that nobody has described.
+# - read the best, the median and the worst captions beside their references, and see which words
+#   are wrong;
+# - see which regions of the image the model attends to, word by word;
+# - search photos by a sentence, and caption photos that have no references.
 #
-# **You need** the predictions of notebook 4. Minutes: less than 1. TensorFlow is only started for
+# **You need** the predictions of notebook 4. Minutes: less than 1. TensorFlow is only loaded for
 # your own photos.
 #
 # ## Setup
 #
-# The same cell opens all five notebooks: it finds the package `utils` that they share.
+# All five notebooks start with the same cell: it finds the package `utils` that they share.
 
 # %%
 import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ notes: errors come as exceptions
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # other notebooks' kernels want some
-folders = [Path.cwd(), *Path.cwd().parents]
-folders += [path.parents[1] for path in Path("/kaggle/input").rglob("utils/artifacts.py")]
-home = next((folder for folder in folders if (folder / "utils" / "store.py").is_file()), None)
-if home is None:
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
+candidates = [Path.cwd(), *Path.cwd().parents]
+for file in Path("/kaggle/input").rglob("utils/artifacts.py"):
+    candidates.append(file.parents[1])
+repositories = [folder for folder in candidates if (folder / "utils" / "artifacts.py").is_file()]
+if not repositories:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
-sys.path.insert(0, str(home))
+repository = repositories[0]
+sys.path.insert(0, str(repository))
 
 import numpy as np
 import pandas as pd
@@ -51,49 +54,56 @@ from utils.config import load_config, summarize
 from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# Nothing is trained here; the settings only say which run to look at.
+# Nothing is trained here; the settings only select the run.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
-print(summarize(config, "preset", "encoder", "captioner"))
+print(summarize(config, "preset", "encoder", "decoder"))
 
 # %% [markdown]
-# What notebook 4 wrote down: the captions, their scores, and where the network looked.
+# Load the results of notebook 4: the captions, their scores, and their attention weights.
 
 # %%
 predictions = artifacts.load("predictions", config)
 captions = artifacts.load("captions", config)["captions"]
-names, predicted, scores = (predictions[key] for key in ("names", "captions", "CIDEr-D"))
+names = predictions["names"]
+predicted = predictions["captions"]
+scores = predictions["CIDEr-D"]
 print(f"{len(names):,} captions for the {predictions['split']} split")
 
 # %% [markdown]
-# ## The best, the middle, the worst
+# ## The best, the median, the worst
 #
-# It is easy to fool oneself with nice examples. So a rule chooses: sort by score, take both ends
-# and the middle. **By hand**, the places in the sorted list:
+# Hand-picked examples are misleading (**cherry-picking**). So a rule selects them: sort by score,
+# take both ends and the middle. **By hand**, the positions in the sorted list:
 
 # %%
 order = np.argsort(-scores, kind="stable")
-each = max(1, min(3, len(order) // 3))
-middle = (len(order) - each) // 2
-chosen = {"best": order[:each], "worst": order[-each:]}
-chosen["middle"] = order[middle : middle + each]
-assert scores[chosen["best"]].min() >= scores[chosen["middle"]].max()
-assert scores[chosen["middle"]].min() >= scores[chosen["worst"]].max()
+group_size = max(1, min(3, len(order) // 3))
+middle = (len(order) - group_size) // 2
+selected = {
+    "best": order[:group_size],
+    "median": order[middle : middle + group_size],
+    "worst": order[-group_size:],
+}
+assert scores[selected["best"]].min() >= scores[selected["median"]].max()
+assert scores[selected["median"]].min() >= scores[selected["worst"]].max()
 
 # %% [markdown]
-# How sure was the captioner of each? The probability of a whole caption falls with every word, so
-# we take the mean per word (the geometric one); the end of the caption counts as a word.
+# How certain was the model of each caption? The probability of a whole caption decreases with every
+# token, so we use the geometric mean of the token probabilities, as a measure of **confidence**;
+# EOS counts as a token.
 
 # %%
 lengths = np.array([len(text.split()) for text in predicted])
-sure = np.exp(predictions["log_probability"] / (lengths + 1))
-by_sureness = np.argsort(-sure, kind="stable")
-chosen |= {"surest": by_sureness[:1], "least sure": by_sureness[-1:]}
+confidence = np.exp(predictions["log_probs"] / (lengths + 1))
+by_confidence = np.argsort(-confidence, kind="stable")
+selected["most confident"] = by_confidence[:1]
+selected["least confident"] = by_confidence[-1:]
 
 # %% [markdown]
-# Now the photos, with what people said of them. Above each photo, in blue, what the captioner
-# wrote; below it what people said, two of them or all.
+# Now the photos. Above each photo, in blue, the generated caption; below it references, two of them
+# or all.
 
 # %%
 from utils.data.photos import find_photos
@@ -103,262 +113,309 @@ from utils.plotting.figures import show_captioned
 photos = find_photos(config)
 paths = [photos.paths[name] for name in names]
 references = [captions[name] for name in names]
-notes = [
-    f"CIDEr-D {score:.2f}, {share:.0%} sure" for score, share in zip(scores, sure, strict=True)
-]
+notes = []
+for score, value in zip(scores, confidence, strict=True):
+    notes.append(f"CIDEr-D {score:.2f}, confidence {value:.0%}")
 
 
 # %% [markdown]
-# The best: what do they share with what people said?
+# The best: what do they have in common with the references?
 
 
 # %%
-def show(rows, people=2, notes=notes):
-    """The photos of these rows in one line, with their captions, references and notes."""
-    columns = [[column[row] for row in rows] for column in (paths, predicted, references, notes)]
-    return show_captioned(*columns, columns=len(rows), people=people)
+def show(rows, num_references=2, notes=notes):
+    """The photos of these rows side by side, with captions, references and notes."""
+    return show_captioned(
+        [paths[row] for row in rows],
+        [predicted[row] for row in rows],
+        [references[row] for row in rows],
+        [notes[row] for row in rows],
+        len(rows),
+        num_references,
+    )
 
 
-show(chosen["best"]).savefig(working_folder(config) / "best.png", dpi=110)
+show(selected["best"]).savefig(working_folder(config) / "best.png", dpi=110)
 
 # %% [markdown]
-# Now the middle. Which of these are right, but in words of their own, which costs points, and which
-# are wrong?
+# Around the median. Which of these are correct but worded differently, which lowers the score, and
+# which are wrong?
 
 # %%
-_ = show(chosen["middle"])
+_ = show(selected["median"])
 
 # %% [markdown]
-# The worst, with all that people said: is the caption wrong, too vague, too short, or did it only
-# choose what nobody mentioned? A low score can mean any of these, and only looking tells.
+# The worst, with all references: is the caption wrong, too vague, too short, or does it mention
+# what no reference mentions? A low score can mean any of these; only the photo tells.
 
 # %%
-_ = show(chosen["worst"], people=None)
+_ = show(selected["worst"], num_references=None)
 
 # %% [markdown]
-# Last the rule that asks the captioner itself: the one that it is surest of, then the one that it
-# is least sure of. Does it know when it does not know?
+# Finally, selected by the model itself: the most and the least confident caption. Does the model
+# know when it is wrong? If confidence agrees with correctness, it is called
+# [**calibrated**](https://arxiv.org/abs/1706.04599).
 
 # %%
-_ = show(np.concatenate([chosen["surest"], chosen["least sure"]]))
+_ = show([*selected["most confident"], *selected["least confident"]])
 
 # %% [markdown]
-# Would another score than CIDEr-D have chosen others? Each dot is a photo's caption, by BLEU-2
-# (words and pairs: a single caption often shares no run of four words with anybody) and by CIDEr-D.
-# **By hand**: rank all by both, and mark the two whose ranks are furthest apart.
+# Would another metric select other captions? Each point is a caption, by BLEU-2 (1-grams and
+# 2-grams; a single caption often matches no 4-gram of any reference) and by CIDEr-D. **By hand**:
+# rank all captions by both metrics, and mark the two whose ranks differ most.
 
 # %%
 from utils.evaluation.metrics import bleu
 from utils.plotting.figures import plot_score_scatter
 
-bleu_2 = bleu(predicted, references)[1][:, 1]
-apart = pd.Series(bleu_2).rank() - pd.Series(scores).rank()
-subsets = {"ahead by BLEU-2": int(apart.idxmax()), "ahead by CIDEr-D": int(apart.idxmin())}
-_ = plot_score_scatter(bleu_2, scores, ("BLEU-2", "CIDEr-D"), subsets)
+_, caption_bleu = bleu(predicted, references)
+bleu_2 = caption_bleu[:, 1]
+rank_difference = pd.Series(bleu_2).rank() - pd.Series(scores).rank()
+marked = {
+    "higher by BLEU-2": int(rank_difference.idxmax()),
+    "higher by CIDEr-D": int(rank_difference.idxmin()),
+}
+_ = plot_score_scatter(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 
 # %% [markdown]
-# Dots along one line would mean that it does not matter whom you ask. At the right edge every pair
-# of words was said by somebody: BLEU-2 can't tell those captions apart any more, CIDEr-D can. Here
-# are the marked two, the one that BLEU-2 puts higher first, with all that people said. For BLEU-2 a
-# hit in any one reference is enough, and all words count alike; CIDEr-D is the mean over all
-# references, and counts mostly the telling words.
+# If the metrics agreed, all points would be on one curve. At the right edge every 2-gram occurs in
+# a reference: BLEU-2 can't distinguish these captions any more, CIDEr-D can. Below are the marked
+# two, the one that BLEU-2 ranks higher first, with all references. For BLEU-2 a match in any one
+# reference is enough, and all words count alike; CIDEr-D is the mean over all references, and
+# rewards the informative words.
 
 # %%
-both = [f"BLEU-2 {two:.2f}, CIDEr-D {score:.2f}" for two, score in zip(bleu_2, scores, strict=True)]
-_ = show(list(subsets.values()), people=None, notes=both)
+both_notes = []
+for bleu_score, score in zip(bleu_2, scores, strict=True):
+    both_notes.append(f"BLEU-2 {bleu_score:.2f}, CIDEr-D {score:.2f}")
+_ = show(list(marked.values()), num_references=None, notes=both_notes)
 
 # %% [markdown]
-# ## What it says and what it misses
+# ## Which words are missed
 #
-# Words that at least three of the five people used for a photo can hardly be left out. **By hand**:
-# how often did the captioner say them, too?
+# Words in at least three references of a photo are hard to leave out. **By hand**: the **recall**
+# of each such word, the share of photos whose generated caption has it.
 
 # %%
 from collections import Counter
 
 from utils.data.tokenizer import tokenize
 
-said, missed = Counter(), Counter()
+generated = Counter()
+missed = Counter()
 for caption, group in zip(predicted, references, strict=True):
-    people = Counter(word for text in group for word in set(tokenize(text)))
-    agreed = {word for word, count in people.items() if count >= 3}
-    said.update(agreed & set(caption.split()))
-    missed.update(agreed - set(caption.split()))
+    reference_counts = Counter()
+    for text in group:
+        reference_counts.update(set(tokenize(text)))
+    agreed = {word for word, count in reference_counts.items() if count >= 3}
+    caption_words = set(caption.split())
+    generated.update(agreed & caption_words)
+    missed.update(agreed - caption_words)
 
 # %% [markdown]
-# Of words agreed on for at least five photos, those that it is worst at, and five of the best:
+# Of the words that references of at least five photos agree on, those with the lowest recall and
+# five of those with the highest:
 
 # %% tags=["nbval-ignore-output"]
-table = pd.DataFrame({"said": said, "missed": missed}).fillna(0).astype(int)
-table["share said"] = (table["said"] / (table["said"] + table["missed"])).round(2)
-often = table[table["said"] + table["missed"] >= 5].sort_values("share said", kind="stable")
-pd.concat([often.head(5), often[5:].tail(5)])
+table = pd.DataFrame({"generated": generated, "missed": missed}).fillna(0).astype(int)
+total = table["generated"] + table["missed"]
+table["recall"] = (table["generated"] / total).round(2)
+frequent = table[total >= 5].sort_values("recall", kind="stable")
+pd.concat([frequent.head(5), frequent[5:].tail(5)])
 
 # %% [markdown]
-# Read the upper rows with the photos in mind. Has the word an equal ("a pair of" for "two")? Was it
-# left out, as clothes often are, or taken for something else? (Notebook 4 counts by kind of word,
-# and lets such equals count.)
+# Look at the upper rows together with the photos. Does the word have a synonym ("a pair of" for
+# "two")? Was it omitted, as clothes often are, or confused with something else? (Notebook 4 scores
+# word categories, and treats such synonyms as equal.)
 #
-# Does a caption's length matter? A longer one says more, right or wrong. The dark line is a 95 %
-# interval, rough where captions are few: the mean, and 1.96 of its standard errors to either side.
+# Does the score depend on the length of the caption? A longer one states more, right or wrong. The
+# dark line is an approximate 95 % confidence interval: the mean ± 1.96 standard errors.
 
 # %%
 from utils.plotting.figures import plot_bars
 
 groups = pd.Series(scores).groupby(lengths // 3 * 3)
-low, high = (groups.mean() + side * groups.sem().fillna(0) for side in (-1.96, 1.96))
-title = {n: f"{n} to {n + 2} words, {many} captions" for n, many in groups.size().items()}
-spread = {title[start]: (low[start], high[start]) for start in low.index}
-_ = plot_bars(groups.mean().rename(title).to_dict(), "CIDEr-D by length of the caption", spread)
+standard_errors = groups.sem().fillna(0)
+means = {}
+intervals = {}
+for shortest, mean in groups.mean().items():
+    label = f"{shortest} to {shortest + 2} words, {groups.size()[shortest]} captions"
+    margin = 1.96 * standard_errors[shortest]
+    means[label] = mean
+    intervals[label] = (mean - margin, mean + margin)
+_ = plot_bars(means, "CIDEr-D by length of the caption", intervals)
 
 # %% [markdown]
-# ## Where it looked
+# ## Attention maps
 #
-# The attention of notebook 3 is a share for every cell of the grid, one row a word. **By hand**
-# for the best caption: each row sums to 1, and the largest share says where the network looked
-# most. A captioner without attention has no such rows.
+# Notebook 3 introduced **attention weights**: one weight per token and grid cell. **By hand**,
+# for the best caption: the weights of each token sum to 1, and the cell with the largest weight is
+# the one that the model attends to most. A captioner without attention has no weights.
 
 # %% tags=["nbval-ignore-output"]
 best = int(order[0])
 words = predicted[best].split()
-attention = predictions["attention"][best, : len(words)].astype("float32")
-attends = attention.shape[1] > 0
-if attends:
-    side = int(attention.shape[1] ** 0.5)
-    assert np.allclose(attention.sum(axis=1), 1, atol=0.01)
-    places = np.stack(np.divmod(attention.argmax(axis=1), side), axis=1) + 1
-    print(pd.DataFrame(places, index=words, columns=["row", "column"]))
+attention_weights = predictions["attention_weights"][best, : len(words)].astype("float32")
+num_cells = attention_weights.shape[1]
+has_attention = num_cells > 0
+if has_attention:
+    side = int(num_cells**0.5)
+    assert np.allclose(attention_weights.sum(axis=1), 1, atol=0.01)
+    peak_cells = attention_weights.argmax(axis=1)
+    peaks = {"row": peak_cells // side + 1, "column": peak_cells % side + 1}
+    print(pd.DataFrame(peaks, index=words))
 
 # %% [markdown]
-# **By name**: the picture, then once a word, dark and grey where the network did not look. Each one
-# is as clear as its own largest share, so a vague look and a sharp one both show.
+# **With the library**: the image, then one **attention map** per word, in which regions with low
+# weights are dark and gray. Each map is scaled to its own maximum, so that both diffuse and sharp
+# attention are visible.
 
 # %%
 from utils.plotting.figures import load_thumbnail, show_attention
 
-if attends:
-    _ = show_attention(load_thumbnail(paths[best]), words, attention)
+if has_attention:
+    _ = show_attention(load_thumbnail(paths[best]), words, attention_weights)
 else:
-    print("This captioner looks at the mean of all cells: there is nothing to draw.")
+    print("This captioner uses the mean of all cells: it has no attention weights.")
 
 # %% [markdown]
-# Don't read more into it than there is. A cell's description comes from a CNN that has mixed in its
-# surroundings, so the network can learn about a ball from the cell beside it.
+# Interpret attention maps with care ([Jain and Wallace
+# 2019](https://arxiv.org/abs/1902.10186)). The receptive field of a cell is larger than the cell,
+# so its features can also describe a ball in the cell beside it.
 #
 # ## Your own photos
 #
-# Put pictures into the folder `data/my_photos` of the repository and run this again. If there are
-# none, three fresh scenes are drawn that nothing has seen. A captioner knows only what it was
-# trained on: one of drawn scenes sees cartoons in your photos, one of photos is lost before a
-# cartoon.
+# Put images into the folder `data/my_photos` of the repository and run this again. If there are
+# none, three new scenes are drawn. A captioner generalizes only to images like those it was trained
+# on: one that was trained on drawn scenes fails on photos, and the other way round.
 
 # %%
 from utils.data.photos import MY_PHOTOS_DIR, is_image
 from utils.sample.painter import paint
 from utils.sample.scenes import sample_scenes
 
-mine = sorted(filter(is_image, MY_PHOTOS_DIR.glob("*")))[:8]
-if not mine:
-    fresh = working_folder(config) / "fresh"
-    fresh.mkdir(exist_ok=True)
-    for number, scene in enumerate(sample_scenes(3, seed=20), 1):
-        paint(scene).save(fresh / f"fresh_{number}.jpg")
-    mine = sorted(fresh.glob("fresh_*.jpg"))
+my_photos = sorted(path for path in MY_PHOTOS_DIR.glob("*") if is_image(path))[:8]
+if not my_photos:
+    folder = working_folder(config) / "fresh"
+    folder.mkdir(exist_ok=True)
+    for number, scene in enumerate(sample_scenes(3, seed=20), start=1):
+        paint(scene).save(folder / f"fresh_{number}.jpg")
+    my_photos = sorted(folder.glob("fresh_*.jpg"))
 
 # %% [markdown]
-# `Captioner` is the whole chain as one thing: CNN, vocabulary, network and search, read from the
-# artifacts with the settings that they were made with, and with a check that they belong together.
-# It takes paths, arrays and Pillow images. Of photos that it has captioned before it says the same
-# again:
+# `Captioner` is the whole pipeline as one object: encoder, tokenizer, decoder and beam search,
+# loaded from the artifacts with the settings of that run, and with a check that they belong
+# together. It takes paths, arrays and Pillow images. For the photos of notebook 4 it generates the
+# same captions:
 
 # %% tags=["nbval-ignore-output"]
 from utils.inference import Captioner
 
 captioner = Captioner.load(working_folder(config))
-again = [row["caption"] for row in captioner(paths[:8])]
-same = sum(one == other for one, other in zip(again, predicted[:8], strict=True))
-print(f"{same} of {len(again)} captions are those of notebook 4")
+regenerated = [row["caption"] for row in captioner(paths[:8])]
+num_equal = 0
+for caption, expected in zip(regenerated, predicted[:8], strict=True):
+    num_equal += caption == expected
+print(f"{num_equal} of {len(regenerated)} captions are those of notebook 4")
 
 # %% [markdown]
-# Nobody has described these. A caption makes a good first draft of an *alt text*, the sentence that
-# a screen reader speaks in place of a picture: `alt_text` makes a sentence of it, which begins with
-# *Possibly* where the captioner gave its words less than 25 % each in the mean, which in drawn
-# scenes hardly happens. Below, its sureness of each. A person should read it before it is
-# published, as a wrong one can be worse than none.
+# These photos have no references. A caption is a first draft of an [**alt
+# text**](https://www.w3.org/WAI/tutorials/images/), the sentence that a screen reader reads aloud
+# in place of an image: `alt_text` formats it as a sentence, which begins with *Possibly* if the
+# confidence is below 25 %; on drawn scenes this hardly happens. Below each photo, its alt text and
+# confidence. Check an alt text before you publish it, as a wrong one can be worse than none.
 
 # %%
 from utils.inference import alt_text
 from utils.plotting.figures import show_photos
 
-own = captioner(mine)
-assert all(0 < row["probability"] <= 1 for row in own)
-counted = [len(row["caption"].split()) + 1 for row in own]
-certain = [row["probability"] ** (1 / count) for row, count in zip(own, counted, strict=True)]
-titles = [f"{alt_text(row)} ({share:.0%})" for row, share in zip(own, certain, strict=True)]
-_ = show_photos(mine, titles)
+my_captions = captioner(my_photos)
+titles = []
+for row in my_captions:
+    assert 0 < row["probability"] <= 1
+    num_tokens = len(row["caption"].split()) + 1
+    mean_probability = row["probability"] ** (1 / num_tokens)
+    titles.append(f"{alt_text(row)} ({mean_probability:.0%})")
+_ = show_photos(my_photos, titles)
 
 # %% [markdown]
-# ## Find a photo by a sentence
+# ## Search photos by a sentence
 #
-# As in notebook 4: the photo for which the sentence is likeliest is the answer. **By hand**, for
-# the first photo: the probability of each word of the wish, given the words before it, and their
-# mean.
+# Text-to-image retrieval, as in notebook 4: photos are ranked by the probability of the sentence.
+# **By hand**, for the first photo: the geometric mean of the probabilities of the sentence's
+# tokens, each given the tokens before it.
 
 # %% tags=["nbval-ignore-output"]
-wish = "three ducks are running on the beach"
-numbers = captioner.tokenizer.encode([wish])
-(cells,) = captioner.extract_features(mine[:1])
-logits = np.asarray(captioner.model([cells, numbers[:, :-1]]))[0]
-logs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-by_hand = np.exp(np.mean([logs[step, word] for step, word in enumerate(numbers[0, 1:]) if word]))
-print(f"{by_hand:.2%} a word")
+from utils.data.tokenizer import PAD_ID
+
+query = "three ducks are running on the beach"
+token_ids = captioner.tokenizer.encode([query])
+first_batch = next(captioner.extract_features(my_photos[:1]))
+logits = np.asarray(captioner.model([first_batch, token_ids[:, :-1]]))[0]
+log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+target_log_probs = []
+for step, token_id in enumerate(token_ids[0, 1:]):
+    if token_id != PAD_ID:
+        target_log_probs.append(log_probs[step, token_id])
+score_by_hand = np.exp(np.mean(target_log_probs))
+print(f"mean probability per token {score_by_hand:.2%}")
 
 # %% [markdown]
-# **By name**: `find`, for all of them, the best first. It keeps what the CNN has seen in the
-# working folder, so the next wish is answered sooner. Change the wish, and see what it finds.
+# **With the library**: `search` ranks all photos, the best first. It caches the features of the
+# photos in the working folder, so that the next query is faster. Try other queries.
 
 # %% tags=["nbval-ignore-output"]
-found = captioner.search(wish, mine)
-assert np.isclose(dict(map(reversed, found))[str(mine[0])], by_hand, rtol=0.02)
-for score, path in found:
-    print(f"{score:.2%} a word for {Path(path).name}")
-_ = show_photos([found[0][1]], [wish])
+results = captioner.search(query, my_photos)
+scores_by_path = {path: score for score, path in results}
+assert np.isclose(scores_by_path[str(my_photos[0])], score_by_hand, rtol=0.02)
+for score, path in results:
+    print(f"{score:.2%} per token: {Path(path).name}")
+best_path = results[0][1]
+_ = show_photos([best_path], [query])
 
 # %% [markdown]
-# The same from a terminal, for a folder of any size: `python -m utils caption FOLDER --alt` and
-# `python -m utils find "a dog in the snow" FOLDER`.
+# The same from the command line, for a folder of any size: `python -m utils caption FOLDER --alt`
+# and `python -m utils search "a dog in the snow" FOLDER`.
 #
 # ## Save
 #
-# One page with all photos of the split: it opens in any browser, from disk, and asks nothing of
-# the network. Move the slider under a photo, or point at a word, to see where the network looked.
+# One page with all photos of the split: it opens in any browser, from disk, without a network. Move
+# the slider under a photo, or point at a word, to see its attention map.
 
 # %%
 from utils.plotting.gallery import write_gallery
 
 page = working_folder(config) / "gallery.html"
-looks = [rows[:length] for rows, length in zip(predictions["attention"], lengths, strict=True)]
-columns = zip(paths, predicted, references, scores, sure, looks, strict=True)
-keys = ("path", "caption", "references", "score", "sure", "attention")
-cards = [dict(zip(keys, row, strict=True)) for row in columns]
-write_gallery(page, cards, "What the captioner wrote", predictions["protocol"])
+cards = []
+for row in range(len(names)):
+    cards.append(
+        {
+            "path": paths[row],
+            "caption": predicted[row],
+            "references": references[row],
+            "score": scores[row],
+            "sure": confidence[row],
+            "attention": predictions["attention_weights"][row][: lengths[row]],
+        }
+    )
+write_gallery(page, cards, "Generated captions", predictions["protocol"])
 print(f"{page.name}: {len(cards):,} photos")
 
 # %% [markdown]
-# ## What you have seen
+# ## What you learned
 #
-# - The best, the middle and the worst captions, chosen by a rule: low scores are not always wrong
-#   captions, and some words go wrong more often than others.
-# - Attention shows roughly where the network looked, word by word.
-# - A captioner finds photos by a sentence, and describes photos that nobody has described.
+# - The best, the median and the worst captions, selected by a rule: low scores are not always wrong
+#   captions, and some words have a lower recall than others.
+# - Attention maps show roughly which regions a word depends on.
+# - A captioner can search photos by a sentence, and write alt text for new photos.
 #
-# **Try it.** A *Look* changes a number, a *Change* needs a few lines, a *Build* a dozen, and
-# *Beyond* leads out of this series. Say what you expect before you run anything. An answer's code
-# goes into a new cell below, once all cells above have run. It is written for the drawn sample; on
-# photos its numbers differ.
+# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
+# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# of an answer into a new cell below, after you have run all cells above. It is written for the
+# drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: Where did it look when it wrote its worst caption? Before you run it: guess whether it
-#    looked at the wrong place, or named the right place wrongly.
+# 1. *Look*: What does the attention of the worst caption look like? Before you run it: guess
+#    whether the model attended to the wrong region, or misclassified the right one.
 #
 # <details><summary>An answer</summary>
 #
@@ -367,56 +424,61 @@ print(f"{page.name}: {len(cards):,} photos")
 # words = predicted[worst].split()
 # print(predicted[worst], *references[worst], sep="\n  ")
 # assert scores[worst] == scores.min()
-# if attends:
-#     looked = predictions["attention"][worst, : len(words)].astype("float32")
-#     _ = show_attention(small_photo(paths[worst]), words, looked)
+# if has_attention:
+#     weights = predictions["attention_weights"][worst, : len(words)].astype("float32")
+#     _ = show_attention(load_thumbnail(paths[worst]), words, weights)
 # ```
 #
-# Take `order[-2]`, `order[-3]` and so on, or open the gallery and sort it by the worst score. A low
-# score is not always a wrong caption: it can be true but short, or tell what nobody mentioned.
+# Try `order[-2]`, `order[-3]` and so on, or open the gallery and sort it by score. A caption with a
+# low score is not always wrong: it can be correct but short, or mention what no reference mentions.
 # </details>
 #
-# 2. *Change*: Does it know when it does not know? Score the half of the captions that it is surest
-#    of, and the other half. Before you run it: how large will the difference be?
+# 2. *Change*: Does confidence predict the score? Compare the mean score of the more confident half
+#    of the captions with that of the other half. Before you run it: how large will the difference
+#    be?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
 # half = len(order) // 2
-# surer, others = scores[by_sureness[:half]].mean(), scores[by_sureness[half:]].mean()
-# print(f"CIDEr-D {surer:.2f} where it is sure, {others:.2f} where it is not")
-# print(f"correlation {np.corrcoef(sure, scores)[0, 1]:.2f}")
-# assert surer > others
+# confident_score = scores[by_confidence[:half]].mean()
+# other_score = scores[by_confidence[half:]].mean()
+# print(f"CIDEr-D: more confident half {confident_score:.2f}, other half {other_score:.2f}")
+# print(f"correlation {np.corrcoef(confidence, scores)[0, 1]:.2f}")
+# assert confident_score > other_score
 # ```
 #
-# It knows, roughly. That is worth something in use: a captioner that leaves its least sure captions
-# to a person makes fewer mistakes. `alt_text` says *Possibly* for that reason.
+# Roughly, it does. This is useful in practice: if captions with a low confidence are left to a
+# human, fewer errors remain (**selective prediction**). `alt_text` says *Possibly* for that reason.
 # </details>
 #
-# 3. *Build*: Measure how high it looks for each word: the mean row of its attention, 1 at the top.
-#    Before you run it: which words will it look up for, and which down?
+# 3. *Build*: Compute the mean height of the attention for each word, as a row of the grid, where 1
+#    is the top. Before you run it: which words will be high in the image, and which low?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
 # heights = {}
-# for text, look in zip(predicted, predictions["attention"] if attends else (), strict=False):
-#     by_row = look.astype("float32").reshape(-1, side, side).sum(axis=2)
-#     for word, height in zip(text.split(), by_row @ np.arange(1, side + 1), strict=False):
-#         heights.setdefault(word, []).append(height)
-# usual = {word: np.mean(found) for word, found in heights.items() if len(found) >= 10}
-# usual = pd.Series(usual, dtype=float).sort_values().round(1)
-# print(pd.concat([usual.head(6), usual.tail(6)]).to_string())
-# assert settings.preset != "sample" or not attends or usual["night"] < usual["sleeping"]
+# if has_attention:
+#     row_numbers = np.arange(1, side + 1)
+#     for text, weights in zip(predicted, predictions["attention_weights"], strict=True):
+#         row_weights = weights.astype("float32").reshape(-1, side, side).sum(axis=2)
+#         for word, height in zip(text.split(), row_weights @ row_numbers, strict=False):
+#             heights.setdefault(word, []).append(height)
+# mean_heights = {word: np.mean(values) for word, values in heights.items() if len(values) >= 10}
+# mean_heights = pd.Series(mean_heights, dtype=float).sort_values().round(1)
+# print(pd.concat([mean_heights.head(6), mean_heights.tail(6)]).to_string())
+# if config.preset == "sample" and has_attention:
+#     assert mean_heights["night"] < mean_heights["sleeping"]
 # ```
 #
-# Nobody told it where the sky is. In drawn scenes it found out that *night* and *rain* are decided
-# in the upper rows, and *sleeping* or *ball* in the lower ones, from sentences alone. Words such as
-# *a* and *of* come from anywhere: their mean lies near the middle.
+# The position of the sky was not annotated. On drawn scenes the model has learned from captions
+# alone that *night* and *rain* depend on the upper rows, and *sleeping* or *ball* on the lower
+# ones. Words such as *a* and *of* occur everywhere: their mean is near the middle.
 # </details>
 #
-# 4. *Beyond*: Give your own photos alt text: a page on which a screen reader has something to say.
-#    Before you look: which of them will it be unsure of?
+# 4. *Beyond*: Write a web page of your own photos with alt text, for screen readers. Before you
+#    look: for which of them will the confidence be low?
 #
 # <details><summary>An answer</summary>
 #
@@ -424,19 +486,19 @@ print(f"{page.name}: {len(cards):,} photos")
 # from html import escape
 #
 # tags = []
-# for path, row in zip(mine, own, strict=True):
+# for path, row in zip(my_photos, my_captions, strict=True):
 #     alt = escape(alt_text(row))
 #     source = path.resolve().as_uri()
 #     tags.append(f'<p><img src="{source}" alt="{alt}" width="300"><br>{alt}</p>')
-# page_of_mine = working_folder(settings) / "my_photos.html"
-# page_of_mine.write_text("<meta charset='utf-8'>\n" + "\n".join(tags), encoding="utf-8")
-# print(f"open {page_of_mine}", *[alt_text(row) for row in own], sep="\n")
-# assert page_of_mine.read_text(encoding="utf-8").count("alt=") == len(mine)
+# my_page = working_folder(config) / "my_photos.html"
+# my_page.write_text("<meta charset='utf-8'>\n" + "\n".join(tags), encoding="utf-8")
+# print(f"open {my_page}", *[alt_text(row) for row in my_captions], sep="\n")
+# assert my_page.read_text(encoding="utf-8").count("alt=") == len(my_photos)
 # ```
 #
-# For real photos the captioner must have learnt from photos: train it on Flickr8k (`make run
-# DATA=folder`, or on Kaggle), put your pictures into `data/my_photos`, and run this notebook again.
-# Read what it says before you publish it.
+# For real photos the captioner must be trained on photos: train it on Flickr8k (`make run
+# DATA=folder`, or on Kaggle), put your images into `data/my_photos`, and run this notebook again.
+# Check the captions before you publish them.
 # </details>
 #
-# *Next*: the README tells how to train on photos.
+# *Next*: the README explains how to train on photos.
