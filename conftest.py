@@ -1,8 +1,8 @@
-"""What holds for every test and for the notebooks under nbval, whichever of them are collected.
+"""Fixtures and hooks for all tests, and for the notebooks under nbval.
 
-A test run always sees the sample world and temporary folders: it neither reads a user's photos nor
-touches a user's artifacts, whatever the environment says. It stands at the top of the repository
-because `pytest --nbval notebooks` reads no conftest from tests/.
+A test run always uses the drawn sample and temporary folders, whatever the environment variables
+say: it neither reads a user's photos nor changes a user's artifacts. This file is at the top of
+the repository because `pytest --nbval notebooks` reads no conftest.py from tests/.
 """
 
 import os
@@ -14,76 +14,94 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# The same examples each time, on a machine as busy as it may be.
-hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
-hypothesis.settings.load_profile("same")
+# Hypothesis generates the same examples in every run, and has no time limit on a busy machine.
+hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("reproducible")
 
-BROKEN = pytest.StashKey[str]()  # the notebook cell that raised an error, if one did
+FAILED_CELL = pytest.StashKey[str]()  # the first notebook cell that raised an error
 
 
 def pytest_configure(config):
-    """Give the run an empty input folder and a working folder of its own, before any import."""
-    folder = tempfile.TemporaryDirectory(prefix="captions-", ignore_cleanup_errors=True)
-    config.add_cleanup(folder.cleanup)
-    for name in [name for name in os.environ if name.startswith("CAPTIONS_")]:
-        del os.environ[name]
-    for name in ("input", "working"):
-        (Path(folder.name) / name).mkdir()
-        os.environ[f"CAPTIONS_{name.upper()}"] = str(Path(folder.name) / name)
-    os.environ["CAPTIONS_PRESET"] = "sample"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if hasattr(config, "workerinput"):  # one of several processes: each has a core of its own
-        for kind in ("INTRAOP", "INTEROP"):
-            os.environ.setdefault(f"TF_NUM_{kind}_THREADS", "1")
+    """Set up the environment before anything is imported, and nbval and the error recorder."""
+    set_environment(config)
     if hasattr(config.option, "nbval") and not config.option.nbval_kernel_name:
-        # The kernel of the Python that runs the tests, not whatever is registered as `python3`.
+        # Use the Python that runs the tests, not the kernel that is registered as `python3`.
         config.option.nbval_current_env = True
     if os.environ.get("EVERY_ERROR"):
-        from tests.error_coverage import Recorder
+        from tests.error_coverage import ErrorRecorder
 
-        config.pluginmanager.register(Recorder())
+        config.pluginmanager.register(ErrorRecorder())
+
+
+def set_environment(config):
+    """Select the sample, an empty input folder and a new working folder."""
+    folder = tempfile.TemporaryDirectory(prefix="captions-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    for name in list(os.environ):
+        if name.startswith("CAPTIONS_"):
+            del os.environ[name]
+    for name in ("input", "working"):
+        path = Path(folder.name) / name
+        path.mkdir()
+        os.environ[f"CAPTIONS_{name.upper()}"] = str(path)
+    os.environ["CAPTIONS_PRESET"] = "sample"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist: each has a core of its own
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
-def same_environment():
-    """What a test changes in the environment ends with it: the notebooks' kernels inherit it."""
+def restore_environment():
+    """Undo a test's changes of environment variables: the notebooks' kernels inherit them."""
     with mock.patch.dict(os.environ):
         yield
 
 
 def pytest_collectstart(collector):
-    """Leave stderr out of nbval's comparison: progress bars and log lines differ at each run."""
+    """Leave stderr out of nbval's comparison: progress bars and log lines differ in every run."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of modules first, then the notebooks, in the order in which they need each other."""
-    items.sort(key=lambda item: (is_cell(item), item.path.name if is_cell(item) else ""))
+    """Run the tests of modules first, then the notebooks in the order of their numbers."""
+    items.sort(key=sort_key)
+
+
+def sort_key(item):
+    """Where a test belongs in the run; tests with equal keys keep their order."""
+    return (1, item.path.name) if is_cell(item) else (0, "")
+
+
+class FileScheduling(LoadScopeScheduling):
+    """Gives each file to one worker of pytest-xdist, and all notebooks, in order, to one."""
+
+    def _split_scope(self, nodeid):
+        return "notebooks" if nodeid.startswith("notebooks/") else nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes share the tests, one takes a whole file, or all the notebooks."""
-    scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = lambda test: test.split("/" if "notebooks/" in test else "::")[0]
-    return scheduler
+    """Distribute the tests over the workers by file."""
+    return FileScheduling(config, log)
 
 
 def pytest_runtest_setup(item):
-    """After a cell that raised an error the later ones, here and in later notebooks, can't run."""
-    if is_cell(item) and BROKEN in item.session.stash:
-        pytest.skip(f"{item.session.stash[BROKEN]} raised an error")
+    """Skip the cells after one that raised an error, in the later notebooks, too."""
+    if is_cell(item) and FAILED_CELL in item.session.stash:
+        pytest.skip(f"{item.session.stash[FAILED_CELL]} raised an error")
 
 
 def pytest_runtest_makereport(item, call):
-    """Remember a cell that raised an error; one whose outputs differ stops nothing."""
-    if is_cell(item) and call.when == "call" and call.excinfo:
-        error = call.excinfo.value
-        if not isinstance(error, pytest.skip.Exception) and "outputs differ" not in str(error):
-            item.session.stash.setdefault(BROKEN, f"{item.path.name}, {item.name}")
+    """Remember the first cell that raised an error; different outputs are no such error."""
+    if not is_cell(item) or call.when != "call" or call.excinfo is None:
+        return
+    error = call.excinfo.value
+    if not isinstance(error, pytest.skip.Exception) and "outputs differ" not in str(error):
+        item.session.stash.setdefault(FAILED_CELL, f"{item.path.name}, {item.name}")
 
 
 def is_cell(item):
-    """Whether a test is a notebook's cell, which is what nbval makes of them."""
+    """Whether a test is a cell of a notebook, collected by nbval."""
     return item.path.suffix == ".ipynb"

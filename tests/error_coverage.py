@@ -1,7 +1,7 @@
-"""With EVERY_ERROR=1 a test run must provoke every error of the packages.
+"""A pytest plugin: with EVERY_ERROR=1 a test run must raise every `CaptionsError` of the package.
 
-An error that no test has seen may name the wrong file, or fail itself on its way to the user. Where
-tests are skipped, for want of photos or a browser, some may be missing: so it is for CI to ask.
+An error that no test raises may name the wrong file, or fail while its message is built. Some are
+missing where tests are skipped, for want of photos or a browser, so only CI sets EVERY_ERROR.
 """
 
 import ast
@@ -13,54 +13,59 @@ import pytest
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 
-PACKAGES = [REPOSITORY / name for name in ("utils", "world", "terminal")]
-NAMES = ("CaptionsError", "FileError")
+ERROR_NAMES = ("CaptionsError", "FileError")
 
 
-def places():
-    """(file, first line, last line) of every place that makes such an error."""
-    for path in sorted(path for package in PACKAGES for path in package.glob("*.py")):
+def find_error_places():
+    """The (file, first line, last line) of every expression that creates such an error."""
+    places = []
+    for path in sorted((REPOSITORY / "utils").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in NAMES:
-                yield str(path), node.lineno, node.end_lineno
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERROR_NAMES:
+                places.append((str(path), node.lineno, node.end_lineno))
+    return places
 
 
-class Recorder:
-    """A plugin of pytest that notes where errors are made."""
+class ErrorRecorder:
+    """Records the file and line where each error is created."""
 
     def __init__(self):
-        self.seen = set()
-        seen = self.seen
+        self.created = set()
+        created = self.created
 
-        def note(error, *arguments):
+        def record(error, *arguments):
             Exception.__init__(error, *arguments)
-            frame = sys._getframe(1)
-            seen.add((frame.f_code.co_filename, frame.f_lineno))
+            caller = sys._getframe(1)
+            created.add((caller.f_code.co_filename, caller.f_lineno))
 
-        CaptionsError.__init__ = note
+        CaptionsError.__init__ = record
 
     def missing(self):
-        """The places where no test has been."""
+        """The places where no test has created an error, as `file:line`."""
         return [
             f"{Path(file).relative_to(REPOSITORY)}:{first}"
-            for file, first, last in places()
-            if not any(file == at and first <= line <= last for at, line in self.seen)
+            for file, first, last in find_error_places()
+            if not self.was_created(file, first, last)
         ]
+
+    def was_created(self, file, first, last):
+        """Whether an error was created in these lines of the file."""
+        return any(path == file and first <= line <= last for path, line in self.created)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
-        """Add what one of several processes has seen."""
-        self.seen |= set(getattr(node, "workeroutput", {}).get("seen", ()))
+        """Add what a worker of pytest-xdist has recorded."""
+        self.created |= set(getattr(node, "workeroutput", {}).get("created_errors", ()))
 
     def pytest_sessionfinish(self, session, exitstatus):
-        """Fail if an error was never provoked; one of several processes only tells what it saw."""
+        """Fail if an error was never created; a worker only passes on what it has recorded."""
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["seen"] = list(self.seen)
+            session.config.workeroutput["created_errors"] = list(self.created)
         elif exitstatus == 0 and self.missing():
             session.exitstatus = 1
 
     def pytest_terminal_summary(self, terminalreporter):
-        """Name what no test has provoked."""
+        """List the errors that no test has created."""
         if missing := self.missing():
-            terminalreporter.section("errors that no test provokes")
+            terminalreporter.section("errors that no test raises")
             terminalreporter.write_line("\n".join(missing))

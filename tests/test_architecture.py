@@ -1,120 +1,173 @@
-"""The house stands: imports run downwards, light rooms stay light, the package stays small."""
+"""Imports follow the layers, light modules stay light, public names have docstrings."""
 
 import ast
-import re
+import graphlib
+import statistics
 import subprocess
 import sys
 
 import pytest
 
-import utils
 from utils.paths import REPOSITORY
 
-# From the ground up; rooms of one floor in one line. A room may import from lower lines only.
-FLOORS = [
-    "settings stickers pixels",
-    "scenes",
-    "voices figures files plain download readers tiny",
-    "store",
-    "paint photos text",
-    "metrics devices earlier",
-    "encoders captioners batches",
-    "features trained search visualize meteor",
-    "reward evaluate ranking",
-    "train",
-    "caption live score",
-    "run commands site",
-    "kaggle",
-    "main",
-    "__main__",
+# Modules and subpackages of utils from the lowest layer to the highest. A module imports from its
+# own layer and from lower ones, never from higher ones.
+LAYERS = [
+    ["errors"],
+    ["config"],
+    ["paths"],
+    ["io"],
+    ["safe_pickle"],
+    ["artifacts"],
+    ["feature_grids"],
+    ["devices"],
+    ["data", "sample"],
+    ["models"],
+    ["shards"],
+    ["features"],
+    ["decoding"],
+    ["evaluation"],
+    ["training"],
+    ["plotting"],
+    ["inference"],
+    ["cli"],
+    ["__main__"],
 ]
-LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
-UTILS = {path.stem: path for path in (REPOSITORY / "utils").glob("*.py")}
-WORLD = {path.stem: path for path in (REPOSITORY / "world").glob("*.py")}
-TERMINAL = {path.stem: path for path in (REPOSITORY / "terminal").glob("*.py")}
-MODULES = {**WORLD, **TERMINAL, **UTILS}
-HEAVY = ("tensorflow", "keras", "matplotlib", "pandas", "nltk", "PIL", "nbclient")
-HEAVY += ("nbconvert", "bs4")
+LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "matplotlib",
+    "pandas",
+    "nltk",
+    "PIL",
+    "nbclient",
+    "nbconvert",
+    "bs4",
+}
+# What a module must not import when it is imported itself.
+FORBIDDEN_IMPORTS = {
+    "utils.errors": HEAVY,
+    "utils.config": HEAVY,
+    "utils.paths": HEAVY,
+    "utils.io": HEAVY,
+    "utils.artifacts": HEAVY,
+    "utils.data.tokenizer": HEAVY,
+    "utils.data.caption_files": HEAVY,
+    "utils.data.download": HEAVY,
+    "utils.data.photos": HEAVY,
+    "utils.sample.scenes": HEAVY,
+    "utils.sample.caption_writer": HEAVY,
+    "utils.evaluation.metrics": HEAVY,
+    "utils.cli.main": HEAVY,
+    "utils.__main__": HEAVY,
+    "utils.sample.painter": HEAVY - {"PIL"},
+    "utils.plotting.figures": HEAVY - {"matplotlib", "PIL"},
+    "utils.evaluation.protocol": HEAVY - {"matplotlib", "PIL"},
+}
+
+MAX_FUNCTION_LINES = 60
+MAX_MEDIAN_LINES = 15
 
 
-def imports(path):
-    """The rooms that a module imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module in ("utils", "world", "terminal"):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            ("utils.", "world.", "terminal.")
-        ):
-            yield node.module.split(".")[1]
+def module_name(path):
+    """The dotted name of a module, `utils.data` for `utils/data/__init__.py`."""
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
 
 
-def test_every_room_is_on_a_floor():
-    assert set(MODULES) - {"__init__"} == set(LEVELS)
+TREES = {
+    module_name(path): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted((REPOSITORY / "utils").rglob("*.py"))
+}
 
 
-@pytest.mark.parametrize("room", LEVELS)
-def test_imports_run_downwards(room):
-    above = [other for other in imports(MODULES[room]) if LEVELS[other] >= LEVELS[room]]
-    # The sample's scenes draw themselves: they reach for the brush only when they are written.
-    assert set(above) <= ({"paint", "voices"} if room == "scenes" else set())
+def imported_modules(name):
+    """The modules of utils that a module imports, at its top or inside a function."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # `from utils.data import photos` imports a module, `from utils.io import ...` names.
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            candidates = [each if each in TREES else node.module for each in submodules]
+        else:
+            continue
+        yield from (each for each in candidates if each in TREES)
 
 
-@pytest.mark.parametrize("room", WORLD)
-def test_the_world_knows_nothing_of_captioners(room):
-    assert set(imports(WORLD[room])) <= {*WORLD, "settings"}
+def layer_name(module):
+    """The module or subpackage directly below utils, None for utils itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
 
 
-@pytest.mark.parametrize("room", sorted(set(UTILS) - {"__main__"}))
-def test_what_notebooks_share_knows_nothing_of_the_terminal(room):
-    assert not set(imports(UTILS[room])) & set(TERMINAL) - {"__init__"}
+def functions():
+    """The qualified name and the length of every function in utils."""
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{module}.{node.name}", node.end_lineno - node.lineno + 1
 
 
-@pytest.mark.parametrize(
-    ("rooms", "light"),
-    [
-        ("settings store scenes voices text metrics download readers photos", HEAVY),
-        ("paint visualize evaluate", ("tensorflow", "keras", "pandas", "nltk")),
-        ("__main__", HEAVY),
-    ],
-)
-def test_light_rooms_import_nothing_heavy(rooms, light):
-    names = ", ".join(f"{MODULES[room].parent.name}.{room}" for room in rooms.split())
-    code = f"import sys, {names}; print([name for name in {light} if name in sys.modules])"
+def public_definitions(module):
+    """The module, its public functions and classes, and the public methods of these."""
+    tree = TREES[module]
+    yield module, tree
+    for node in tree.body:
+        if not is_public(node):
+            continue
+        yield f"{module}.{node.name}", node
+        if isinstance(node, ast.ClassDef):
+            for child in node.body:
+                if is_public(child):
+                    yield f"{module}.{node.name}.{child.name}", child
+
+
+def is_public(node):
+    """Whether a statement defines a function or class whose name has no leading underscore."""
+    return isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+
+
+def test_every_module_belongs_to_a_layer():
+    found = {layer_name(module) for module in TREES if module != "utils"}
+    assert found == set(LAYER_OF)
+
+
+@pytest.mark.parametrize("module", [module for module in TREES if module != "utils"])
+def test_imports_follow_the_layers(module):
+    own_layer = LAYER_OF[layer_name(module)]
+    higher = [
+        imported
+        for imported in imported_modules(module)
+        if imported != "utils" and LAYER_OF[layer_name(imported)] > own_layer
+    ]
+    assert higher == []
+
+
+def test_imports_form_no_cycle():
+    graph = {module: set(imported_modules(module)) for module in TREES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
+
+
+@pytest.mark.parametrize("module", FORBIDDEN_IMPORTS)
+def test_light_module_imports_nothing_heavy(module):
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    assert FORBIDDEN_IMPORTS[module].isdisjoint(done.stdout.split())
 
 
-def test_the_package_says_which_rooms_it_has():
-    assert not [room for room in set(UTILS) - {"__main__", "__init__"} if room not in utils.__doc__]
+@pytest.mark.parametrize("module", TREES)
+def test_everything_public_has_a_docstring(module):
+    missing = [name for name, node in public_definitions(module) if not ast.get_docstring(node)]
+    assert missing == []
 
 
-def test_the_package_can_be_read_in_an_evening():
-    lines = {room: len(path.read_text().splitlines()) for room, path in MODULES.items()}
-    assert sum(lines[room] for room in UTILS) < 3000
-    assert max(lines.values()) <= 300
-
-
-@pytest.mark.parametrize("room", MODULES)
-def test_everything_public_has_a_docstring(room):
-    tree = ast.parse(MODULES[room].read_text(encoding="utf-8"))
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    public = [
-        node
-        for node in [tree, *tree.body, *(child for parent in classes for child in parent.body)]
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module)
-        and not getattr(node, "name", "").startswith("_")
-    ]
-    assert [node.name for node in public if not ast.get_docstring(node)] == []
-
-
-def test_what_is_taught_in_a_notebook_is_named_there():
-    called = {"Merge": '"merge"', "Inject": "`inject`"}  # the settings' names of these
-    for path in MODULES.values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                for notebook in re.findall(r"Taught in (\w+)", ast.get_docstring(node) or ""):
-                    script = REPOSITORY / "notebooks" / "scripts" / f"{notebook}.py"
-                    name = called.get(node.name, node.name)
-                    assert name in script.read_text(encoding="utf-8"), (path.name, name)
+def test_functions_are_short():
+    lengths = dict(functions())
+    too_long = {name: length for name, length in lengths.items() if length >= MAX_FUNCTION_LINES}
+    assert too_long == {}
+    assert statistics.median(lengths.values()) < MAX_MEDIAN_LINES
