@@ -269,7 +269,7 @@ def test_killed_process_leaves_what_the_next_one_resumes_from(
 
     monkeypatch.setattr(features, "BATCH_SIZE", 3)
     resumed = grid_bytes(extract_dataset(many, encoder, CONFIG), tmp_path)
-    assert "goes on after" in capsys.readouterr().out
+    assert "continues after" in capsys.readouterr().out
     delete_working_folder(tmp_path)
     assert grid_bytes(extract_dataset(many, encoder, CONFIG), tmp_path) == resumed
 

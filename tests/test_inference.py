@@ -240,7 +240,7 @@ def test_tokenizer_made_with_other_settings_is_refused(run, tmp_path):
 
 def test_missing_artifacts_name_the_notebook_to_run(run, tmp_path):
     artifacts.artifact_path("captioner", CONFIG).unlink()
-    message = "captioner.pkl: not there: run 03_train first"
+    message = "captioner.pkl: not found: run 03_train first"
     with pytest.raises(CaptionsError, match=message):
         Captioner(CONFIG)
     with pytest.raises(CaptionsError, match=message):

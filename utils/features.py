@@ -272,9 +272,9 @@ def find_unreadable(rows: list[np.ndarray], names: list[str], paths: list[Path])
 def join_rows(rows: list[np.ndarray], features: dict, config: Config) -> None:
     """Write rows of memory-mapped files into the one file that `features` names."""
 
-    def batches(done: int) -> Iterator[list[np.ndarray]]:
+    def batches(done: int) -> Iterator[np.ndarray]:
         for start in range(done, len(rows), BATCH_SIZE):
-            yield rows[start : start + BATCH_SIZE]
+            yield np.stack(rows[start : start + BATCH_SIZE])
 
     feature_grids.save_grid(features, batches, BATCH_SIZE, config)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.ablation.transformer import Transformer
+from tests.ablation.transformer import TransformerCaptioner
 from tests.models.small_captioner import CELLS, VOCAB_SIZE, build, decode_stepwise, random_inputs
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID
 from utils.models.captioners import CAPTIONERS, AttentionCaptioner, token_frequencies
@@ -14,7 +14,7 @@ DECODERS = [*CAPTIONERS, "transformer"]  # the last one is in the ablation study
 
 @pytest.fixture(autouse=True)
 def transformer(monkeypatch):
-    monkeypatch.setitem(CAPTIONERS, "transformer", Transformer)
+    monkeypatch.setitem(CAPTIONERS, "transformer", TransformerCaptioner)
 
 
 def scale_embeddings(captioner, factor):
