@@ -1,10 +1,15 @@
-"""Captions files as data sets ship them, whole and broken."""
+"""Captions files in the formats of the known data sets, intact and broken."""
 
 import json
 
 import pytest
 
-from utils.data.caption_files import CAPTION_COLUMNS, has_caption_columns, read_captions
+from utils.data.caption_files import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    has_caption_columns,
+    read_captions,
+)
 from utils.errors import CaptionsError
 
 
@@ -33,33 +38,33 @@ def read(tmp_path, text, name="captions.txt"):
         ("own.csv", "id\tfile_name\tcaption\n1\ta.jpg\tA dog .\n2\ta.jpg\tTwo dogs, a ball .\n"),
     ],
 )
-@pytest.mark.parametrize("spoil", [str.encode, lambda text: text.encode("utf-8-sig"), "CRLF"])
-def test_every_form_says_the_same(tmp_path, name, text, spoil):
-    content = text.replace("\n", "\r\n").encode() if spoil == "CRLF" else spoil(text)
+@pytest.mark.parametrize("encode", [str.encode, lambda text: text.encode("utf-8-sig"), "CRLF"])
+def test_all_table_formats_give_the_same_captions(tmp_path, name, text, encode):
+    content = text.replace("\n", "\r\n").encode() if encode == "CRLF" else encode(text)
     assert read(tmp_path, content, name) == {"a.jpg": ["A dog .", "Two dogs, a ball ."]}
 
 
-def test_json_says_the_same_and_who_is_in_which_split(tmp_path):
+def test_json_formats_give_captions_and_splits(tmp_path):
     coco = {
         "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
         "annotations": [{"image_id": 7, "caption": "A dog .\n"}],
     }
     sentences = [{"raw": "A dog ."}]
     karpathy = {"images": [{"filename": "a.jpg", "split": "restval", "sentences": sentences}]}
-    for name, data, found, splits in (
+    for name, data, expected, split in (
         ("captions_val2017.json", coco, {"a.jpg": ["A dog ."], "b.jpg": []}, "validation"),
         ("dataset_flickr8k.json", karpathy, {"a.jpg": ["A dog ."]}, "train"),
     ):
         (tmp_path / name).write_text(json.dumps(data))
-        assert read_captions(tmp_path / name) == (found, {splits: list(found)})
+        assert read_captions(tmp_path / name) == (expected, {split: list(expected)})
 
 
-def test_the_row_of_flickr30k_that_lacks_a_mark_is_mended(tmp_path):
+def test_flickr30k_row_without_delimiter_is_read(tmp_path):
     text = 'image_name| comment_number| comment\na.jpg| 3| A cat " sits\na.jpg| 4   A dog runs .\n'
     assert read(tmp_path, text, "results.csv") == {"a.jpg": ['A cat " sits', "A dog runs ."]}
 
 
-def test_a_caption_ends_at_the_end_of_its_line_and_nowhere_else(tmp_path):
+def test_unicode_line_separators_do_not_end_a_caption(tmp_path):
     content = "a.jpg#0\tA dog\x85 and a\u2028ball .\r\na.jpg#1\tTwo .\n"
     for encoding in ("latin-1", "utf-8"):
         text = content if encoding == "utf-8" else content.replace("\u2028", "\x1c")
@@ -67,12 +72,12 @@ def test_a_caption_ends_at_the_end_of_its_line_and_nowhere_else(tmp_path):
         assert found == {"a.jpg": ["A dog and a ball .", "Two ."]}
 
 
-def test_empty_fields_at_the_end_of_a_row_are_none(tmp_path):
+def test_empty_fields_at_the_end_of_a_row_are_ignored(tmp_path):
     text = "image,caption,tongue\na.jpg,a dog,en,,\nb.jpg,a cat,en,\n"
     assert read(tmp_path, text) == {"a.jpg": ["a dog"], "b.jpg": ["a cat"]}
 
 
-def test_latin_1_is_read_and_an_empty_caption_leaves_its_name(tmp_path):
+def test_latin_1_is_read_and_a_photo_without_captions_is_kept(tmp_path):
     text = "image,caption\na.jpg,ein Mädchen\nb.jpg,\nc.jpg\n"
     assert read(tmp_path, text.encode("latin-1")) == {
         "a.jpg": ["ein Mädchen"],
@@ -94,15 +99,15 @@ def test_latin_1_is_read_and_an_empty_caption_leaves_its_name(tmp_path):
         ("dataset_x.json", "[1, 2]"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_line_with_its_name(tmp_path, name, text):
-    with pytest.raises(CaptionsError, match=name) as refusal:
+def test_unreadable_file_is_an_error_of_one_line_with_its_name(tmp_path, name, text):
+    with pytest.raises(CaptionsError, match=name) as error:
         read(tmp_path, text, name)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", CAPTION_COLUMNS[0])
-@pytest.mark.parametrize("caption", CAPTION_COLUMNS[1])
-def test_a_table_that_is_found_is_one_that_can_be_read(tmp_path, name, caption):
+@pytest.mark.parametrize("name", IMAGE_COLUMNS)
+@pytest.mark.parametrize("caption", CAPTION_COLUMNS)
+def test_every_table_that_is_recognized_can_be_read(tmp_path, name, caption):
     table = tmp_path / "table.csv"
     table.write_text(f"{name},{caption}\na.jpg,a dog\n")
     assert has_caption_columns(table) and read_captions(table)[0] == {"a.jpg": ["a dog"]}

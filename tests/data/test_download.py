@@ -1,4 +1,4 @@
-"""Fetching Flickr8k from a server that cuts the line, lies about the length, sends hostile zips."""
+"""Downloads from a server that breaks connections, lies about lengths, sends bad archives."""
 
 import io
 import re
@@ -28,12 +28,12 @@ def archive(*names, size=5000):
 
 @pytest.fixture
 def server():
-    """A server of `files`; in `habits` is how it misbehaves, in `asked` what it was asked."""
+    """A server of `files`; `habits` says how it misbehaves, `requests` lists what it was asked."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             wanted = self.headers.get("Range", "")
-            self.server.asked.append((self.path, wanted))
+            self.server.requests.append((self.path, wanted))
             body, habits = self.server.files.get(self.path), self.server.habits
             if body is None:
                 return self.send_error(404)
@@ -55,7 +55,7 @@ def server():
             "/text.zip": archive("a.txt", "b.txt", "__MACOSX/._a.txt", "more.exe"),
             "/photos.zip": archive(*(f"Photos/{number} é.jpg" for number in range(3))),
         }
-        server.habits, server.asked = {}, []
+        server.habits, server.requests = {}, []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -70,45 +70,47 @@ def fetch(server, folder):
 WHOLE = [f"photos/Photos/{number} é.jpg" for number in range(3)] + ["text/a.txt", "text/b.txt"]
 
 
-def test_what_is_wanted_is_fetched_and_unpacked_once(server, tmp_path, capsys):
+def test_archives_are_downloaded_and_unpacked_once(server, tmp_path, capsys):
     assert fetch(server, tmp_path / "data") == WHOLE
     assert TERMS in capsys.readouterr().out and "research" in TERMS
-    assert fetch(server, tmp_path / "data") == WHOLE and len(server.asked) == 2
+    assert fetch(server, tmp_path / "data") == WHOLE and len(server.requests) == 2
 
 
-def test_a_line_that_is_cut_is_taken_up_where_it_was_cut(server, tmp_path):
+def test_broken_connection_is_resumed_where_it_broke(server, tmp_path):
     server.habits["cuts"] = 2
     assert fetch(server, tmp_path) == WHOLE
     length = len(server.files["/text.zip"])
     cut = [length // 2, length // 2 + (length - length // 2) // 2]
-    assert server.asked[:3] == [("/text.zip", "")] + [("/text.zip", f"bytes={at}-") for at in cut]
+    assert server.requests[:3] == [("/text.zip", "")] + [
+        ("/text.zip", f"bytes={at}-") for at in cut
+    ]
 
 
-def test_what_is_cut_too_often_goes_on_at_the_next_call(server, tmp_path):
+def test_next_call_resumes_after_too_many_breaks(server, tmp_path):
     server.habits["cuts"] = 3
-    with pytest.raises(CaptionsError, match=r"text.zip: .*run this again, it goes on"):
+    with pytest.raises(CaptionsError, match=r"text.zip: .*run this again, it continues"):
         fetch(server, tmp_path)
-    assert fetch(server, tmp_path) == WHOLE and "bytes=" in server.asked[3][1]
+    assert fetch(server, tmp_path) == WHOLE and "bytes=" in server.requests[3][1]
 
 
-def test_a_server_that_knows_no_ranges_sends_all_of_it_anew(server, tmp_path):
+def test_server_without_ranges_sends_the_whole_file(server, tmp_path):
     server.habits |= {"cuts": 1, "no ranges": True}
     assert fetch(server, tmp_path) == WHOLE
 
 
-def test_a_leftover_of_something_longer_is_thrown_away(server, tmp_path):
+def test_partial_file_of_something_longer_is_discarded(server, tmp_path):
     (tmp_path / "text.zip.partial").write_bytes(bytes(99_999))
     assert fetch(server, tmp_path) == WHOLE
 
 
-def test_a_lie_about_the_length_is_noticed(server, tmp_path):
+def test_wrong_content_length_is_an_error(server, tmp_path):
     server.habits["lies"] = True
     with pytest.raises(CaptionsError, match=r"text.zip"):
         fetch(server, tmp_path)
     assert not (tmp_path / "text").exists()
 
 
-def test_where_there_is_no_room_to_unpack_the_archive_stays(server, tmp_path, monkeypatch):
+def test_full_disk_while_unpacking_keeps_the_archive(server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -118,10 +120,10 @@ def test_where_there_is_no_room_to_unpack_the_archive_stays(server, tmp_path, mo
             fetch(server, tmp_path)
     assert (tmp_path / "text.zip").is_file()
     assert fetch(server, tmp_path) == WHOLE
-    assert [name for name, _ in server.asked].count("/text.zip") == 1, "it was fetched again"
+    assert [name for name, _ in server.requests].count("/text.zip") == 1, "it was downloaded again"
 
 
-def test_a_missing_file_is_one_line(server, tmp_path):
+def test_missing_file_is_an_error(server, tmp_path):
     server.files.clear()
     with pytest.raises(CaptionsError, match=r"text.zip: .*404"):
         fetch(server, tmp_path)
@@ -131,14 +133,14 @@ def test_a_missing_file_is_one_line(server, tmp_path):
     "name",
     ["../../evil.txt", "/tmp/evil.txt", "..\\..\\evil.txt", "C:\\evil.txt", "a/../../evil.txt"],
 )
-def test_no_path_of_a_hostile_zip_escapes(server, tmp_path, name):
+def test_paths_in_an_archive_cannot_leave_the_folder(server, tmp_path, name):
     server.files["/text.zip"] = archive(name, "b.txt")
     fetch(server, tmp_path / "deep" / "data")
     files = [path for path in tmp_path.rglob("*evil.txt")]
     assert all(path.is_relative_to(tmp_path / "deep" / "data" / "text") for path in files) and files
 
 
-def test_a_link_in_a_zip_is_no_link_outside_of_it(server, tmp_path):
+def test_link_in_an_archive_is_not_extracted_as_a_link(server, tmp_path):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         link = zipfile.ZipInfo("link.txt")
@@ -150,32 +152,37 @@ def test_a_link_in_a_zip_is_no_link_outside_of_it(server, tmp_path):
     assert not (tmp_path / "text" / "link.txt").is_symlink()
 
 
-def spoiled(content):
+def flip_byte(content):
     """The same bytes with one in the middle of the first file changed."""
     return content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (b"not a zip", "not a zip"),
         (archive("a.txt"), "it holds 1 .txt files, not 2"),
-        (spoiled(archive("a.txt", "b.txt")), "CRC"),
+        (flip_byte(archive("a.txt", "b.txt")), "CRC"),
         (archive("a.txt", "b.txt")[:-30], "zip"),
     ],
-    ids=["no zip", "too few", "spoiled", "cut"],  # else an archive's time is in the test's name
+    ids=[
+        "no zip",
+        "too few",
+        "flipped byte",
+        "cut",
+    ],  # else an archive's time is in the test's name
 )
-def test_an_archive_that_is_not_as_it_must_be_leaves_nothing(server, tmp_path, content, why):
+def test_damaged_archive_leaves_no_files(server, tmp_path, content, reason):
     good = server.files["/text.zip"]
     server.files["/text.zip"] = content
-    with pytest.raises(CaptionsError, match=why):
+    with pytest.raises(CaptionsError, match=reason):
         fetch(server, tmp_path)
     assert list(tmp_path.iterdir()) == []
     server.files["/text.zip"] = good
     assert fetch(server, tmp_path) == WHOLE
 
 
-def test_a_bomb_is_not_unpacked(server, tmp_path):
+def test_zip_bomb_is_not_unpacked(server, tmp_path):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for name in ("a.txt", "b.txt"):
@@ -187,7 +194,7 @@ def test_a_bomb_is_not_unpacked(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_room_is_noticed_before_the_first_byte(server, tmp_path, monkeypatch):
+def test_full_disk_is_noticed_before_the_first_byte(server, tmp_path, monkeypatch):
     room = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: room)
     with pytest.raises(CaptionsError, match="MB needed"):
@@ -195,7 +202,7 @@ def test_too_little_room_is_noticed_before_the_first_byte(server, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_line_offers_it(tmp_path, monkeypatch):
+def test_download_command_calls_download(tmp_path, monkeypatch):
     called = []
     monkeypatch.setattr("utils.data.download.download", lambda folder: called.append(folder))
     assert main(["data", str(tmp_path)]) == 0 and main(["data"]) == 0

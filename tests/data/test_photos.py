@@ -1,4 +1,4 @@
-"""Finding photos: by file name at any depth, with lists or a hash for the split."""
+"""Finding photos by file name at any depth, with lists or a hash for the split."""
 
 import json
 import shutil
@@ -30,14 +30,14 @@ def inputs(tmp_path, monkeypatch):
     folder = tmp_path / "datasets" / "somebody" / "flickr8k"
     (folder / "Images").mkdir(parents=True)
     for number, name in enumerate(NAMES):
-        save_picture(folder / "Images" / name, number)
+        save_image(folder / "Images" / name, number)
     lines = [f'"{name}","A dog, in take {turn} ."\n' for name in NAMES for turn in range(3)]
     (folder / "captions.txt").write_text("image,caption\n" + "".join(lines))
     return folder
 
 
-def save_picture(path, number=0):
-    """A picture that is not like that of another number."""
+def save_image(path, number=0):
+    """An image that differs from those with another number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.RandomState(number).randint(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -48,42 +48,42 @@ def write_lists(folder, **lists):
         (folder / f"Flickr_8k.{label}Images.txt").write_text("\n".join(names) + "\n")
 
 
-def test_captions_and_pictures_are_found_at_any_depth(inputs):
+def test_captions_and_images_are_found_at_any_depth(inputs):
     photos = find_photos(load_config(detect_preset()))
     assert photos.captions[NAMES[0]] == [f"A dog, in take {turn} ." for turn in range(3)]
     assert photos.paths == {name: inputs / "Images" / name for name in NAMES}
     assert sorted(photos.names) == NAMES
 
 
-def test_a_macs_own_notes_beside_the_pictures_are_no_pictures(inputs):
+def test_macos_metadata_files_are_not_images(inputs):
     for name in NAMES:
         (inputs / "Images" / f"._{name}").write_bytes(b"Mac OS X")
     photos = find_photos(load_config(detect_preset()))
     assert sorted(photos.names) == NAMES and photos.skipped == {}
 
 
-def test_other_lists_keep_the_order_of_their_files(inputs):
+def test_other_lists_become_subsets_in_the_order_of_their_files(inputs):
     labels = [f"{letter}Marked" for letter in "hgfedcba"]
     write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], **{label: NAMES for label in labels})
     assert list(find_photos(load_config(detect_preset())).subsets) == sorted(labels)
 
 
-def test_standard_lists_decide_the_split_even_from_another_dataset(inputs):
+def test_standard_lists_of_another_folder_decide_the_split(inputs):
     lists = inputs.parent / "lists"
     lists.mkdir()
     write_lists(lists, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:5])
     photos = find_photos(load_config(detect_preset()))
     assert photos.splits == {"train": NAMES[:3], "validation": NAMES[3:4], "test": NAMES[4:5]}
     assert photos.split_source == "standard lists"
-    assert NAMES[5] not in photos.names, "a photo in none of the lists is left out"
+    assert NAMES[5] not in photos.names, "a photo in none of the lists is not used"
 
 
-def test_without_test_photos_the_test_split_is_empty(inputs):
+def test_split_without_test_photos_is_empty(inputs):
     write_lists(inputs, train=NAMES[:3], dev=NAMES[3:], test=["not_here.jpg"])
     assert find_photos(load_config(detect_preset())).splits["test"] == []
 
 
-def test_a_split_by_hash_is_complete_disjoint_and_stable():
+def test_split_by_hash_is_complete_disjoint_and_stable():
     names = [f"{number}.jpg" for number in range(500)]
     splits = split_by_hash(names)
     assert sorted(sum(splits.values(), [])) == sorted(names)
@@ -92,13 +92,13 @@ def test_a_split_by_hash_is_complete_disjoint_and_stable():
     assert all(set(splits[split]) <= set(more[split]) for split in splits)
 
 
-def test_a_captions_file_with_other_columns_says_what_it_needs(inputs):
+def test_captions_file_without_the_columns_is_an_error(inputs):
     (inputs / "captions.txt").write_text("photo;text\na.jpg;a dog\n")
     with pytest.raises(CaptionsError, match=r"captions.txt: .*image,caption"):
         find_photos(load_config(detect_preset()))
 
 
-def test_captions_as_people_have_them_are_read(inputs):
+def test_captions_with_byte_order_mark_and_unquoted_commas_are_read(inputs):
     lines = ["Image, Caption", f'"{NAMES[0]}",a dog, with a ball, runs', f'"{NAMES[0]}",""', ""]
     lines += [f'"{name}","Two dogs, one ball ."' for name in NAMES]
     text = "\r\n".join(lines)
@@ -108,7 +108,7 @@ def test_captions_as_people_have_them_are_read(inputs):
     assert len(captions) == len(NAMES)
 
 
-def test_a_photo_in_two_splits_is_refused_and_one_named_twice_counts_once(inputs):
+def test_photo_in_two_splits_is_an_error_and_one_listed_twice_counts_once(inputs):
     write_lists(inputs, train=NAMES[:3] + NAMES[:1], dev=NAMES[3:])
     assert find_photos(load_config(detect_preset())).splits["train"] == NAMES[:3]
     write_lists(inputs, train=NAMES[:3], dev=NAMES[2:])
@@ -116,66 +116,66 @@ def test_a_photo_in_two_splits_is_refused_and_one_named_twice_counts_once(inputs
         find_photos(load_config(detect_preset()))
 
 
-def test_of_two_pictures_of_one_name_the_one_nearer_the_captions_is_taken(inputs):
+def test_of_two_images_with_one_name_the_shallower_is_used(inputs):
     (inputs / "Images" / "thumbs").mkdir()
     Image.new("RGB", (2, 2)).save(inputs / "Images" / "thumbs" / NAMES[0])
     assert find_photos(load_config(detect_preset())).paths[NAMES[0]] == inputs / "Images" / NAMES[0]
 
 
-def test_captions_without_pictures_say_where_pictures_belong(inputs):
+def test_captions_without_images_error_says_where_images_belong(inputs):
     for name in NAMES:
         (inputs / "Images" / name).unlink()
     with pytest.raises(CaptionsError, match="none of the 6 captioned photos"):
         find_photos(load_config(detect_preset()))
 
 
-def test_an_empty_split_is_an_error(inputs):
+def test_empty_split_is_an_error(inputs):
     write_lists(inputs, train=[], dev=NAMES)
-    with pytest.raises(CaptionsError, match="the train split .* holds none of 6 photos"):
+    with pytest.raises(CaptionsError, match="the train split .* has none of 6 photos"):
         find_photos(load_config(detect_preset()))
 
 
-def test_an_input_folder_without_captions_is_not_taken_for_the_sample(tmp_path, monkeypatch):
+def test_input_folder_without_captions_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "no" / "such"))
     monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
-    with pytest.raises(CaptionsError, match="holds no captions.txt"):
+    with pytest.raises(CaptionsError, match="has no captions.txt"):
         load_config(detect_preset())
 
 
-def test_no_captions_at_all_name_the_mend(tmp_path, monkeypatch):
+def test_missing_captions_error_names_the_sample(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     monkeypatch.setenv("CAPTIONS_PRESET", "flickr8k")
     with pytest.raises(CaptionsError, match="CAPTIONS_PRESET=sample"):
         find_photos(load_config(detect_preset()))
 
 
-def test_captions_without_pictures_and_pictures_without_captions_are_left_out_by_name(inputs):
+def test_captions_without_image_and_images_without_caption_are_skipped_by_name(inputs):
     (inputs / "Images" / NAMES[0]).unlink()
-    save_picture(inputs / "Images" / "nobody said.png", 7)
+    save_image(inputs / "Images" / "uncaptioned.png", 7)
     with open(inputs / "captions.txt", "a") as lines:
         lines.write(f'"{NAMES[5]}",\nempty.jpg," "\n')
-    save_picture(inputs / "Images" / "empty.jpg", 8)
-    with pytest.raises(CaptionsError, match=r"3 of 8 photos must be left out.*max_skipped"):
+    save_image(inputs / "Images" / "empty.jpg", 8)
+    with pytest.raises(CaptionsError, match=r"3 of 8 photos cannot be used.*max_skipped"):
         find_photos(load_config(detect_preset()))
-    photos = find_photos(load_config(**ALL))
+    photos = find_photos(load_config(detect_preset(), **ALL))
     assert photos.skipped == {
-        NAMES[0]: "no picture",
-        "nobody said.png": "no caption",
+        NAMES[0]: "no image",
+        "uncaptioned.png": "no caption",
         "empty.jpg": "no caption",
     }
     assert set(photos.names) == set(NAMES[1:]) and len(photos.captions[NAMES[5]]) == 3
 
 
-def test_a_photo_under_two_names_stays_in_the_later_split_only(inputs):
+def test_duplicate_photo_stays_in_the_later_split_only(inputs):
     shutil.copy(inputs / "Images" / NAMES[4], inputs / "Images" / NAMES[0])
     shutil.copy(inputs / "Images" / NAMES[1], inputs / "Images" / NAMES[2])
     write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
-    photos = find_photos(load_config(**ALL))
+    photos = find_photos(load_config(detect_preset(), **ALL))
     assert photos.splits == {"train": NAMES[1:3], "validation": NAMES[3:4], "test": NAMES[4:]}
-    assert photos.skipped == {NAMES[0]: f"the same picture as {NAMES[4]}"}
+    assert photos.skipped == {NAMES[0]: f"the same image as {NAMES[4]}"}
 
 
-def test_pictures_that_only_end_alike_are_not_the_same(inputs):
+def test_images_with_equal_last_bytes_are_not_duplicates(inputs):
     for name, first in ((NAMES[0], 0), (NAMES[4], 1)):
         pixels = np.zeros((60, 60, 3), np.uint8)
         pixels[-1] = first  # which a BMP has at its beginning
@@ -185,10 +185,10 @@ def test_pictures_that_only_end_alike_are_not_the_same(inputs):
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_names_of_any_letters_and_in_folders_are_found(inputs, form):
+def test_names_with_any_characters_and_in_folders_are_found(inputs, form):
     odd = ["Kätzchen 'n' \"Hund\", né?.jpg", "a/1.jpg", "b/1.jpg"]
     for number, name in enumerate(odd):
-        save_picture(inputs / "Images" / unicodedata.normalize(form, name), 10 + number)
+        save_image(inputs / "Images" / unicodedata.normalize(form, name), 10 + number)
     with open(inputs / "captions.txt", "a", encoding="utf-8") as lines:
         lines.writelines('"' + name.replace('"', '""') + f'",A dog in {name[0]}\n' for name in odd)
     photos = find_photos(load_config(detect_preset()))
@@ -201,7 +201,7 @@ def test_names_of_any_letters_and_in_folders_are_found(inputs, form):
 
 
 @pytest.mark.parametrize("stray", [None, "Images.txt", "Flickr_8k.trainImages.txt"])
-def test_karpathys_file_decides_the_split_of_another_captions_file(inputs, stray):
+def test_karpathy_file_decides_the_split_of_another_captions_file(inputs, stray):
     if stray:
         (inputs / stray).write_text("elsewhere.jpg\n")
     parts = ["train", "restval", "train", "val", "test", "test"]
@@ -219,7 +219,7 @@ def test_karpathys_file_decides_the_split_of_another_captions_file(inputs, stray
     }
 
 
-def test_cocos_parts_are_its_splits(tmp_path, monkeypatch):
+def test_coco_parts_are_its_splits(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     monkeypatch.delenv("CAPTIONS_PRESET")
     for number, part in enumerate(("train2017", "val2017")):
@@ -230,13 +230,13 @@ def test_cocos_parts_are_its_splits(tmp_path, monkeypatch):
             json.dumps({"images": images, "annotations": notes})
         )
         for image in images:
-            save_picture(tmp_path / part / image["file_name"], number * 10 + image["id"])
+            save_image(tmp_path / part / image["file_name"], number * 10 + image["id"])
     photos = find_photos(load_config("flickr8k"))
     assert [len(names) for names in photos.splits.values()] == [4, 4, 0]
     assert photos.captions["03.jpg"] == ["A dog 3"] and "parts" in photos.split_source
 
 
-def test_lists_are_fetched_on_kaggle_and_without_a_network_the_split_is_said_to_be_our_own(
+def test_lists_are_downloaded_on_kaggle_or_the_split_is_reported_as_own(
     inputs, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(paths, "KAGGLE", tmp_path)  # whose input/ is there
@@ -256,7 +256,7 @@ def test_lists_are_fetched_on_kaggle_and_without_a_network_the_split_is_said_to_
     assert photos.split_source == "standard lists" and photos.splits["test"] == NAMES[5:]
 
 
-def test_linked_folders_are_looked_into(inputs, tmp_path, monkeypatch):
+def test_linked_folders_are_searched(inputs, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "flickr").symlink_to(inputs, target_is_directory=True)
@@ -265,17 +265,17 @@ def test_linked_folders_are_looked_into(inputs, tmp_path, monkeypatch):
     assert photos.paths[NAMES[0]] == elsewhere / "flickr" / "Images" / NAMES[0]
 
 
-def test_links_that_lead_in_a_circle_are_followed_once(tmp_path):
+def test_circular_links_are_followed_once(tmp_path):
     for place in ("a", "b"):
-        save_picture(tmp_path / place / "1.jpg")
+        save_image(tmp_path / place / "1.jpg")
         (tmp_path / place / "up").symlink_to("..", target_is_directory=True)
     assert sorted(find_files(tmp_path)) == [tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg"]
 
 
-def test_pictures_to_be_captioned_are_no_part_of_the_data_set(inputs, monkeypatch):
+def test_my_photos_are_not_part_of_the_data_set(inputs, monkeypatch):
     monkeypatch.setattr("utils.data.photos.MY_PHOTOS_DIR", inputs / "my_photos")
-    save_picture(inputs / "my_photos" / NAMES[0], 9)
-    save_picture(inputs / "my_photos" / "more" / "holiday.jpg", 10)
+    save_image(inputs / "my_photos" / NAMES[0], 9)
+    save_image(inputs / "my_photos" / "more" / "holiday.jpg", 10)
     photos = find_photos(load_config(detect_preset()))
     assert photos.paths[NAMES[0]] == inputs / "Images" / NAMES[0] and photos.skipped == {}
     monkeypatch.chdir(inputs)
@@ -283,12 +283,12 @@ def test_pictures_to_be_captioned_are_no_part_of_the_data_set(inputs, monkeypatc
     assert find_photos(load_config(detect_preset())).skipped == {}
 
 
-def test_a_data_set_of_its_own_among_them_is_found(inputs, monkeypatch):
+def test_data_set_within_my_photos_is_found(inputs, monkeypatch):
     monkeypatch.setattr("utils.data.photos.MY_PHOTOS_DIR", inputs)
     assert sorted(find_photos(load_config(detect_preset())).names) == NAMES
 
 
-def test_pictures_to_be_shown_may_be_missing(inputs, tmp_path, monkeypatch):
+def test_images_to_be_shown_may_be_missing(inputs, tmp_path, monkeypatch):
     config = load_config(detect_preset())
     assert image_paths(NAMES[:1], config) == [inputs / "Images" / NAMES[0]]
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "nowhere"))
@@ -296,13 +296,13 @@ def test_pictures_to_be_shown_may_be_missing(inputs, tmp_path, monkeypatch):
     assert image_paths(NAMES[:1], config) == []
 
 
-def test_lists_that_decide_spare_other_files_of_splits(inputs):
+def test_karpathy_file_is_not_read_where_lists_decide(inputs):
     write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:])
     (inputs / "dataset_infos.json").write_text("{}")
     assert find_photos(load_config(detect_preset())).splits["test"] == NAMES[4:]
 
 
-def test_a_name_may_begin_where_the_table_lies(inputs):
+def test_name_may_begin_with_the_folder_of_the_table(inputs):
     rows = "".join(f'"./{name}",a dog\n' for name in NAMES)
     (inputs / "captions.txt").write_text("image,caption\n" + rows)
     assert find_photos(load_config(detect_preset())).captions == {name: ["a dog"] for name in NAMES}

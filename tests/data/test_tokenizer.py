@@ -1,4 +1,4 @@
-"""Words and numbers: what counts as a word, what the vocabulary holds, the way there and back."""
+"""Tokenization, vocabulary, and the round trip from captions to token IDs."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, toke
 
 
 @pytest.mark.parametrize(
-    ("caption", "words"),
+    ("caption", "tokens"),
     [
         ("A brown dog runs through the snow .", "a brown dog runs through the snow"),
         ("Two dogs, one ball!", "two dogs one ball"),
@@ -20,8 +20,8 @@ from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, toke
         ("", ""),
     ],
 )
-def test_words_follow_the_fields_scoring_tools(caption, words):
-    assert tokenize(caption) == words.split()
+def test_tokens_follow_the_evaluation_toolkits(caption, tokens):
+    assert tokenize(caption) == tokens.split()
 
 
 CAPTIONS = ["a dog runs", "a dog sleeps", "A cat sleeps ."]
@@ -32,11 +32,11 @@ def tokenizer():
     return Tokenizer.fit(CAPTIONS, min_count=2, max_length=4)
 
 
-def test_the_vocabulary_holds_the_frequent_words_most_frequent_first(tokenizer):
-    assert tokenizer.vocabulary == ["<pad>", "<start>", "<end>", "<unk>", "a", "dog", "sleeps"]
+def test_vocabulary_has_frequent_tokens_in_order_of_frequency(tokenizer):
+    assert tokenizer.vocabulary == ["<pad>", "<bos>", "<eos>", "<unk>", "a", "dog", "sleeps"]
 
 
-def test_a_row_is_start_words_end_padding(tokenizer):
+def test_encode_adds_bos_eos_and_padding(tokenizer):
     a, dog, sleeps = (tokenizer.word_to_id[word] for word in ("a", "dog", "sleeps"))
     rows = tokenizer.encode(["a dog sleeps", "a bird sleeps", ""])
     assert rows.dtype == np.int32
@@ -47,18 +47,18 @@ def test_a_row_is_start_words_end_padding(tokenizer):
     ]
 
 
-def test_a_long_caption_is_cut_and_gets_no_end(tokenizer):
+def test_encode_truncates_a_long_caption_without_eos(tokenizer):
     whole, cut = tokenizer.encode(["a a a a", "a a a a a"])
     assert whole.tolist() == [BOS_ID, 4, 4, 4, 4, EOS_ID]
     assert cut.tolist() == [BOS_ID, 4, 4, 4, 4, PAD_ID]
 
 
-def test_decode_goes_back_and_stops_at_the_end(tokenizer):
+def test_decode_inverts_encode_and_stops_at_eos(tokenizer):
     assert [tokenizer.decode(row) for row in tokenizer.encode(CAPTIONS[1:2])] == ["a dog sleeps"]
     assert tokenizer.decode([BOS_ID, 4, EOS_ID, 5, 5]) == "a"
 
 
-def test_a_tokenizer_survives_the_store(tokenizer):
-    again = Tokenizer.from_dict(tokenizer.to_dict())
-    assert again.words == tokenizer.vocabulary
-    assert (again.encode(CAPTIONS) == tokenizer.encode(CAPTIONS)).all()
+def test_tokenizer_dict_round_trip(tokenizer):
+    restored = Tokenizer.from_dict(tokenizer.to_dict())
+    assert restored.vocabulary == tokenizer.vocabulary
+    assert (restored.encode(CAPTIONS) == tokenizer.encode(CAPTIONS)).all()

@@ -1,10 +1,16 @@
-"""Flickr8k for use at home: `make data` fetches its two archives, checks and unpacks them."""
+"""The command `download`: fetch the two archives of Flickr8k, check and unpack them.
+
+A download of 1 GB has properties here that `keras.utils.get_file` lacks: a connection that breaks
+is resumed where it broke, free space is checked before the first byte, and a folder appears only
+when all of its files have been unpacked.
+"""
 
 import shutil
 import urllib.request
 import zipfile
 import zlib
 from http.client import HTTPException
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -12,81 +18,118 @@ from utils.errors import CaptionsError
 
 RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 PHOTOS = 8091
-LISTS = {"Flickr8k_text": (".txt", 5)}  # an archive's name: what it must hold of which ending
-ARCHIVES = LISTS | {"Flickr8k_Dataset": (".jpg", PHOTOS)}
-TERMS = """Flickr8k: 8,091 photos with five captions each, of M. Hodosh, P. Young and J. Hockenmaier
-(2013). The photos belong to their photographers. By fetching them you accept that they are for
-research and teaching only, not to be sold or passed on, and that you cite the authors."""
+# name of an archive -> (suffix of its files, least number of them)
+LISTS = {"Flickr8k_text": (".txt", 5)}
+ARCHIVES = {**LISTS, "Flickr8k_Dataset": (".jpg", PHOTOS)}
+MAX_UNPACKED_BYTES = 3e9
+CHUNK_BYTES = 1 << 20
+ATTEMPTS = 3
+TERMS = """Flickr8k: 8,091 photos with five captions each, by M. Hodosh, P. Young and J. Hockenmaier
+(2013). The photos belong to their photographers. By downloading them you accept that they are for
+research and teaching only, not to be sold or redistributed, and that you cite the authors."""
 
 
-def download(folder, archives=ARCHIVES, release=RELEASE):
-    """Fetch what the folder lacks of Flickr8k; a second call goes on where the first ended."""
+def download(
+    folder: Path, archives: dict[str, tuple[str, int]] = ARCHIVES, release: str = RELEASE
+) -> None:
+    """Download what the folder lacks of Flickr8k; a second call continues an interrupted one.
+
+    Args:
+        folder: Gets one folder for each archive.
+        archives: For each archive the suffix of its files and the least number of them.
+        release: The address of the archives.
+    """
     print(TERMS)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in archives.items():
+    for name, (suffix, count) in archives.items():
         if not (folder / name).is_dir():
-            unpack(fetch(f"{release}/{name}.zip", folder / f"{name}.zip"), folder / name, *content)
+            archive = fetch(f"{release}/{name}.zip", folder / f"{name}.zip")
+            unpack(archive, folder / name, suffix, count)
     print(f"{folder}: complete")
 
 
-def fetch(url, path, tries=3):
-    """Download `url` to `path`; a line that is cut is taken up again where it was cut."""
-    if path.is_file():  # it could not be unpacked last time
+def fetch(url: str, path: Path) -> Path:
+    """Download a file; a connection that breaks is resumed.
+
+    Raises:
+        CaptionsError: All attempts failed. The next call continues from there.
+    """
+    if path.is_file():  # downloaded before, but not unpacked
         return path
-    half = path.with_name(f"{path.name}.partial")
-    problem = "its end is missing"
-    for _ in range(tries):
+    partial = path.with_name(f"{path.name}.partial")
+    problem: Exception | str = "its end is missing"
+    for _ in range(ATTEMPTS):
         try:
-            if fetch_rest(url, half):
-                return half.replace(path)
+            if resume(url, partial):
+                return partial.replace(path)
         except (OSError, HTTPException) as error:
             problem = error
-            if getattr(error, "code", None) == 416:  # what is there is not the beginning of it
-                half.unlink()
-    raise CaptionsError(f"{url}: {problem}: run this again, it goes on from there")
+            if getattr(error, "code", None) == 416:  # the partial file does not begin this one
+                partial.unlink()
+    raise CaptionsError(f"{url}: {problem}: run this again, it continues from there")
 
 
-def fetch_rest(url, half):
-    """Append what `half` lacks of `url`; returns whether it is complete now."""
-    have = half.stat().st_size if half.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        have = have if answer.status == 206 else 0  # else the server sends all of it
-        total = have + int(answer.headers.get("Content-Length", 0))
-        check_room(half.parent, 2 * total - have)  # the archive, and what is in it
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=half.stem)
-        with bar, open(half, "ab" if have else "wb") as file:
-            while part := answer.read1(1 << 20):
-                bar.update(file.write(part))
-    return half.stat().st_size == total
+def resume(url: str, partial: Path) -> bool:
+    """Append what a partial file lacks of `url`; returns whether it is complete now."""
+    done = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        if response.status != 206:  # the server ignores ranges and sends the whole file
+            done = 0
+        total = done + int(response.headers.get("Content-Length", 0))
+        check_free_space(partial.parent, 2 * total - done)  # the archive and its contents
+        progress = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=partial.stem)
+        with progress, open(partial, "ab" if done else "wb") as file:
+            while chunk := response.read1(CHUNK_BYTES):
+                progress.update(file.write(chunk))
+    return partial.stat().st_size == total
 
 
-def check_room(folder, length):
-    """Refuse to begin what the disk can't hold."""
-    if (free := shutil.disk_usage(folder).free) < length:
-        raise CaptionsError(f"{folder}: {length / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+def check_free_space(folder: Path, needed: int) -> None:
+    """Raise an error before a download that does not fit on the disk."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CaptionsError(
+            f"{folder}: {needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free: free some space"
+        )
 
 
-def unpack(path, folder, ending, count):
-    """Unpack the files of that ending, of which there must be `count`: all of them or nothing.
+def unpack(archive: Path, folder: Path, suffix: str, count: int) -> None:
+    """Unpack all files with a suffix, or none; then delete the archive.
 
-    `extract` checks their checksums and never writes outside the folder it is given.
+    `ZipFile.extract` checks their checksums and never writes outside its folder.
+
+    Raises:
+        CaptionsError: The archive is damaged or lacks files, or the disk is full.
     """
-    draft = folder.with_name(f"{folder.name}.partial")
+    partial = folder.with_name(f"{folder.name}.partial")
     try:
-        with zipfile.ZipFile(path) as archive:
-            files = [file for file in archive.infolist() if file.filename.endswith(ending)]
-            files = [file for file in files if "__MACOSX" not in file.filename]
-            if len(files) < count or sum(file.file_size for file in files) > 3e9:
-                raise zipfile.BadZipFile(f"it holds {len(files)} {ending} files, not {count}")
-            for file in tqdm(files, desc=f"unpacking {path.name}", unit=" files"):
-                archive.extract(file, draft)
-        draft.rename(folder)
-    except OSError as error:  # of the disk: the archive stays, for another try
-        raise CaptionsError(f"{path}: could not be unpacked ({error}): run this again") from None
+        with zipfile.ZipFile(archive) as opened:
+            for member in tqdm(
+                members_to_unpack(opened, suffix, count),
+                desc=f"unpacking {archive.name}",
+                unit=" files",
+            ):
+                opened.extract(member, partial)
+        partial.rename(folder)
+    except OSError as error:  # of the disk: the archive is kept for another attempt
+        raise CaptionsError(f"{archive}: could not be unpacked ({error}): run this again") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        path.unlink()
-        raise CaptionsError(f"{path}: damaged ({error}), removed: run this again") from None
+        archive.unlink()
+        raise CaptionsError(f"{archive}: damaged ({error}), deleted: run this again") from None
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    path.unlink()
+        shutil.rmtree(partial, ignore_errors=True)
+    archive.unlink()
+
+
+def members_to_unpack(archive: zipfile.ZipFile, suffix: str, count: int) -> list[zipfile.ZipInfo]:
+    """The files of an archive with a suffix, without those that macOS added."""
+    members = []
+    for member in archive.infolist():
+        if member.filename.endswith(suffix) and "__MACOSX" not in member.filename:
+            members.append(member)
+    size = sum(member.file_size for member in members)
+    if len(members) < count or size > MAX_UNPACKED_BYTES:
+        raise zipfile.BadZipFile(f"it holds {len(members)} {suffix} files, not {count}")
+    return members

@@ -1,143 +1,223 @@
-"""Which photos there are, what people said of them, and who is train, validation and test.
+"""Which photos there are, what their captions are, and which split each belongs to.
 
-Everything is found by file name, at any depth under the inputs, because Kaggle mounts the same
-data set at different places. Photos are split by photo, never by caption: five captions of one
-photo in two splits would let a model be tested on what it has read.
+Everything is found by file name, at any depth in the inputs, because Kaggle mounts the same data
+set at different places.
 """
 
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from utils.config import Config
 from utils.data.caption_files import find_captions_file, read_captions
-from utils.data.splits import drop_duplicates, find_splits
+from utils.data.splits import Splits, drop_duplicates, find_splits
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import REPOSITORY, find_files, find_input, working_folder
 from utils.sample.dataset import write_sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-MY_PHOTOS_DIR = REPOSITORY / "data" / "my_photos"  # pictures for 05_visualize to caption
+MY_PHOTOS_DIR = REPOSITORY / "data" / "my_photos"  # photos for 05_visualize to caption
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Captioned photos: where each lies, its captions, and its split."""
+    """Captioned photos.
 
-    source: str  # for people: what was found, and where
-    split_source: str  # for people: who decided the split
-    paths: dict  # name -> path
-    captions: dict  # name -> list of captions, as people wrote them
-    splits: dict  # "train", "validation", "test" -> list of names
-    subsets: dict  # other lists of names beside the splits, e.g. the sample's "unseen"
-    skipped: dict  # name -> why it is not used, e.g. "no picture"
+    Attributes:
+        source: What was found, and where, for the user.
+        split_source: Where the split comes from, for the user.
+        paths: The file of each photo, by name.
+        captions: The human captions of each photo, by name.
+        splits: The names in "train", "validation" and "test".
+        subsets: Other lists of names, such as the sample's "unseen".
+        skipped: The names that are not used, with the reason.
+    """
+
+    source: str
+    split_source: str
+    paths: dict[str, Path]
+    captions: dict[str, list[str]]
+    splits: Splits
+    subsets: Splits
+    skipped: dict[str, str]
 
     @property
-    def names(self):
-        """All photos of the three splits, in one fixed order."""
-        return [name for split in self.splits.values() for name in split]
+    def names(self) -> list[str]:
+        """All photos of the three splits, in a fixed order."""
+        return [name for names in self.splits.values() for name in names]
 
 
 @os_errors_as_caption_errors()
-def find_photos(config):
-    """The photos of this run: the sample world, drawn when it is not there yet, or what is found.
+def find_photos(config: Config) -> Photos:
+    """Find the photos of a run: the drawn sample, drawn where it is missing, or the inputs.
 
-    Taught in 01_features.
+    Raises:
+        CaptionsError: There are no captions, no photos or no split, or too many are unusable.
     """
     if config.preset == "sample":
         folder = working_folder(config) / "sample"
         write_sample(folder)
-        return read_photos(folder / "captions.txt", "the drawn sample world", config, folder)
+        return read_photos(folder / "captions.txt", "the drawn sample", config, folder)
     file = find_captions_file()
     if file is None:
         raise CaptionsError(
-            "captions.txt: not found under the inputs: put Flickr8k into the folder that "
+            "captions.txt: not found in the inputs: put Flickr8k into the folder that "
             "CAPTIONS_INPUT names, or set CAPTIONS_PRESET=sample"
         )
     return read_photos(file, f"{file.name} in {file.parent}", config)
 
 
-def read_photos(file, source, config, folder=None):
-    """Captions from `file`, the pictures and the split lists that lie around it, as `Photos`."""
-    files = sorted(file.parent.glob("captions_*20*.json")) if "captions_" in file.name else [file]
-    captions, own = read_captions(*files)
-    paths, spare = find_images(folder or file.parent, captions)
-    skipped = dict.fromkeys(spare, "no caption")
-    skipped |= {name: "no picture" for name in captions if name not in paths}
-    skipped |= {name: "no caption" for name in paths if not captions[name]}
+def read_photos(file: Path, source: str, config: Config, folder: Path | None = None) -> Photos:
+    """Read a captions file, and find the photos and the lists of splits that belong to it.
+
+    Args:
+        file: The captions file.
+        source: A description of it for the user.
+        config: The configuration of the run.
+        folder: The folder of the drawn sample.
+    """
+    captions, own_splits = read_captions(*parts_of(file))
+    paths, uncaptioned = find_images(folder or file.parent, captions)
+    skipped = skip_unusable(captions, paths, uncaptioned)
     names = [name for name in captions if name not in skipped]
-    splits, split_source, subsets = find_splits(names, own, config, folder)
-    skipped |= drop_duplicates(splits, paths)
-    check_skipped(skipped, len(captions) + len(spare), file, config)
-    for split in ("train", "validation"):
-        if not splits[split]:
-            raise CaptionsError(
-                f"{file}: the {split} split ({split_source}) holds none of {len(names)} photos: "
-                "check the split lists, or bring more photos"
-            )
-    if twice := [name for name, times in Counter(sum(splits.values(), [])).items() if times > 1]:
-        raise CaptionsError(f"{file}: {twice[0]} is in two splits: check the split lists")
+    splits, split_source, subsets = find_splits(names, own_splits, config, folder)
+    skipped.update(drop_duplicates(splits, paths))
+    check_skipped(skipped, len(captions) + len(uncaptioned), str(file), config)
+    check_splits(splits, file, split_source, len(names))
     return Photos(source, split_source, paths, captions, splits, subsets, skipped)
 
 
-def find_images(folder, captions):
-    """name -> path of the captioned pictures, at any depth under `folder` or the inputs.
+def parts_of(file: Path) -> list[Path]:
+    """The captions file, with the others of its kind where a data set has several (COCO)."""
+    if "captions_" in file.name:
+        return sorted(file.parent.glob("captions_*20*.json"))
+    return [file]
 
-    Beside it the names of the pictures that lie among them and have no captions.
-    """
-    # Those that 05_visualize captions lie there, too, and nobody has described them.
-    mine = tuple(
-        f"{data / MY_PHOTOS_DIR.name}{os.sep}"
-        for data in (MY_PHOTOS_DIR.parent, MY_PHOTOS_DIR.parent.resolve())
-    )
-    mine = () if f"{folder.resolve()}{os.sep}".startswith(mine) else mine
-    depths = {name.count("/") + 1 for name in captions}  # a name may be `train/1.jpg`
-    for place in (find_files(folder), find_input("*")):
-        deepest_first = sorted(place, key=lambda path: (-len(path.parts), path))
-        pictures = [path for path in deepest_first if is_image(path)]
-        pictures = [path for path in pictures if not os.path.abspath(path).startswith(mine)]
-        paths = {
-            normalize_name("/".join(path.parts[-depth:])): path
-            for depth in depths
-            for path in pictures
-        }
-        if found := {
-            name: paths[normalize_name(name)] for name in captions if normalize_name(name) in paths
-        }:
-            among, used = (
-                {getattr(p, part) for p in found.values()} for part in ("parent", "name")
+
+def skip_unusable(
+    captions: dict[str, list[str]], paths: dict[str, Path], uncaptioned: list[str]
+) -> dict[str, str]:
+    """The names without an image or without a caption, with the reason."""
+    skipped = dict.fromkeys(uncaptioned, "no caption")
+    for name in captions:
+        if name not in paths:
+            skipped[name] = "no image"
+    for name in paths:
+        if not captions[name]:
+            skipped[name] = "no caption"
+    return skipped
+
+
+def check_splits(splits: Splits, file: Path, split_source: str, photos: int) -> None:
+    """Raise an error if a needed split is empty, or if a photo is in two splits."""
+    for split in ("train", "validation"):
+        if not splits[split]:
+            raise CaptionsError(
+                f"{file}: the {split} split ({split_source}) has none of {photos} photos: "
+                "check the lists of the split, or add photos"
             )
-            return found, [p.name for p in pictures if p.parent in among and p.name not in used]
+    counts = Counter(name for names in splits.values() for name in names)
+    for name, count in counts.items():
+        if count > 1:
+            raise CaptionsError(f"{file}: {name} is in two splits: check the lists of the split")
+
+
+def find_images(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
+    """Find the images of captioned photos, at any depth in `folder`, or else in the inputs.
+
+    Args:
+        folder: Where they are looked for first.
+        names: The names of the photos; a name may contain folders, such as `train/1.jpg`.
+
+    Returns:
+        The file of each photo that is found, and the names of images beside these that have no
+        captions.
+
+    Raises:
+        CaptionsError: None is found.
+    """
+    names = list(names)
+    for candidates in (find_files(folder), find_input("*")):
+        images = [path for path in candidates if is_image(path)]
+        images = [path for path in images if not is_my_photo(path, folder)]
+        paths = match_names(names, images)
+        if paths:
+            return paths, names_without_caption(images, paths)
+    example = names[0] if names else "none"
     raise CaptionsError(
-        f"{folder}: none of the {len(captions)} captioned photos lies here or under the inputs, "
-        f"e.g. {next(iter(captions), 'none')}: put them beside the captions file"
+        f"{folder}: none of the {len(names)} captioned photos is here or in the inputs, "
+        f"e.g. {example}: put them beside the captions file"
     )
 
 
-def image_paths(names, config):
-    """The paths of these photos, to be shown; none where artifacts are at hand, but no pictures."""
+def is_my_photo(path: Path, folder: Path) -> bool:
+    """Whether an image is one of the user's uncaptioned photos for 05_visualize.
+
+    They may lie within the folder of a data set, but are no part of it.
+    """
+    my_folders = []
+    for data in (MY_PHOTOS_DIR.parent, MY_PHOTOS_DIR.parent.resolve()):
+        my_folders.append(f"{data / MY_PHOTOS_DIR.name}{os.sep}")
+    if f"{folder.resolve()}{os.sep}".startswith(tuple(my_folders)):
+        return False  # the user has put the data set itself there
+    return os.path.abspath(path).startswith(tuple(my_folders))
+
+
+def match_names(names: list[str], images: list[Path]) -> dict[str, Path]:
+    """The file of each name; of several files with one name, that in the shallowest folder."""
+    depths = {name.count("/") + 1 for name in names}
+    by_name = {}
+    for path in sorted(images, key=lambda path: (-len(path.parts), path)):
+        for depth in depths:
+            by_name[normalize_name("/".join(path.parts[-depth:]))] = path
+    paths = {}
+    for name in names:
+        key = normalize_name(name)
+        if key in by_name:
+            paths[name] = by_name[key]
+    return paths
+
+
+def names_without_caption(images: list[Path], paths: dict[str, Path]) -> list[str]:
+    """The names of images that lie beside captioned ones and have no captions."""
+    folders = {path.parent for path in paths.values()}
+    captioned = {path.name for path in paths.values()}
+    deepest_first = sorted(images, key=lambda path: (-len(path.parts), path))
+    uncaptioned = []
+    for path in deepest_first:
+        if path.parent in folders and path.name not in captioned:
+            uncaptioned.append(path.name)
+    return uncaptioned
+
+
+def image_paths(names: Collection[str], config: Config) -> list[Path]:
+    """The files of these photos, to be shown; none where there are artifacts but no images."""
     with suppress(CaptionsError):
-        found = find_images(working_folder(config), names)[0]
+        found, _ = find_images(working_folder(config), names)
         return [found[name] for name in names if name in found]
     return []
 
 
-def is_image(path):
-    """Whether a file's name is a picture's, and not that of a Mac's own notes on one."""
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name, and not a `._` file of macOS."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
 
 
-def normalize_name(name):
-    """A name in one spelling: an `é` can be written as one letter or as two."""
+def normalize_name(name: str) -> str:
+    """A name in one Unicode form: an `é` can be one character or two."""
     return unicodedata.normalize("NFC", name)
 
 
-def check_skipped(skipped, total, where, config):
-    """Stop when more than the settings allow had to be left out: then something is wrong."""
-    if len(skipped) > config.max_skipped * total:
-        some = ", ".join(f"{name} ({why})" for name, why in list(skipped.items())[:3])
-        raise CaptionsError(
-            f"{where}: {len(skipped)} of {total} photos must be left out, e.g. {some}: mend them, "
-            "or allow it with the setting max_skipped=1"
-        )
+def check_skipped(skipped: dict[str, str], total: int, source: str, config: Config) -> None:
+    """Raise an error if more photos are skipped than the setting `max_skipped` allows."""
+    if len(skipped) <= config.max_skipped * total:
+        return
+    examples = [f"{name} ({reason})" for name, reason in list(skipped.items())[:3]]
+    raise CaptionsError(
+        f"{source}: {len(skipped)} of {total} photos cannot be used, e.g. {', '.join(examples)}: "
+        "fix them, or allow it with the setting max_skipped=1"
+    )

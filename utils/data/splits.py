@@ -1,82 +1,150 @@
-"""TODO"""
+"""The split into training, validation and test photos.
+
+Photos are split, never captions: if captions of one photo were in two splits, a model would be
+tested on what it was trained on.
+"""
 
 import filecmp
 import hashlib
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain
+from pathlib import Path
 
+from utils.config import Config
 from utils.data import download
 from utils.data.caption_files import read_captions, read_text
 from utils.errors import CaptionsError
 from utils.paths import find_files, find_input, on_kaggle, working_folder
 
+# split -> the name of its list in the files that come with Flickr8k
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
+TAIL_BYTES = 4096
+
+Splits = dict[str, list[str]]
 
 
-def find_splits(names, own, config, folder=None):
-    """Splits of `names`, who decided them, and the other lists there are.
+def find_splits(
+    names: list[str], own_splits: Splits, config: Config, folder: Path | None = None
+) -> tuple[Splits, str, Splits]:
+    """Split photos by the first source that lists some of them.
 
-    The first that knows any of them decides: lists that lie around, or are fetched on Kaggle, whose
-    Flickr8k lacks them; a file of Karpathy's; the captions files' `own` parts; else a hash.
+    The sources, in order: lists in the inputs (on Kaggle, whose copy of Flickr8k lacks them, they
+    are downloaded); a file in Karpathy's format; the parts in which the captions files come; a
+    hash of each name.
+
+    Args:
+        names: The photos.
+        own_splits: The splits that the captions files give.
+        config: Decides where downloaded lists are kept.
+        folder: The folder of the drawn sample, whose own lists are used.
+
+    Returns:
+        The names of each split, a description of the source, and the other lists that there are.
     """
     lists = find_lists(folder)
     if not lists and on_kaggle() and len(names) == download.PHOTOS:
-        with suppress(CaptionsError):  # without a network the line on the split says so
+        with suppress(CaptionsError):  # without a network, the source in the output says so
             download.download(working_folder(config), download.LISTS)
         lists = find_lists(working_folder(config))
-    first = lists, "standard lists" if folder is None else "the sample's own lists"
-    jsons = [] if folder else find_input("dataset_*.json")
-    jsons = ((read_captions(path)[1], "standard lists") for path in jsons)  # read if it comes to it
-    last, known = (own, "the parts that the data set comes in"), set(names)
-    for offer, source in chain([first], jsons, [last]):  # noqa: B007
-        if {"train", "validation"} <= offer.keys() and not known.isdisjoint(chain(*offer.values())):
+    known = set(names)
+    chosen = split_by_hash(names)
+    source = "own split, by a hash of each name"
+    for candidate, description in split_sources(lists, own_splits, folder):
+        if is_usable(candidate, known):
+            chosen = candidate
+            source = description
             break
-    else:
-        offer, source = split_by_hash(names), "own split, by a hash of each name"
-    splits = {split: [name for name in offer.get(split, []) if name in known] for split in SPLITS}
-    return splits, source, {label: names for label, names in lists.items() if label not in SPLITS}
+    splits = {}
+    for split in SPLITS:
+        splits[split] = [name for name in chosen.get(split, []) if name in known]
+    subsets = {label: listed for label, listed in lists.items() if label not in SPLITS}
+    return splits, source, subsets
 
 
-def find_lists(folder=None):
-    """The lists of names that lie around: `*trainImages.txt` and its like, by split or label."""
-    found = sorted(find_files(folder, "*Images.txt")) if folder else find_input("*Images.txt")
-    labels = {label: split for split, label in SPLITS.items()}
+def split_sources(
+    lists: Splits, own_splits: Splits, folder: Path | None
+) -> Iterator[tuple[Splits, str]]:
+    """The sources of a split that is not made here, in order; files are read only if needed."""
+    yield lists, "standard lists" if folder is None else "the sample's own lists"
+    if folder is None:
+        for path in find_input("dataset_*.json"):
+            _, splits = read_captions(path)
+            yield splits, "standard lists"
+    yield own_splits, "the parts that the data set comes in"
+
+
+def is_usable(splits: Splits, known: set[str]) -> bool:
+    """Whether a source has training and validation photos, and some of the known ones."""
+    if "train" not in splits or "validation" not in splits:
+        return False
+    return any(name in known for names in splits.values() for name in names)
+
+
+def find_lists(folder: Path | None = None) -> Splits:
+    """The lists `*trainImages.txt` and the like, by split, or by label where it is none."""
+    pattern = "*Images.txt"
+    paths = sorted(find_files(folder, pattern)) if folder else find_input(pattern)
+    split_of_label = {label: split for split, label in SPLITS.items()}
     lists = {}
-    for path in found:
+    for path in paths:
         label = path.stem.replace("Flickr_8k", "").rpartition(".")[2]
-        names = dict.fromkeys(filter(None, map(str.strip, read_text(path).splitlines())))
-        lists[labels.get(label, label.removesuffix("Images"))] = list(names)  # each once
+        split = split_of_label.get(label, label.removesuffix("Images"))
+        lines = [line.strip() for line in read_text(path).splitlines()]
+        lists[split] = list(dict.fromkeys(line for line in lines if line))
     return lists
 
 
-def split_by_hash(names):
+def split_by_hash(names: list[str]) -> Splits:
     """80, 10 and 10 % by a hash of the name: a photo keeps its split when others are added."""
-    splits = {split: [] for split in SPLITS}
+    splits: Splits = {split: [] for split in SPLITS}
     for name in sorted(names):
-        share = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10
-        splits["train" if share < 8 else "validation" if share == 8 else "test"].append(name)
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        tenth = int(digest[:8], 16) % 10
+        if tenth < 8:
+            splits["train"].append(name)
+        elif tenth == 8:
+            splits["validation"].append(name)
+        else:
+            splits["test"].append(name)
     return splits
 
 
-def drop_duplicates(splits, paths):
-    """Take a picture that two splits hold under two names out of the first; returns the reasons.
+def drop_duplicates(splits: Splits, paths: dict[str, Path]) -> dict[str, str]:
+    """Remove photos that are in two splits under two names from the earlier split.
 
     The test split keeps all of its photos, so that scores stay comparable.
+
+    Args:
+        splits: The names of each split; changed in place.
+        paths: The file of each photo.
+
+    Returns:
+        The removed names, with the reason.
     """
-    where = {name: place for place, names in enumerate(splits.values()) for name in names}
-    alike, dropped = defaultdict(list), {}
-    for name in where:
-        with open(paths[name], "rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - 4096)
-            file.seek(start)
-            alike[start, hash(file.read())].append(name)  # equal ends; then compared in full
-    for names in alike.values():
-        kept = max(names, key=where.get)
+    split_index = {}
+    for index, names in enumerate(splits.values()):
         for name in names:
-            if where[name] < where[kept] and filecmp.cmp(paths[name], paths[kept], shallow=False):
-                dropped[name] = f"the same picture as {kept}"
+            split_index[name] = index
+    dropped = {}
+    for names in group_by_tail(list(split_index), paths):
+        kept = max(names, key=lambda name: split_index[name])
+        for name in names:
+            is_earlier = split_index[name] < split_index[kept]
+            if is_earlier and filecmp.cmp(paths[name], paths[kept], shallow=False):
+                dropped[name] = f"the same image as {kept}"
     for split, names in splits.items():
         splits[split] = [name for name in names if name not in dropped]
     return dropped
+
+
+def group_by_tail(names: list[str], paths: dict[str, Path]) -> list[list[str]]:
+    """Group files by their size and last bytes, which finds the few that must be compared."""
+    groups = defaultdict(list)
+    for name in names:
+        with open(paths[name], "rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(start)
+            groups[start, hash(file.read())].append(name)
+    return list(groups.values())

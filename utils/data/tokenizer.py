@@ -1,84 +1,109 @@
-"""Words and numbers: captions to lists of words, words to a vocabulary, captions to arrays.
+"""Captions to tokens, tokens to a vocabulary, captions to arrays of token IDs and back.
 
-The words are those of the field's evaluation tools (Penn Treebank habits: "don't" is `do n't`,
-lower case, no punctuation), so what is learned and what is scored are the same words.
+Tokens follow the evaluation toolkits of the field (Penn Treebank style: "don't" is `do n't`; lower
+case; no punctuation), so training and evaluation use the same tokens.
 """
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(4)
-SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
-SUPPRESSED_IDS = (PAD_ID, BOS_ID, UNK_ID)  # words that search never chooses
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+SUPPRESSED_IDS = (PAD_ID, BOS_ID, UNK_ID)  # tokens that decoding never chooses
 
 TOKEN_PATTERN = re.compile(
-    r"n't\b|'(?:s|m|d|re|ve|ll)\b"  # the second halves of don't, dog's, they're
-    r"|[^\W_]+?(?=n't\b)"  # the first half of don't
+    r"n't\b|'(?:s|m|d|re|ve|ll)\b"  # the second parts of don't, dog's, they're
+    r"|[^\W_]+?(?=n't\b)"  # the first part of don't
     r"|\d+(?:[.,:]\d+)+"  # 1,000 and 7:30
     r"|[^\W_]+(?:-[^\W_]+)*"  # dog, t-shirt
 )
 
 
-def tokenize(caption):
-    """The words of a caption: lower-cased, without punctuation. Taught in 02_text."""
+def tokenize(caption: str) -> list[str]:
+    """Split a caption into tokens: lower case, without punctuation."""
     return TOKEN_PATTERN.findall(caption.lower().replace("’", "'"))
 
 
 class Tokenizer:
-    """A vocabulary: words to numbers and back. Taught in 02_text.
+    """A vocabulary that maps tokens to IDs and back.
 
-    Number 0 pads, 1 starts and 2 ends a caption, 3 stands for every word that is not known.
+    ID 0 is padding, 1 begins a caption (BOS), 2 ends it (EOS), and 3 stands for every token that
+    is not in the vocabulary (UNK).
+
+    Args:
+        words: The vocabulary without the special tokens.
+        max_length: The number of tokens of a caption, without BOS and EOS.
     """
 
-    def __init__(self, words, max_length):
+    def __init__(self, words: Iterable[str], max_length: int):
         self.vocabulary = [*SPECIAL_TOKENS, *words]
         self.max_length = max_length
-        self.word_to_id = {word: number for number, word in enumerate(self.vocabulary)}
+        self.word_to_id = {word: token_id for token_id, word in enumerate(self.vocabulary)}
 
     @classmethod
-    def fit(cls, captions, min_count, max_length, pretrained=()):
-        """The vocabulary of training captions: words seen often enough, in order of frequency.
+    def fit(
+        cls,
+        captions: Iterable[str],
+        min_count: int,
+        max_length: int,
+        pretrained_vocabulary: Sequence[str] = (),
+    ) -> "Tokenizer":
+        """Build the vocabulary of training captions.
 
-        Behind them stand the words of an `earlier` run that are not among them.
+        Args:
+            captions: The training captions.
+            min_count: Rarer tokens are left out.
+            max_length: The number of tokens of a caption, without BOS and EOS.
+            pretrained_vocabulary: Tokens of an earlier run, which are appended where they are not
+                among the others.
+
+        Returns:
+            A tokenizer whose tokens are in the order of their frequency.
         """
-        counts = Counter(word for caption in captions for word in tokenize(caption))
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        kept = [word for word in ranked if counts[word] >= min_count]
-        return cls(dict.fromkeys([*kept, *pretrained]), max_length)
+        counts = Counter(token for caption in captions for token in tokenize(caption))
+        by_frequency = sorted(counts, key=lambda token: (-counts[token], token))
+        frequent = [token for token in by_frequency if counts[token] >= min_count]
+        unique = dict.fromkeys([*frequent, *pretrained_vocabulary])
+        return cls(unique, max_length)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.vocabulary)
 
-    def encode(self, captions):
-        """Captions as an int32 array `(captions, max_length + 2)`: start, words, end, padding.
+    def encode(self, captions: Sequence[str]) -> np.ndarray:
+        """Token IDs `(captions, max_length + 2)`: BOS, tokens, EOS, padding.
 
-        A longer caption is cut and gets no end: it does not teach that sentences end there.
+        A longer caption is truncated and gets no EOS, so that the model does not learn to end a
+        sentence there.
         """
-        rows = np.full((len(captions), self.max_length + 2), PAD_ID, np.int32)
-        for row, caption in zip(rows, captions, strict=True):
-            numbers = [self.word_to_id.get(word, UNK_ID) for word in tokenize(caption)]
-            end = [EOS_ID] if len(numbers) <= self.max_length else []
-            kept = [BOS_ID, *numbers[: self.max_length], *end]
-            row[: len(kept)] = kept
-        return rows
+        token_ids = np.full((len(captions), self.max_length + 2), PAD_ID, np.int32)
+        for row, caption in zip(token_ids, captions, strict=True):
+            ids = [self.word_to_id.get(token, UNK_ID) for token in tokenize(caption)]
+            sequence = [BOS_ID, *ids[: self.max_length]]
+            if len(ids) <= self.max_length:
+                sequence.append(EOS_ID)
+            row[: len(sequence)] = sequence
+        return token_ids
 
-    def decode(self, row):
-        """The words of one row of numbers as a string, up to the end word."""
-        kept = []
-        for number in row:
-            if number in (EOS_ID, PAD_ID):
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The tokens of one row of IDs up to EOS, joined by spaces."""
+        tokens = []
+        for token_id in token_ids:
+            if token_id in (EOS_ID, PAD_ID):
                 break
-            if number != BOS_ID:
-                kept.append(self.vocabulary[number])
-        return " ".join(kept)
+            if token_id != BOS_ID:
+                tokens.append(self.vocabulary[token_id])
+        return " ".join(tokens)
 
-    def to_dict(self):
-        """Plain data for the store."""
-        return {"words": self.vocabulary[len(SPECIAL_TOKENS) :], "max_length": self.max_length}
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for an artifact."""
+        words = self.vocabulary[len(SPECIAL_TOKENS) :]
+        return {"vocabulary": words, "max_length": self.max_length}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "Tokenizer":
         """The tokenizer that `to_dict` described."""
-        return cls(data["words"], data["max_length"])
+        return cls(data["vocabulary"], data["max_length"])
