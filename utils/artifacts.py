@@ -146,7 +146,7 @@ def delete_stale_files(path: Path, kind: str, data: dict[str, Any]) -> None:
     for pattern in STALE_PATTERNS.get(kind, ()):
         for stale in path.parent.glob(pattern):
             if stale.name != data.get("grid"):
-                stale.unlink()
+                stale.unlink(missing_ok=True)  # in a cluster, the other process deletes it, too
 
 
 def load(kind: str, config: Config) -> Any:

@@ -4,20 +4,29 @@ Several GPUs of one machine need no setting: `choose_strategy` returns a `Mirror
 GPU holds all weights and trains on its part of each batch; `batch_size` is that of the whole batch.
 
 Several machines are a cluster, which the environment variable `TF_CONFIG` describes to each of
-them. With two machines, A and B, that share the working folder (or have copies of it, made after
-01_features and 02_text), run notebook 03 on both, e.g. with
+them. Run notebooks 01 and 02 once, in a working folder that all machines share; then run 03 on all
+of them at the same time. On machine A of two, A and B, from the repository's root:
 
-    export CAPTIONS_WORKING=/shared/working
+    export CAPTIONS_WORKING=/shared/working MPLBACKEND=agg PYTHONPATH=.
     export TF_CONFIG='{"cluster": {"worker": ["A:12345", "B:12345"]},
-                       "task": {"type": "worker", "index": 0}}'      # "index": 1 on B
+                       "task": {"type": "worker", "index": 0}}'
     python notebooks/scripts/03_train.py
 
-Worker 0 saves the checkpoints. If a machine fails, end the processes on the others and run the same
-command again on all: training continues from the last epoch. Both processes also run on one machine
-(`localhost:12345` and `localhost:12346`), which tests/training/test_distribution.py does.
+and on machine B the same with `"index": 1`. Worker 0 saves the checkpoints. If a machine fails, end
+the processes on the others, and run the same commands again: training continues after the last
+epoch that was saved. To try a cluster on one machine with a training of a few seconds:
 
-01_features needs no cluster: with `CAPTIONS_SET="shard=1/2"` on A and `shard=2/2` on B each machine
-extracts the features of half of the photos.
+    for index in 0 1; do
+        export TF_CONFIG='{"cluster": {"worker": ["localhost:12345", "localhost:12346"]},
+                           "task": {"type": "worker", "index": '$index'}}'
+        CAPTIONS_WORKING=/tmp/toy python -m tests.training.toy dropout=0 &
+    done; wait
+
+Both processes print the same history and the same hash of the weights.
+
+Features can be extracted on several machines, too: with `CAPTIONS_SET=shard=1/2` notebook 01
+extracts those of the first half of the photos, with `shard=2/2` those of the second half, and the
+one that finishes last joins them (`utils/shards.py`).
 """
 
 import json
