@@ -1,7 +1,7 @@
-"""A page in headless Chromium, driven over its DevTools protocol: enough of it to test a page.
+"""Headless Chromium with one page, controlled over the DevTools protocol, to test HTML pages.
 
-Skips the test that asks for it, with the reason, where there is no browser. `.ci/run` installs
-Debian's, and axe-core, which checks accessibility.
+A test that uses it is skipped, with the reason, where no browser is installed. `.ci/run` installs
+Debian's Chromium, and axe-core, which checks accessibility.
 """
 
 import json
@@ -15,64 +15,93 @@ import pytest
 from utils.paths import REPOSITORY
 
 AXE = REPOSITORY / "build" / "node_modules" / "axe-core" / "axe.min.js"
-FLAGS = [f"--{flag}" for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic")]
-FLAGS += [f"--disable-{what}" for what in ("background-networking", "component-update", "sync")]
-FLAGS += ["--no-first-run", "--remote-debugging-port=0", "--remote-allow-origins=*"]
+PROGRAM_NAMES = ("chromium", "chromium-browser")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--remote-allow-origins=*",
+    "--remote-debugging-port=0",  # a free port, which Chromium writes into a file
+)
+START_TIMEOUT = 60  # seconds
+RUN_AXE = """
+axe.run().then(results => results.violations.flatMap(
+    rule => rule.nodes.slice(0, 3).map(node => rule.id + ': ' + node.html.slice(0, 200))
+))
+"""
+
+
+def find_chromium():
+    """The path of the installed browser; without one the test is skipped."""
+    for name in PROGRAM_NAMES:
+        if program := shutil.which(name):
+            return program
+    pytest.skip("no chromium installed: apt-get install chromium")
 
 
 class Page:
-    """A fresh browser with one page; use it in a `with`."""
+    """The page of a new browser process; a context manager."""
 
     def __init__(self, folder):
+        """Start the browser; `folder` is where it keeps its profile."""
         websocket = pytest.importorskip("websocket", reason="no websocket-client installed")
-        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-        if program is None:
-            pytest.skip("no chromium installed: apt-get install chromium")
         self.process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [find_chromium(), *FLAGS, f"--user-data-dir={folder}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.call_id = 0
+        self.events = []
         try:
-            self.connect(websocket, folder / "DevToolsActivePort")
+            port = self.wait_for_port(folder / "DevToolsActivePort")
+            url = find_page_url(port)
+            self.socket = websocket.create_connection(url, timeout=60, http_no_proxy=["127.0.0.1"])
+            for domain in ("Page", "Runtime", "Network"):
+                self.call(f"{domain}.enable")
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
-
-    def connect(self, websocket, port_file):
-        """Wait until the browser listens, and connect to its page."""
-        deadline = time.monotonic() + 60
-        while not (port_file.exists() and port_file.read_text().count("\n")):
-            assert self.process.poll() is None and time.monotonic() < deadline, "no start"
-            time.sleep(0.05)
-        port = port_file.read_text().split()[0]
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        pages = json.load(opener.open(f"http://127.0.0.1:{port}/json"))
-        url = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-        self.socket = websocket.create_connection(url, timeout=60, http_no_proxy=["127.0.0.1"])
-        self.number, self.events = 0, []
-        for domain in ("Page", "Runtime", "Network"):
-            self.call(f"{domain}.enable")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Stop the browser."""
         self.process.kill()
         self.process.wait()
 
+    def wait_for_port(self, port_file):
+        """Wait until the browser has started; returns its port."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (port_file.exists() and "\n" in port_file.read_text()):
+            assert self.process.poll() is None, "chromium has ended"
+            assert time.monotonic() < deadline, "chromium has not started in time"
+            time.sleep(0.05)
+        return port_file.read_text().split()[0]
+
     def call(self, method, **parameters):
-        """One call of the protocol; what happens meanwhile is added to `events`."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
+        """Call a method of the protocol; events that arrive meanwhile are added to `events`."""
+        self.call_id += 1
+        message = {"id": self.call_id, "method": method, "params": parameters}
         self.socket.send(json.dumps(message))
-        while (answer := json.loads(self.socket.recv())).get("id") != self.number:
+        while True:
+            answer = json.loads(self.socket.recv())
+            if answer.get("id") == self.call_id:
+                break
             self.events.append(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
     def run(self, script):
-        """The value of a JavaScript expression, a promise's once it is there."""
+        """The value of a JavaScript expression, or of the promise that it returns."""
         answer = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -80,40 +109,53 @@ class Page:
         return answer["result"].get("value")
 
     def open(self, path, width=1400, scheme="light"):
-        """Show a file in a window of that width, and wait until it has loaded."""
+        """Load a file in a window of that width; returns when it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.call("Emulation.setEmulatedMedia", features=[feature])
+        color_scheme = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", features=[color_scheme])
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
-        self.wait()
+        self.wait_until_loaded()
 
     def follow(self, selector):
-        """Click on a link, and wait until the page behind it has loaded."""
+        """Click on a link; returns when the page behind it is loaded."""
         self.events.clear()
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
-        self.wait()
+        self.wait_until_loaded()
 
-    def wait(self):
-        """Wait until a page has loaded."""
+    def wait_until_loaded(self):
+        """Receive events until one says that the page is loaded."""
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(json.loads(self.socket.recv()))
 
     def press(self, key, code):
-        """Press a key, and let it go."""
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
-                      windowsVirtualKeyCode=code, text="\r" if key == "Enter" else "")  # fmt: skip
+        """Press and release a key."""
+        for event_type in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=event_type,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+                text="\r" if key == "Enter" else "",
+            )
 
-    def faults(self):
-        """What axe-core finds to be inaccessible on the page: rule and element."""
+    def accessibility_violations(self):
+        """What axe-core reports for the page: rule and element."""
         if not AXE.is_file():
             pytest.skip("no axe-core: npm install --no-save --prefix build axe-core")
         self.run(AXE.read_text(encoding="utf-8") + "; 0")
-        return self.run(
-            "axe.run().then(found => found.violations.flatMap(rule => rule.nodes.slice(0, 3)"
-            ".map(node => rule.id + ': ' + node.html.slice(0, 200))))"
-        )
+        return self.run(RUN_AXE)
+
+
+def find_page_url(port):
+    """The WebSocket address of the browser's only page."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    targets = json.load(opener.open(f"http://127.0.0.1:{port}/json"))
+    return next(each["webSocketDebuggerUrl"] for each in targets if each["type"] == "page")

@@ -1,4 +1,4 @@
-"""Tables that a command measures and writes into the results page, between two marks."""
+"""Tables of measurements, written into RESULTS.md between two comments."""
 
 import os
 import platform
@@ -8,28 +8,42 @@ from pathlib import Path
 from utils.paths import REPOSITORY
 
 PAGE = REPOSITORY / "RESULTS.md"
+CPU_INFO = Path("/proc/cpuinfo")
 
 
-def machine():
-    """What something was measured on."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
-    return f"{os.cpu_count()} cores {model}, TensorFlow {version('tensorflow')}"
+def describe_machine():
+    """The cores, the processor and the TensorFlow version of this machine, in one line."""
+    return f"{os.cpu_count()} cores {processor_name()}, TensorFlow {version('tensorflow')}"
 
 
-def put_into_page(mark, table):
-    """Replace what stands between `<!-- mark -->` and `<!-- end of mark -->`."""
-    text = PAGE.read_text(encoding="utf-8")
-    first, last = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
-    assert first in text and last in text, f"{PAGE}: lacks its marks"
-    before, _, rest = text.partition(first)
-    after = rest.partition(last)[2]
-    PAGE.write_text(f"{before}{first}{table}\n{last}{after}", encoding="utf-8")
+def processor_name():
+    """The model name of the processor."""
+    if CPU_INFO.is_file():
+        for line in CPU_INFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
-def in_columns(head, rows, numbers=0):
-    """A table in Markdown; its last `numbers` columns are set to the right."""
-    rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [head, rules, *rows])
+def replace_section(name, text):
+    """Replace what is between `<!-- name -->` and `<!-- end of name -->` in RESULTS.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    start = f"<!-- {name} -->\n"
+    end = f"<!-- end of {name} -->"
+    assert start in page, f"{PAGE}: has no {start}"
+    assert end in page, f"{PAGE}: has no {end}"
+    before, _, rest = page.partition(start)
+    _, _, after = rest.partition(end)
+    PAGE.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
+
+
+def markdown_table(header, rows, number_columns=0):
+    """A Markdown table; its last `number_columns` columns are aligned to the right."""
+    alignments = ["---"] * (len(header) - number_columns) + ["---:"] * number_columns
+    lines = [markdown_row(row) for row in [header, alignments, *rows]]
+    return "\n".join(lines)
+
+
+def markdown_row(values):
+    """One line of a Markdown table."""
+    return f"| {' | '.join(map(str, values))} |"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.ablation.table import RESULTS, draw, read_results, table
-from tests.page import put_into_page
+from tests.page import replace_section
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     if not options.table:
         train_runs(options)
     if not options.human:
-        put_into_page("table", table())
+        replace_section("table", table())
         draw()
 
 

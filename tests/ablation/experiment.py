@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
-from tests.page import machine
+from tests.page import describe_machine
 from utils import artifacts, feature_grids
 from utils.config import Config, load_config
 from utils.data.photos import find_photos
@@ -228,7 +228,7 @@ class Experiment:
             "interval": np.percentile(samples, [2.5, 97.5]).round(4).tolist(),
             "history": [rounded(epoch) for epoch in epochs],
             **history,
-            "machine": machine(),
+            "machine": describe_machine(),
             # CIDEr-D of each photo in thousandths, for paired comparisons
             "photos": (1000 * per_photo).round().astype(int).tolist(),
         }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.ablation.runs import PROTOCOL, RUNS, SHORT
-from tests.page import in_columns
+from tests.page import markdown_table
 from utils.evaluation.bootstrap import paired_bootstrap
 from utils.plotting.figures import plot_bars
 
@@ -123,7 +123,7 @@ def table() -> str:
     for pixels in inputs:
         lines = [table_row(row, results) for row in rows if row["pixels"] == pixels]
         heading = f"Input of the CNN: {pixels} pixels per side."
-        tables.append(f"{heading}\n\n{in_columns(COLUMNS, lines, NUMBER_COLUMNS)}")
+        tables.append(f"{heading}\n\n{markdown_table(COLUMNS, lines, NUMBER_COLUMNS)}")
     return "\n\n".join(tables)
 
 

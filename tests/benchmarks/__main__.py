@@ -7,7 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.page import in_columns, machine, put_into_page
+from tests.page import describe_machine, markdown_table, replace_section
 
 TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
@@ -21,7 +21,7 @@ def main() -> None:
     topics = options.topics or TOPICS
     if unknown := set(topics) - set(TOPICS):
         parser.error(f"unknown topic: {', '.join(sorted(unknown))}")
-    print(machine())
+    print(describe_machine())
     rows = []
     for topic in topics:
         module = importlib.import_module(f"tests.benchmarks.{topic}")
@@ -29,8 +29,8 @@ def main() -> None:
             print(f"{topic:10} {what:62} {value:>12}   goal: {goal}", flush=True)
             rows.append([what, value, goal])
     if options.page:
-        table = in_columns(["what", "measured", "goal"], rows, 2)
-        put_into_page("bench", f"Measured on {machine()}.\n\n{table}\n")
+        table = markdown_table(["what", "measured", "goal"], rows, 2)
+        replace_section("bench", f"Measured on {describe_machine()}.\n\n{table}\n")
 
 
 if __name__ == "__main__":

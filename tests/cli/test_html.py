@@ -329,7 +329,7 @@ def test_it_fits_the_window_and_nothing_goes_wrong(browser, folder, name, width)
 def test_it_is_for_everybody(browser, folder, name, width, scheme):
     browser.open(folder / name, width, scheme)
     browser.run("document.querySelectorAll('details').forEach(fold => fold.open = true)")
-    assert browser.faults() == []
+    assert browser.accessibility_violations() == []
 
 
 def test_next_and_previous_lead_through_all_pages_and_back(browser, folder):
