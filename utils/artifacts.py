@@ -215,6 +215,8 @@ def read_artifact(path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(artifact, dict) or artifact.get("kind") != kind or "data" not in artifact:
         raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
     version = artifact.get("version")
+    if not isinstance(version, int):
+        raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
     if version != VERSION:
         raise CaptionsError(
             f"{path}: has version {version}, but this is version {VERSION}: {rerun_hint(kind)}"

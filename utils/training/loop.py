@@ -70,9 +70,8 @@ def train(
         grid: Features `(rows, cells, channels)`.
         validate: Gives the captioner's score, which decides which epoch is kept.
         config: The configuration of the run.
-        stage: The stage of the training. Its configuration decides how long and how fast it is
-            trained, and a checkpoint is saved after every epoch, from which a training that was
-            interrupted continues to the very same result. Without a stage there is no checkpoint.
+        stage: Its configuration decides how long and how fast the captioner is trained. After every
+            epoch it saves a checkpoint, from which an interrupted training continues exactly.
 
     Returns:
         The history, one dict per epoch.
