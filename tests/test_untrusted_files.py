@@ -1,10 +1,10 @@
-"""Whatever a file holds, its reader gives what it is for, or one line of error: never a crash."""
+"""Any file content gives a result or a one-line error, never a crash: with generated examples."""
 
 import io
 import json
+import shutil
 import zipfile
 from contextlib import suppress
-from pathlib import Path
 
 import h5py
 import keras
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from utils.cli.score import load_captions as read_score
+from utils.cli.score import load_captions
 from utils.data.caption_files import read_captions
 from utils.data.download import unpack
 from utils.data.images import image_error, read_pixels
@@ -23,224 +23,263 @@ from utils.errors import CaptionsError
 from utils.models.encoders import build_encoder
 from utils.models.h5_weights import validate_h5_weights
 
-# The folder is shared by all examples of a test, and each writes its file anew.
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# All examples of a test share one folder, and each overwrites its file.
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-COCO = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
-COCO["annotations"] = [{"image_id": 1, "caption": "a dog"}]
+COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg"}],
+    "annotations": [{"image_id": 1, "caption": "a dog"}],
+}
 KARPATHY = {"images": [{"filename": "a.jpg", "split": "val", "sentences": [{"raw": "a dog"}]}]}
-JSON = st.recursive(
+CAPTION_TABLES = (
+    b"image,caption\na.jpg,A dog runs .\n",
+    b"a.jpg#0\tA dog .\nb.jpg#1\tA cat .\n",
+    b"image_name| comment_number| comment\na.jpg| 0| A dog\n",
+    b'image,caption\n"a","b ""c',
+)
+JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
 )
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
 
 
-def hurt(draw, content):
-    """Bytes with some of them changed, cut out, or said twice."""
-    content = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(content)))
-        length = draw(st.integers(0, 20))
-        content[place : place + length] = draw(st.binary(max_size=20))
-    return bytes(content)
+# === Generated file contents ===
 
 
 @st.composite
-def spoilt(draw, *contents):
-    """One of these files with a few of its bytes spoilt, or bytes that are nothing at all."""
-    return draw(st.sampled_from(contents).map(lambda each: hurt(draw, each)) | st.binary())
+def damaged_bytes(draw, content):
+    """The content with one to four short ranges replaced, deleted or inserted."""
+    damaged = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(damaged)))
+        length = draw(st.integers(0, 20))
+        damaged[start : start + length] = draw(st.binary(max_size=20))
+    return bytes(damaged)
 
 
-def one_line(function, *arguments):
-    """What a function gives; an error must be a line that names the file."""
+def damaged_files(*contents):
+    """One of the contents, damaged, or arbitrary bytes."""
+    return st.sampled_from(contents).flatmap(damaged_bytes) | st.binary()
+
+
+def replace_part(data, position, value):
+    """JSON data with one part replaced, counting all values of dicts and lists in order."""
+    counter = iter(range(10**6))
+
+    def visit(part):
+        if next(counter) == position:
+            return value
+        if isinstance(part, dict):
+            return {key: visit(child) for key, child in part.items()}
+        if isinstance(part, list):
+            return [visit(child) for child in part]
+        return part
+
+    return visit(data)
+
+
+def call_reader(function, path, *arguments):
+    """What the function returns; a `CaptionsError` must be one line that names the file."""
     try:
-        return function(*arguments)
+        return function(path, *arguments)
     except CaptionsError as error:
-        assert "\n" not in str(error) and str(arguments[0]) in str(error)
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
     return None
 
 
-def swap(data, place, value):
-    """The data with the `place`-th of all its parts put in place of another."""
-    count = iter(range(10**6))
-
-    def walk(part):
-        if next(count) == place:
-            return value
-        if isinstance(part, dict):
-            return {key: walk(each) for key, each in part.items()}
-        return [walk(each) for each in part] if isinstance(part, list) else part
-
-    return walk(data)
+# === Captions ===
 
 
-TABLES = (b"image,caption\na.jpg,A dog runs .\n", b"a.jpg#0\tA dog .\nb.jpg#1\tA cat .\n")
-TABLES += (b"image_name| comment_number| comment\na.jpg| 0| A dog\n", b'image,caption\n"a","b ""c')
-
-
-@SHARED
-@given(content=spoilt(*TABLES))
+@SHARED_FOLDER
+@given(content=damaged_files(*CAPTION_TABLES))
 @example(content=b"image,caption\n" + b"a" * 200_000 + b",b\n")
 @example(content=b"image,caption\n\0,\0\n")
-def test_any_table_of_captions(tmp_path, content):
-    (tmp_path / "captions.txt").write_bytes(content)
-    found = one_line(read_captions, tmp_path / "captions.txt")
-    for name, captions in found[0].items() if found else ():
-        assert isinstance(name, str) and all(map(str.strip, captions))
+def test_any_caption_table_gives_captions_or_an_error(tmp_path, content):
+    path = tmp_path / "captions.txt"
+    path.write_bytes(content)
+    result = call_reader(read_captions, path)
+    if result is None:
+        return
+    captions_by_photo, _ = result
+    for name, captions in captions_by_photo.items():
+        assert isinstance(name, str)
+        assert all(caption.strip() for caption in captions)
 
 
-@SHARED
-@given(data=st.sampled_from([COCO, KARPATHY]), place=st.integers(0, 12), value=JSON)
-def test_any_json_of_captions(tmp_path, data, place, value):
-    text = json.dumps(swap(data, place, value))
-    for reader, name in ((read_captions, "captions_train2017.json"), (read_score, "said.json")):
-        (tmp_path / name).write_text(text)
-        one_line(reader, tmp_path / name)
+@SHARED_FOLDER
+@given(data=st.sampled_from([COCO, KARPATHY]), position=st.integers(0, 12), value=JSON_VALUES)
+def test_any_json_gives_captions_or_an_error(tmp_path, data, position, value):
+    text = json.dumps(replace_part(data, position, value))
+    for reader, name in (
+        (read_captions, "captions_train2017.json"),
+        (load_captions, "candidates.json"),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        call_reader(reader, path)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "nul", ""])
-@pytest.mark.parametrize("reader", [read_captions, read_score])
-def test_json_without_bottom(tmp_path, reader, text):
-    (tmp_path / "a.json").write_text(text)
+@pytest.mark.parametrize("reader", [read_captions, load_captions])
+def test_json_that_cannot_be_parsed_is_an_error(tmp_path, reader, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
     with pytest.raises(CaptionsError, match="a.json: "):
-        reader(tmp_path / "a.json")
-
-
-def picture(form):
-    """A small picture as a file's bytes."""
-    file = io.BytesIO()
-    ramp = np.arange(48 * 36 * 3, dtype=np.uint32).reshape(36, 48, 3) % 251
-    Image.fromarray(ramp.astype(np.uint8)).save(file, form)
-    return file.getvalue()
-
-
-@SHARED
-@given(content=spoilt(*map(picture, ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"))))
-def test_any_picture_has_pixels_or_a_reason(tmp_path, content):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(content)
-    why = image_error(path)
-    if why is None:
-        pixels = read_pixels(path, 32)
-        assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
-    else:
-        assert why and "\n" not in why
-
-
-def archive():
-    """A zip of two text files."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
-        for name in ("a.txt", "b/c.txt"):
-            made.writestr(name, "a dog " * 50)
-    return file.getvalue()
-
-
-@SHARED
-@given(content=spoilt(archive()))
-def test_any_zip_is_unpacked_or_refused_and_never_elsewhere(tmp_path, content):
-    folder = tmp_path / "work" / "deep"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "a.zip").write_bytes(content)
-    one_line(unpack, folder / "a.zip", folder / "out", ".txt", 2)
-    outside = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert all(path.is_relative_to(folder) for path in outside)
-    assert not (folder / "out.partial").exists()
-    for path in sorted((folder / "out").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    with suppress(FileNotFoundError):
-        Path(folder / "out").rmdir()
+        reader(path)
 
 
 @given(st.lists(st.text(max_size=60), max_size=8), st.integers(2, 9))
-def test_any_text_is_words_and_comes_back_as_far_as_it_is_known(captions, longest):
-    tokenizer = Tokenizer.fit(captions, 1, longest)
+def test_any_text_is_encoded_and_decoded_to_its_tokens(captions, max_length):
+    tokenizer = Tokenizer.fit(captions, 1, max_length)
     rows = tokenizer.encode(captions)
     for row, caption in zip(rows, captions, strict=True):
-        assert tokenizer.decode(row) == " ".join(tokenize(caption)[:longest])
+        assert tokenizer.decode(row) == " ".join(tokenize(caption)[:max_length])
 
 
 @pytest.mark.parametrize("word", ["a" * 200_000, "1" * 200_000, "a-" * 100_000, "n't" * 70_000])
-def test_a_word_without_end_takes_no_time_without_end(word):
+def test_very_long_word_is_tokenized_in_linear_time(word):
     assert tokenize(word)
 
 
-def weights_file(path, **changes):
-    """Two layers' weights as Keras wrote them for its CNNs, with changes."""
+# === Images and archives ===
+
+
+def image_bytes(image_format):
+    """A small image as the bytes of a file."""
+    file = io.BytesIO()
+    ramp = np.arange(48 * 36 * 3, dtype=np.uint32).reshape(36, 48, 3) % 251
+    Image.fromarray(ramp.astype(np.uint8)).save(file, image_format)
+    return file.getvalue()
+
+
+@SHARED_FOLDER
+@given(content=damaged_files(*[image_bytes(image_format) for image_format in IMAGE_FORMATS]))
+def test_any_image_has_pixels_or_a_reason(tmp_path, content):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    reason = image_error(path)
+    if reason is None:
+        pixels = read_pixels(path, 32)
+        assert pixels.shape == (32, 32, 3)
+        assert pixels.dtype == np.uint8
+    else:
+        assert reason
+        assert "\n" not in reason
+
+
+def zip_bytes():
+    """A zip archive of two text files."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.txt", "b/c.txt"):
+            archive.writestr(name, "a dog " * 50)
+    return file.getvalue()
+
+
+@SHARED_FOLDER
+@given(content=damaged_files(zip_bytes()))
+def test_any_zip_is_unpacked_into_its_folder_or_refused(tmp_path, content):
+    parent = tmp_path / "work" / "deep"
+    parent.mkdir(parents=True, exist_ok=True)
+    archive = parent / "a.zip"
+    archive.write_bytes(content)
+    target = parent / "out"
+    call_reader(unpack, archive, target, ".txt", 2)
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or path.is_relative_to(parent)
+    assert not (parent / "out.partial").exists()
+    shutil.rmtree(target, ignore_errors=True)
+
+
+# === Weights ===
+
+
+def write_weights(path, change=None):
+    """Write the weights of two layers in the format of Keras Applications.
+
+    Args:
+        path: The file.
+        change: What replaces the second layer's weights: an HDF5 link, or a function that creates
+            a dataset.
+    """
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = ["one", "two"]
         for name in ("one", "two"):
             file.create_group(name).attrs["weight_names"] = [f"{name}/kernel"]
             file[name].create_dataset(f"{name}/kernel", data=np.ones((2, 2), np.float32))
-        for name, change in changes.items():
+        if change is not None:
             del file["two/two/kernel"]
-            file["two/two/kernel"] = change if name == "link" else change(file)
+            file["two/two/kernel"] = change(file) if callable(change) else change
     return path
 
 
 def load_weights(path):
-    """What a CNN does with an attached file."""
+    """Load the weights into a model as `build_encoder` does, and return them as lists."""
     layers = [keras.layers.Dense(2, use_bias=False) for _ in range(2)]
     model = keras.Sequential([keras.Input((2,)), *layers])
-    with suppress(Exception):  # `build_encoder` makes a line of whatever Keras raises
+    with suppress(Exception):  # `build_encoder` turns every exception of Keras into an error line
         model.load_weights(validate_h5_weights(path))
     return [layer.kernel.numpy().tolist() for layer in layers]
 
 
-def test_sound_weights_are_read(tmp_path):
-    path = weights_file(tmp_path / "weights.h5")
+def test_valid_weights_are_loaded(tmp_path):
+    path = write_weights(tmp_path / "weights.h5")
     assert validate_h5_weights(path) == str(path)
     assert load_weights(path) == [[[1, 1], [1, 1]]] * 2
 
 
-@SHARED
+@SHARED_FOLDER
 @given(data=st.data())
-def test_any_file_of_weights_is_sound_or_refused(tmp_path, data):
+def test_any_weight_file_is_valid_or_refused(tmp_path, data):
     path = tmp_path / "weights.h5"
-    whole = weights_file(tmp_path / "whole.h5").read_bytes()
-    path.write_bytes(data.draw(spoilt(whole)))
-    one_line(validate_h5_weights, path)
+    valid = write_weights(tmp_path / "valid.h5").read_bytes()
+    path.write_bytes(data.draw(damaged_files(valid)))
+    call_reader(validate_h5_weights, path)
     assert load_weights(path)
 
 
+def create_huge_dataset(file):
+    """A dataset that declares 40 GB and stores nothing."""
+    return file.create_dataset("x", (10**5, 10**5), "f4")
+
+
+def create_compressed_dataset(file):
+    """A dataset with chunks far larger than itself, compressed."""
+    return file.create_dataset(
+        "x", (2, 2), "f4", chunks=(500, 500), maxshape=(None, None), compression="gzip"
+    )
+
+
+def create_variable_length_dataset(file):
+    """A dataset of arrays of any length."""
+    return file.create_dataset("x", (2,), h5py.vlen_dtype("f4"))
+
+
+def create_external_dataset(file):
+    """A dataset whose numbers are in another file."""
+    return file.create_dataset("x", (2, 2), "f4", external=[("secret.bin", 0, 16)])
+
+
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("change", "reason"),
     [
-        ({"link": h5py.ExternalLink("other.h5", "/secret")}, "refers to other files"),
-        ({"link": h5py.SoftLink("/one/one/kernel")}, "refers to other files"),
-        (
-            {"bomb": lambda file: file.create_dataset("x", (10**5, 10**5), "f4")},
-            "larger than the file",
-        ),
-        (
-            {
-                "bomb": lambda file: file.create_dataset(
-                    "x", (2, 2), "f4", chunks=(500, 500), maxshape=(None, None), compression="gzip"
-                )
-            },
-            "more than plain arrays",
-        ),
-        (
-            {"texts": lambda file: file.create_dataset("x", (2,), h5py.vlen_dtype("f4"))},
-            "more than plain arrays",
-        ),
-        (
-            {
-                "outside": lambda file: file.create_dataset(
-                    "x", (2, 2), "f4", external=[("secret.bin", 0, 16)]
-                )
-            },
-            "refers to other files",
-        ),
+        (h5py.ExternalLink("other.h5", "/secret"), "refers to other files"),
+        (h5py.SoftLink("/one/one/kernel"), "refers to other files"),
+        (create_huge_dataset, "larger than the file"),
+        (create_compressed_dataset, "more than plain arrays"),
+        (create_variable_length_dataset, "more than plain arrays"),
+        (create_external_dataset, "refers to other files"),
     ],
 )
-def test_weights_that_reach_out_or_promise_too_much_are_refused(tmp_path, changes, why):
-    path = weights_file(tmp_path / "weights.h5", **changes)
-    with pytest.raises(CaptionsError, match=why):
+def test_weights_with_links_or_unusual_datasets_are_refused(tmp_path, change, reason):
+    path = write_weights(tmp_path / "weights.h5", change)
+    with pytest.raises(CaptionsError, match=reason):
         validate_h5_weights(path)
 
 
-def test_an_encoder_refuses_such_weights(tmp_path, monkeypatch):
+def test_encoder_refuses_invalid_weights(tmp_path, monkeypatch):
     name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
     (tmp_path / name).write_bytes(b"no weights")
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
