@@ -1,1 +1,1 @@
-"""The commands of `python -m utils`."""
+"""The commands of `python -m utils`: run, caption, search, score, download, kaggle, html."""

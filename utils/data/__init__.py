@@ -1,1 +1,1 @@
-"""Photos, captions, splits and tokens."""
+"""Photos, captions files, splits and the tokenizer."""

@@ -1,1 +1,1 @@
-"""From logits to captions: greedy search, beam search and sampling."""
+"""Captions from a captioner: greedy search, beam search and sampling."""

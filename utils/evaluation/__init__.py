@@ -1,1 +1,1 @@
-"""Metrics, baselines and significance."""
+"""Metrics, baselines, confidence intervals, diversity and retrieval."""

@@ -1,1 +1,1 @@
-"""Encoders, caption decoders, and what is built of them."""
+"""Encoders, captioners, ensembles, fine-tuning, and how weights are saved and loaded."""

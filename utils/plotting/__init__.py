@@ -1,1 +1,1 @@
-"""Figures and the gallery page."""
+"""Figures for the notebooks, and the gallery page."""

@@ -1,1 +1,1 @@
-"""The drawn sample: scenes with known facts, their pictures and captions."""
+"""The drawn sample: scenes with known facts, their images and captions, and a CNN for them."""
