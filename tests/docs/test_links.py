@@ -1,7 +1,4 @@
-"""The pages' links lead somewhere: files, headings and addresses, in Markdown and in notebooks.
-
-`faults` lists what is wrong with a page, so that made-up pages can show that it does notice.
-"""
+"""Links in Markdown pages and notebooks lead somewhere: to files, headings and valid addresses."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -13,91 +10,106 @@ from utils.paths import REPOSITORY
 
 PAGES = [REPOSITORY / name for name in ("README.md", "RESULTS.md", "NOTICE.md")]
 PAGES += sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-# Folders that only a run makes: a new clone has nothing there to link to.
-IGNORED = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
-MADE = {line.rstrip("/") for line in IGNORED if line.endswith("/")}
+PAGES_WITHOUT_LINKS = ("RESULTS.md", "NOTICE.md")
+# Folders that a new clone does not have: `/data/` is ignored at the top only.
+GENERATED_FOLDERS = ("data", "working", "build")
 
-FENCE = re.compile(r"^ *(```+|~~~+).*?^ *\1", re.DOTALL | re.MULTILINE)
-TARGETS = (
-    r"\]\(\s*((?:[^()\s]|\([^()\s]*\))*)",  # [words](target) and ![words](target "title")
+FENCED_CODE = re.compile(r"^ *(```+|~~~+).*?^ *\1", re.DOTALL | re.MULTILINE)
+INLINE_CODE = re.compile(r"(`+)[^`](?:.|\n(?!\n))*?\1")
+TARGET_PATTERNS = (
+    r"\]\(\s*((?:[^()\s]|\([^()\s]*\))*)",  # [text](target) and ![text](target "title")
     r"\b(?:src|href)=[\"']([^\"']*)",
     r"^ *\[[^\]]+\]:\s*(\S+)",  # [name]: target
-    r"(?<![\w(\"'])(\w+://[^\s<>()\"'|]*[^\s<>()\"'|.,;:!?*_])",  # an address among the words
+    r"(?<![\w(\"'])(\w+://[^\s<>()\"'|]*[^\s<>()\"'|.,;:!?*_])",  # a bare address
 )
 
 
-def prose(page):
-    """A page's Markdown. A notebook's is read in its script, which a diff is read in, too."""
+def read_markdown(page):
+    """The Markdown of a page; that of a notebook is read from its script."""
     if page.suffix != ".ipynb":
         return page.read_text(encoding="utf-8")
     cells = jupytext.read(page.parent / "scripts" / f"{page.stem}.py").cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
-def targets(text):
-    """What the links and images of a text point to; code shows links and has none."""
-    text = re.sub(r"(`+)[^`](?:.|\n(?!\n))*?\1", "", FENCE.sub("", text))
-    return [found for kind in TARGETS for found in re.findall(kind, text, re.MULTILINE)]
+def find_targets(text):
+    """The targets of links and images, without those in code."""
+    text = INLINE_CODE.sub("", FENCED_CODE.sub("", text))
+    targets = []
+    for pattern in TARGET_PATTERNS:
+        targets.extend(re.findall(pattern, text, re.MULTILINE))
+    return targets
 
 
-def anchors(page):
-    """The names of a page's headings: GitHub's of Markdown, Jupyter's of a notebook."""
-    text = FENCE.sub("", prose(page))
-    names = re.findall(r"\bid=[\"']([^\"']+)", text)
+def find_anchors(page):
+    """The anchors of a page's headings: GitHub's for Markdown, Jupyter's for a notebook."""
+    text = FENCED_CODE.sub("", read_markdown(page))
+    anchors = re.findall(r"\bid=[\"']([^\"']+)", text)
     for heading in re.findall(r"^#{1,6} +(.+?)(?: +#+)? *$", text, re.MULTILINE):
-        words = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        title = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         if page.suffix == ".ipynb":
-            names.append(re.sub("[`*]", "", words).replace(" ", "-"))
+            anchors.append(re.sub("[`*]", "", title).replace(" ", "-"))
             continue
-        name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
-        names.append(f"{name}-{names.count(name)}" if name in names else name)
-    return names
+        anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        count = anchors.count(anchor)
+        anchors.append(f"{anchor}-{count}" if count else anchor)
+    return anchors
 
 
-def faults(page, repository=REPOSITORY):
-    """What is wrong with a page's links and images, a line each."""
-    text = prose(page)
-    found = {target: fault(target, page, repository) for target in targets(text)}
-    lines = [f"{target}: {reason}" for target, reason in found.items() if reason]
-    return lines + [f"{image}: no words" for image in re.findall(r"!\[\s*\]\([^)]*\)", text)]
+def find_problems(page, repository=REPOSITORY):
+    """What is wrong with the links and images of a page, one line each."""
+    text = read_markdown(page)
+    problems = []
+    for target in dict.fromkeys(find_targets(text)):
+        problem = check_target(target, page, repository)
+        if problem:
+            problems.append(f"{target}: {problem}")
+    for image in re.findall(r"!\[\s*\]\([^)]*\)", text):
+        problems.append(f"{image}: no alt text")
+    return problems
 
 
-def fault(target, page, repository):
-    """Why a target leads nowhere, or None."""
+def check_target(target, page, repository):
+    """What is wrong with a target, or None."""
     if re.match(r"\w+:", target):
-        return None if is_address(target) else "not a good https address"
+        return None if is_valid_address(target) else "not a valid https address"
     name, _, anchor = target.partition("#")
     path = (page.parent / unquote(name)).resolve() if name else page
     if not path.is_relative_to(repository):
         return "outside of the repository"
-    if not path.exists() or MADE & {*path.relative_to(repository).parts}:
-        return "not there"
-    return f"no heading '{anchor}'" if anchor and unquote(anchor) not in anchors(path) else None
+    if not path.exists() or is_generated(path, repository):
+        return "does not exist"
+    if anchor and unquote(anchor) not in find_anchors(path):
+        return f"no heading '{anchor}'"
+    return None
 
 
-def is_address(target):
-    """Whether it is an https address with a host that can be, and nothing that can't be sent."""
+def is_generated(path, repository):
+    """Whether a path is in a folder that only a run creates."""
+    parts = path.relative_to(repository).parts
+    return bool(parts) and parts[0] in GENERATED_FOLDERS
+
+
+def is_valid_address(target):
+    """Whether a target is an https address with a valid host and valid characters."""
     parts = urlsplit(target)
-    host = re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc)
-    return bool(parts.scheme == "https" and host and re.fullmatch(r"[!-~]+", target))
+    host_is_valid = re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc)
+    characters_are_valid = re.fullmatch(r"[!-~]+", target)
+    return bool(parts.scheme == "https" and host_is_valid and characters_are_valid)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page):
-    assert targets(prose(page)) or page.name in ("RESULTS.md", "NOTICE.md")
-    assert faults(page) == []
+def test_links_lead_somewhere(page):
+    assert find_targets(read_markdown(page)) or page.name in PAGES_WITHOUT_LINKS
+    assert find_problems(page) == []
 
 
-def test_the_readme_is_read_in_minutes():
-    assert len(prose(PAGES[0]).split()) <= 500
-
-
-# --- the check notices ---------------------------------------------------------------------------
+# === The checks find problems ===
 
 
 @pytest.fixture
-def check(tmp_path):
-    """The faults of a page with that text, in a small repository with a page to link to."""
+def check_page(tmp_path):
+    """Gives the problems of a page with some text, in a small repository."""
     (tmp_path / "more").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "my picture.png").touch()
@@ -106,17 +118,17 @@ def check(tmp_path):
     )
     (tmp_path / "more" / "scripts").mkdir()
     (tmp_path / "more" / "step.ipynb").touch()
-    script = "# %% [markdown]\n# ## What *You* see?\n\n# %%\n# ## No prose\n"
+    script = "# %% [markdown]\n# ## What *You* see?\n\n# %%\n# ## No heading\n"
     (tmp_path / "more" / "scripts" / "step.py").write_text(script)
 
-    def of(text):
+    def check(text):
         (tmp_path / "page.md").write_text(text)
-        return faults(tmp_path / "page.md", tmp_path)
+        return find_problems(tmp_path / "page.md", tmp_path)
 
-    return of
+    return check
 
 
-GOOD = """
+VALID_PAGE = """
 # Top
 [a](more/other.md), [b](#top), [c](more/other.md#über-uns-really), [d](more/other.md#twice-1)
 ![a picture](my%20picture.png "with a title") <img src="my%20picture.png"> [folder](more)
@@ -132,34 +144,34 @@ two lines)`.
 """
 
 
-def test_a_good_page_has_no_fault(check):
-    assert len(targets(GOOD)) == 12
-    assert check(GOOD) == []
+def test_valid_page_has_no_problem(check_page):
+    assert len(find_targets(VALID_PAGE)) == 12
+    assert check_page(VALID_PAGE) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "problem"),
     [
-        ("[a](more/none.md)", "not there"),
-        ("![a](none.png)", "not there"),
-        ("<a href='none.md'>", "not there"),
-        ("[a]\n\n[a]: none.md", "not there"),
-        ("[a](data)", "not there"),
+        ("[a](more/none.md)", "does not exist"),
+        ("![a](none.png)", "does not exist"),
+        ("<a href='none.md'>", "does not exist"),
+        ("[a]\n\n[a]: none.md", "does not exist"),
+        ("[a](data)", "does not exist"),
         ("[a](/etc/passwd)", "outside"),
         ("[a](../page.md)", "outside"),
         ("[a](#nowhere)", "no heading 'nowhere'"),
         ("[a](more/other.md#no-heading)", "no heading 'no-heading'"),
         ("[a](more/other.md#twice-2)", "no heading 'twice-2'"),
         ("[a](more/step.ipynb#what-you-see)", "no heading"),
-        ("[a](more/step.ipynb#No-prose)", "no heading"),
+        ("[a](more/step.ipynb#No-heading)", "no heading"),
         ("[a](http://example.org)", "https"),
         ("see http://example.org.", "https"),
         ("[a](https://example)", "https"),
         ("<https://ann@example.org>", "https"),
         ("[a](mailto:ann@example.org)", "https"),
-        ("![](my%20picture.png)", "no words"),
+        ("![](my%20picture.png)", "no alt text"),
     ],
 )
-def test_a_broken_link_is_noticed(check, text, reason):
-    (line,) = check(text)
-    assert reason in line
+def test_broken_link_is_found(check_page, text, problem):
+    (line,) = check_page(text)
+    assert problem in line

@@ -230,7 +230,7 @@ def test_missing_weights_without_a_network_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "urlretrieve", refuse)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(files.config, "keras_home", lambda: str(tmp_path))
-    assert "allow the network once" in error_message(build_encoder, "mobilenet_v2")
+    assert "allow network access once" in error_message(build_encoder, "mobilenet_v2")
 
 
 def test_attached_weights_of_the_sample_cnn_are_found(inputs, monkeypatch):
