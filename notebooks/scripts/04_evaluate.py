@@ -358,7 +358,7 @@ print(f"our caption: BLEU-4 {caption_scores[0][3]:.2f} of 1, CIDEr-D {cider_d_sc
 
 # %%
 from utils.evaluation.baselines import constant_caption, human_baseline
-from utils.evaluation.protocol import full_score, protocol
+from utils.evaluation.protocol import score_with_meteor, protocol
 
 train_captions = []
 for name in captions["splits"]["train"]:
@@ -369,7 +369,7 @@ systems = {
     "greedy": greedy_captions,
     "captioner": predicted,
 }
-scores = {system: full_score(texts, references) for system, texts in systems.items()}
+scores = {system: score_with_meteor(texts, references) for system, texts in systems.items()}
 if min(len(group) for group in references) > 1:  # a human needs others to be compared with
     scores["one human"] = human_baseline(references)
 evaluation_protocol = protocol(split, captions["split_source"], references, config)
@@ -474,7 +474,7 @@ assert np.isclose(sentence_log_probs[0, 0], log_prob_by_hand, atol=0.05)
 owners = np.arange(num_ranked)  # sentence n belongs to photo n
 table = pd.DataFrame(retrieval_metrics(pmi_scores(sentence_log_probs), owners))
 without_pmi = pd.DataFrame(retrieval_metrics(sentence_log_probs, owners))
-table.loc["sentence for a photo, without PMI"] = without_pmi.loc["sentence for a photo"]
+table.loc["image-to-text, without PMI"] = without_pmi.loc["image-to-text"]
 print(f"R@5 of a random ranking of {num_ranked} photos: {5 / num_ranked:.3f}")
 table.round(3)
 

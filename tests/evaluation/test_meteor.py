@@ -42,7 +42,7 @@ def wordnet(monkeypatch):
 REFERENCES = [["a dog runs", "two dogs play"], ["a child sleeps"]]
 
 
-def test_it_is_nltks_with_the_parameters_of_meteor_1_5(wordnet):
+def test_meteor_matches_nltk_with_the_parameters_of_meteor_1_5(wordnet):
     wordnet(None)
     name, mean, each = meteor(["the dog is running", "a kid sleeps"], REFERENCES)
     assert name == "METEOR (nltk, no WordNet)" and mean == pytest.approx(each.mean())
@@ -54,7 +54,7 @@ def test_it_is_nltks_with_the_parameters_of_meteor_1_5(wordnet):
         )
 
 
-def test_stems_count_and_synonyms_where_wordnet_is(wordnet):
+def test_stems_match_and_synonyms_match_with_wordnet(wordnet):
     wordnet(None)
     stems = meteor(["a dogs running", "a kid sleeps"], REFERENCES)[2]
     assert stems[0] == pytest.approx(meteor(["a dog runs", ""], REFERENCES)[2][0])
@@ -64,19 +64,19 @@ def test_stems_count_and_synonyms_where_wordnet_is(wordnet):
     assert each[0] == pytest.approx(stems[0]) and each[1] > stems[1]
 
 
-def test_empty_captions_score_nothing(wordnet):
+def test_empty_captions_score_zero(wordnet):
     wordnet(None)
     assert meteor(["", "."], REFERENCES)[1] == 0
 
 
-def test_without_java_it_is_nltks(wordnet, monkeypatch):
+def test_meteor_without_java_is_that_of_nltk(wordnet, monkeypatch):
     wordnet(None)
     monkeypatch.setattr("utils.cli.score.shutil.which", lambda name: None)
     assert best_meteor(["a dog", "a dog"], REFERENCES)[0] == "METEOR (nltk, no WordNet)"
 
 
 @pytest.mark.skipif(not shutil.which("java"), reason="METEOR 1.5 needs Java")
-def test_meteor_1_5_keeps_the_order_and_survives_empty_captions():
+def test_java_meteor_keeps_the_order_and_accepts_empty_captions():
     candidates = ["a dog runs", "", "zebra"]
     name, score, each = best_meteor(candidates, [*REFERENCES, ["two men talk"]])
     assert name == "METEOR 1.5"

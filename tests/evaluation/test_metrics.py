@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
@@ -16,7 +16,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from utils.data.caption_files import read_captions
 from utils.data.tokenizer import tokenize
-from utils.evaluation import metrics
+from utils.evaluation import ngrams
 from utils.evaluation.metrics import References, bleu, cider_d, lcs_length, rouge_l, score
 from utils.paths import REPOSITORY
 
@@ -28,17 +28,17 @@ WORDS = ["a", "dog", "cat", "runs", "in", "the", "red", "snow", "with", "two"]
 
 def some_captions(photos, seed):
     """Random candidates and five references each, from few words so that much is shared."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
 
     def caption():
-        return " ".join(chance.choices(WORDS, k=8))
+        return " ".join(rng.choices(WORDS, k=8))
 
     return [caption() for _ in range(photos)], [
         [caption() for _ in range(5)] for _ in range(photos)
     ]
 
 
-def test_bleu_is_nltks():
+def test_bleu_matches_nltk():
     candidates, references = some_captions(40, 1)
     said = [[tokenize(text) for text in group] for group in references]
     for order in range(1, 5):
@@ -69,20 +69,20 @@ def ours(candidates, references):
     }
 
 
-WORD = some.sampled_from(["a", "dog", "runs", "été", "猫", "naïve", "t-shirt", "3"]) | some.text(
-    some.characters(categories=["L", "N"]), min_size=1, max_size=5
+WORD = st.sampled_from(["a", "dog", "runs", "été", "猫", "naïve", "t-shirt", "3"]) | st.text(
+    st.characters(categories=["L", "N"]), min_size=1, max_size=5
 )
-CAPTION = some.one_of(
-    some.lists(WORD, max_size=12),
-    some.lists(WORD, min_size=1, max_size=1),
-    some.builds(lambda word, times: [word] * times, WORD, some.integers(1, 30)),
-    some.builds(lambda words, times: words * times, some.lists(WORD, max_size=9), some.just(40)),
+CAPTION = st.one_of(
+    st.lists(WORD, max_size=12),
+    st.lists(WORD, min_size=1, max_size=1),
+    st.builds(lambda word, times: [word] * times, WORD, st.integers(1, 30)),
+    st.builds(lambda words, times: words * times, st.lists(WORD, max_size=9), st.just(40)),
 )
 
 
 @settings(max_examples=80)
-@given(some.lists(some.tuples(CAPTION, some.lists(CAPTION, min_size=1, max_size=5)), min_size=1))
-def test_scores_of_any_words_are_the_toolkits(photos):
+@given(st.lists(st.tuples(CAPTION, st.lists(CAPTION, min_size=1, max_size=5)), min_size=1))
+def test_scores_of_random_tokens_match_pycocoevalcap(photos):
     candidates, references = (list(part) for part in zip(*photos, strict=True))
     assume(any(words for group in references for words in group))  # else the toolkit fails
     theirs, scores = toolkit(candidates, references), ours(candidates, references)
@@ -100,7 +100,7 @@ def validation():
 
 @needs_flickr8k
 @pytest.mark.skipif(not shutil.which("java"), reason="the PTB tokenizer needs Java")
-def test_raw_captions_score_as_after_the_ptb_tokenizer(validation):
+def test_scores_of_raw_captions_match_the_ptb_tokenizer(validation):
     lines = {photo: [{"caption": text} for text in group] for photo, group in enumerate(validation)}
     groups = [[text.split() for text in group] for group in PTBTokenizer().tokenize(lines).values()]
     theirs = toolkit([group[0] for group in groups], [group[1:] for group in groups])
@@ -117,11 +117,11 @@ def test_raw_captions_score_as_after_the_ptb_tokenizer(validation):
         ("split", [0.628, 0.212, 0.492, 0.808], 0.837, [0.426, 0.088, 0.335, 0.096]),
     ],
 )
-def test_known_figures_of_the_validation_split(
+def test_human_scores_of_the_validation_split_match_published_ones(
     validation, hyphens, one, mean, constant, monkeypatch
 ):
     if hyphens == "split":  # as in the tokens that are often handed around
-        monkeypatch.setattr(metrics, "words_of", lambda text: tokenize(text.replace("-", " ")))
+        monkeypatch.setattr(ngrams, "tokenize", lambda text: tokenize(text.replace("-", " ")))
     rounds = [
         score([group[turn] for group in validation], [g[:turn] + g[turn + 1 :] for g in validation])
         for turn in range(5)
@@ -160,13 +160,13 @@ REFERENCES = [
         (cider_d, [3.65433168, 3.82638435, 1.22938272, 1.92750232]),
     ],
 )
-def test_scores_are_those_of_the_fields_toolkit(metric, expected):
+def test_scores_match_pycocoevalcap(metric, expected):
     score, each = metric(CANDIDATES, REFERENCES)
     np.testing.assert_allclose(each, expected, rtol=1e-7)
     assert score == pytest.approx(np.mean(expected))
 
 
-def test_bleu_is_the_toolkits_for_the_corpus_and_for_each():
+def test_bleu_of_corpus_and_captions_matches_pycocoevalcap():
     corpus, each = bleu(CANDIDATES, REFERENCES)
     np.testing.assert_allclose(corpus, [0.95652174, 0.89749206, 0.75454762, 0.61515517], rtol=1e-7)
     by_order = [
@@ -186,15 +186,15 @@ def test_bleu_by_hand():
     assert two == pytest.approx(shorter * np.sqrt(3 / 4 * 1 / 3))
 
 
-def test_a_caption_shorter_than_the_closest_reference_is_marked_down():
+def test_brevity_penalty_applies_to_captions_shorter_than_the_closest_reference():
     (one, *_), _ = bleu(["a dog"], [["a dog runs", "a dog runs far away"]])
     assert one == pytest.approx(np.exp(1 - 3 / 2))
 
 
-def test_the_longest_common_subsequence_is_brute_forces():
-    chance = random.Random(2)
+def test_lcs_length_matches_brute_force():
+    rng = random.Random(2)
     for _ in range(60):
-        first, second = (chance.choices("abc", k=chance.randrange(7)) for _ in range(2))
+        first, second = (rng.choices("abc", k=rng.randrange(7)) for _ in range(2))
         common = [
             len(part)
             for length in range(len(first) + 1)
@@ -217,20 +217,20 @@ def test_rouge_l_by_hand():
     assert score == each[0] == pytest.approx(expected)
 
 
-def test_cider_d_of_the_very_same_words_is_ten_and_of_others_nothing():
+def test_cider_d_is_ten_for_equal_captions_and_zero_for_different_ones():
     texts = ["a brown dog runs", "two cats sit here", "three girls are dancing"]
     alone = [[text] for text in texts]
     np.testing.assert_allclose(cider_d(texts, alone)[1], 10)
     np.testing.assert_allclose(cider_d(texts[1:] + texts[:1], alone)[1], 0)
 
 
-def test_cider_d_gives_nothing_for_what_is_said_of_every_photo():
+def test_cider_d_gives_no_weight_to_ngrams_of_every_photo():
     references = [["a dog"], ["a cat"]]
     assert cider_d(["a", "a"], references)[0] == 0
     assert cider_d(["dog", "cat"], references)[0] > 0
 
 
-def test_cider_d_of_a_subset_can_keep_the_frequencies_of_the_whole():
+def test_cider_d_of_a_subset_can_use_document_frequencies_of_the_corpus():
     candidates, references = some_captions(30, 3)
     whole = cider_d(candidates, references)[1]
     part = cider_d(candidates[:5], References(references[:5], References(references)))[1]
@@ -238,7 +238,7 @@ def test_cider_d_of_a_subset_can_keep_the_frequencies_of_the_whole():
     assert not np.allclose(cider_d(candidates[:5], references[:5])[1], whole[:5])
 
 
-def test_many_candidates_of_some_photos_are_scored_against_references_counted_once():
+def test_several_candidates_per_photo_score_like_each_alone():
     candidates, references = some_captions(30, 4)
     photos = [7, 7, 2, 29, 7]
     for metric in (bleu, rouge_l, cider_d):
@@ -250,12 +250,12 @@ def test_many_candidates_of_some_photos_are_scored_against_references_counted_on
             np.testing.assert_allclose(metric(others, alone)[1][photo], scores)
 
 
-def test_punctuation_and_case_do_not_matter():
+def test_punctuation_and_case_are_ignored():
     plain = [["a dog runs in the snow"]]
     assert bleu(["A dog runs in the snow ."], plain)[0][3] == pytest.approx(1)
 
 
-def test_empty_captions_score_nothing():
+def test_empty_captions_score_zero():
     references = [["a dog runs"], ["a cat"]]
     for metric in (bleu, rouge_l, cider_d):
         _, each = metric(["", ""], references)
@@ -263,6 +263,6 @@ def test_empty_captions_score_nothing():
 
 
 @pytest.mark.parametrize("metric", [bleu, rouge_l, cider_d])
-def test_captions_and_references_must_be_as_many(metric):
+def test_different_numbers_of_captions_and_references_are_an_error(metric):
     with pytest.raises(ValueError):
         metric(["a dog"], [["a dog"], ["a cat"]])

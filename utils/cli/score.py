@@ -20,7 +20,7 @@ from utils.data.tokenizer import tokenize
 from utils.errors import CaptionsError
 from utils.evaluation.meteor import meteor
 from utils.evaluation.metrics import tokenize_all
-from utils.evaluation.protocol import SCORING_RULES, describe_references, full_score
+from utils.evaluation.protocol import SCORING_RULES, describe_references, score_with_meteor
 
 CSV_SUFFIXES = (".csv", ".txt")
 
@@ -58,7 +58,7 @@ def score(references: str | Path, candidates: str | Path, as_json: bool = False)
 
     reference_lists = [references_by_id[name] for name in candidates_by_id]
     candidate_list = [captions[0] for captions in candidates_by_id.values()]
-    scores = full_score(candidate_list, reference_lists, best_meteor)
+    scores = score_with_meteor(candidate_list, reference_lists, best_meteor)
     if as_json:
         print(json.dumps(scores, indent=1))
     else:

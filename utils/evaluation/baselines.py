@@ -1,39 +1,48 @@
-"""What a score is worth: the protocol beside it, how sure it is, and what else scores how much.
+"""Baselines that a score is compared with.
 
-A number alone says nothing. Beside the captioner stand a constant caption (what one gets for
-knowing the language but not the photo), a captioner that was shown another photo, and one human
-against the other four. Words of one kind can be scored apart.
+A number alone says nothing. Next to the captioner stand a constant caption, which knows the
+language but not the photo, and one human caption against the others.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from utils.data.tokenizer import tokenize
 from utils.evaluation.metrics import References
-from utils.evaluation.protocol import full_score
+from utils.evaluation.protocol import score_with_meteor
 
 
-def constant_caption(captions):
-    """The one training caption that is most like all the others: the best blind guess.
+def constant_caption(captions: Sequence[str]) -> str:
+    """The training caption that shares most words with the others: the best guess without a photo.
 
-    By CIDEr-D among them it would be an odd one; by shared words it is the most ordinary.
+    Among the captions of median length it is the one whose words are in most captions.
     """
-    words = [tokenize(caption) for caption in captions]
-    usual = Counter(word for each in words for word in set(each))
-    middle = sorted(map(len, words))[len(words) // 2]
-    fitting = [number for number, each in enumerate(words) if len(each) == middle]
-    return captions[max(fitting, key=lambda n: sum(usual[word] for word in set(words[n])))]
+    tokenized = [tokenize(caption) for caption in captions]
+    caption_counts = Counter(token for tokens in tokenized for token in set(tokens))
+    lengths = sorted(len(tokens) for tokens in tokenized)
+    median_length = lengths[len(lengths) // 2]
+    candidates = [row for row, tokens in enumerate(tokenized) if len(tokens) == median_length]
+
+    def commonness(row: int) -> int:
+        return sum(caption_counts[token] for token in set(tokenized[row]))
+
+    return captions[max(candidates, key=commonness)]
 
 
-def human_baseline(references):
-    """Each voice in turn against the others, averaged: the yardstick that people set.
+def human_baseline(references: Sequence[Sequence[str]]) -> dict[str, float]:
+    """The scores of each photo's first, second, ... human caption against its others, averaged.
 
-    Document frequencies come from all references, as for everybody else in the table.
+    Document frequencies come from all references, as for every other system in a table.
     """
-    rounds, documents = [], References(references)
-    for voice in range(min(len(group) for group in references)):
-        said = [group[voice] for group in references]
-        others = [group[:voice] + group[voice + 1 :] for group in references]
-        rounds.append(full_score(said, References(others, documents)))
-    return {name: float(np.mean([scores[name] for scores in rounds])) for name in rounds[0]}
+    corpus = References(references)
+    rounds = []
+    for number in range(min(len(captions) for captions in references)):
+        candidates = [captions[number] for captions in references]
+        others = [[*captions[:number], *captions[number + 1 :]] for captions in references]
+        rounds.append(score_with_meteor(candidates, References(others, corpus)))
+    means = {}
+    for name in rounds[0]:
+        means[name] = float(np.mean([scores[name] for scores in rounds]))
+    return means

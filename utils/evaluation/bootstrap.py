@@ -1,30 +1,54 @@
-"""TODO"""
+"""How certain a score is, and whether a difference is significant: the bootstrap over photos."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from utils.evaluation.metrics import References, bleu_counts, bleu_from_counts, cider_d, rouge_l
+from utils.evaluation.metrics import bleu_counts, bleu_from_counts, cider_d, rouge_l
+from utils.evaluation.ngrams import Caption, References
 
 
-def bootstrap_scores(candidates, references, repeats=1000, seed=1):
-    """Corpus scores if other photos had been drawn, `{name: (repeats,)}`: the bootstrap.
+def bootstrap_scores(
+    candidates: Sequence[Caption],
+    references: Sequence[Sequence[Caption]],
+    samples: int = 1000,
+    seed: int = 1,
+) -> dict[str, np.ndarray]:
+    """Scores of the corpus on bootstrap samples of the photos.
 
-    Photos are drawn with replacement from those at hand, the same ones for the same seed, so that
-    two captioners are compared on the same draws. Taught in 04_evaluate.
+    Photos are drawn with replacement, the same ones for the same seed, so that two captioners are
+    compared on the same samples.
+
+    Returns:
+        The scores by metric, each `(samples,)`.
     """
-    references, photos = References(references), len(references)
-    draws = np.random.RandomState(seed).multinomial(photos, np.full(photos, 1 / photos), repeats)
-    bleus = bleu_from_counts(draws @ bleu_counts(candidates, references))
-    found = {f"BLEU-{order}": values for order, values in enumerate(bleus.T, 1)}
-    for name, metric in (("ROUGE-L", rouge_l), ("CIDEr-D", cider_d)):
-        found[name] = draws @ metric(candidates, references)[1] / photos
-    return found
+    prepared = References(references)
+    photos = len(references)
+    rng = np.random.RandomState(seed)
+    # How often each photo is in each sample, `(samples, photos)`.
+    weights = rng.multinomial(photos, np.full(photos, 1 / photos), samples)
+    bleu_samples = bleu_from_counts(weights @ bleu_counts(candidates, prepared))
+    scores = {}
+    for order, values in enumerate(bleu_samples.T, 1):
+        scores[f"BLEU-{order}"] = values
+    _, rouge_scores = rouge_l(candidates, prepared)
+    scores["ROUGE-L"] = weights @ rouge_scores / photos
+    _, cider_scores = cider_d(candidates, prepared)
+    scores["CIDEr-D"] = weights @ cider_scores / photos
+    return scores
 
 
-def paired_bootstrap(first, second):
-    """Two captioners' draws of a score: `(low, high, p)` of how much the first is better.
+def paired_bootstrap(
+    first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray
+) -> tuple[float, float, float]:
+    """Compare two captioners by their scores on the same bootstrap samples.
 
-    95 of 100 differences lie from low to high; p is twice the share of draws that say the opposite.
+    Returns:
+        The 95 % interval of the difference, first minus second, and the two-sided p-value: twice
+        the fraction of samples in which the difference has the opposite sign.
     """
-    gaps = np.asarray(first) - second
-    opposite = min((gaps <= 0).sum(), (gaps >= 0).sum())
-    return *np.percentile(gaps, [2.5, 97.5]), min(1.0, 2 * (1 + opposite) / (1 + len(gaps)))
+    differences = np.asarray(first) - np.asarray(second)
+    low, high = np.percentile(differences, [2.5, 97.5])
+    opposite = min((differences <= 0).sum(), (differences >= 0).sum())
+    p_value = min(1.0, 2 * (1 + opposite) / (1 + len(differences)))
+    return low, high, p_value

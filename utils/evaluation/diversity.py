@@ -1,18 +1,31 @@
-"""TODO"""
+"""How varied generated captions are, and how many of them are copies of training captions."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from utils.data.tokenizer import tokenize
-from utils.evaluation.metrics import ngrams
+from utils.evaluation.ngrams import ngrams
 
 
-def diversity(captions, training):
-    """How many words a captioner uses, and how much of what it says is its own."""
-    words, known = list(map(tokenize, captions)), {tuple(tokenize(text)) for text in training}
-    pairs = sum((ngrams(each, 2) for each in words), Counter())
+def diversity(captions: Sequence[str], training_captions: Sequence[str]) -> dict[str, float]:
+    """Measures of diversity.
+
+    Returns:
+        The number of distinct tokens, the fraction of distinct captions, the fraction of captions
+        that are copies of a training caption, and distinct-2, the fraction of bigrams that are
+        distinct.
+    """
+    tokenized = [tuple(tokenize(caption)) for caption in captions]
+    known = {tuple(tokenize(caption)) for caption in training_captions}
+    bigrams: Counter = Counter()
+    vocabulary: set[str] = set()
+    for tokens in tokenized:
+        bigrams.update(ngrams(tokens, 2))
+        vocabulary.update(tokens)
+    copies = sum(tokens in known for tokens in tokenized)
     return {
-        "words used": len(set().union(*words)),
-        "different captions": len(set(map(tuple, words))) / len(words),
-        "copied from training": sum(tuple(each) in known for each in words) / len(words),
-        "different pairs of words": len(pairs) / max(1, pairs.total()),
+        "distinct tokens": len(vocabulary),
+        "distinct captions": len(set(tokenized)) / len(tokenized),
+        "copied from training": copies / len(tokenized),
+        "distinct-2": len(bigrams) / max(1, bigrams.total()),
     }

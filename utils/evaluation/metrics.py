@@ -1,238 +1,219 @@
-"""Scores from strings: BLEU, ROUGE-L and CIDEr-D as the field computes them, in NumPy.
+"""BLEU, ROUGE-L and CIDEr-D, equal to the toolkit of the COCO evaluation, in NumPy.
 
-Candidates are a list of captions, references a list of lists of captions, photo by photo, or
-`References` made of them once, where many candidates are scored. All compare the words of
-`text.words_of`: lower case, no punctuation, no start or end word counted. Every function returns
-the corpus's score and an array with each candidate's, as fractions of 1 (CIDEr-D, which is ten
-times a mean cosine, can exceed 1). `photos` says whose caption each candidate is, if not in order.
+Candidates are a list of captions; references are a list of lists of captions, photo by photo, or
+`References` made of them once, where many candidates are scored. Captions are text, or lists of
+tokens. Each function returns the score of the corpus and an array with the score of each candidate,
+as fractions of 1 (CIDEr-D, ten times a mean cosine, can exceed 1). Where candidates are not in the
+order of the photos, `photos` gives the index of each candidate's photo.
 """
 
-from collections import Counter
-from functools import lru_cache
-from hashlib import blake2b
-from itertools import chain
+from collections.abc import Sequence
 
 import numpy as np
 
-from utils.data.tokenizer import tokenize
+from utils.evaluation.ngrams import (
+    ORDERS,
+    Caption,
+    References,
+    Tokens,
+    hashed_ngrams,
+    sum_by_order,
+    tokenize_all,
+    vector_norms,
+)
 
-ORDERS = (1, 2, 3, 4)  # the lengths of n-grams
-TINY, SMALL = 1e-15, 1e-9  # the field's guards against a division by nothing
-HASH_MULTIPLIER = np.uint64(
-    0x9E3779B97F4A7C15
-)  # odd and irregular: sums of its multiples don't meet
+# The toolkit adds these to avoid divisions by zero.
+TINY = 1e-15
+SMALL = 1e-9
 
-
-def ngrams(words, order):
-    """How often each run of `order` words occurs. Taught in 04_evaluate."""
-    return Counter(zip(*(words[start:] for start in range(order)), strict=False))
-
-
-class References:
-    """What people said of each photo, counted once: then many candidates are scored quickly.
-
-    CIDEr-D's document frequencies are those of `documents`, other `References`, where only a part
-    of a split is scored.
-    """
-
-    def __init__(self, references, documents=None):
-        self.words = [tokenize_all(group) for group in references]
-        photo = np.repeat(np.arange(len(self.words)), [len(group) for group in self.words])
-        flat = list(chain.from_iterable(self.words))
-        self.lengths = np.array([len(words) for words in flat])
-        owner, order, code, self.count = hashed_ngrams(flat)
-        # A row an n-gram of a reference, and those of one photo that are the same side by side.
-        key = photo[owner].astype(np.uint64) * HASH_MULTIPLIER + code
-        rows = np.argsort(key, kind="stable")
-        self.keys, self.owner, self.count = key[rows], owner[rows], self.count[rows]
-        first = np.append(True, self.keys[1:] != self.keys[:-1])[: len(rows)]
-        self.codes = np.sort(code[rows][first])  # each as often as there are photos that hold it
-        self.documents = documents or self
-        self.weights = self.count * self.rarity(code)[rows]
-        self.norms = norms_of(self.owner, order[rows], self.weights, len(flat))
-
-    def __len__(self):
-        return len(self.words)
-
-    def rarity(self, codes):
-        """Log of all photos over those whose references hold each n-gram (1 if none does)."""
-        begin, end = span(self.documents.codes, codes)
-        return np.log(len(self.documents) / np.maximum(1, end - begin))
-
-    def meet(self, photos, codes):
-        """Pairs `(row of codes, row here)` of the same n-gram, in a reference of its photo."""
-        begin, end = span(self.keys, photos.astype(np.uint64) * HASH_MULTIPLIER + codes)
-        times = end - begin
-        ours = np.repeat(np.arange(len(codes)), times)
-        return ours, np.arange(len(ours)) + np.repeat(end - np.cumsum(times), times)
+ReferenceCaptions = References | Sequence[Sequence[Caption]]
 
 
-def prepare(candidates, references, photos):
-    """The candidates' words, `References`, and whose each candidate is."""
+def score(candidates: Sequence[Caption], references: ReferenceCaptions) -> dict[str, float]:
+    """All scores of the corpus by name, as fractions."""
+    tokens, references, _ = prepare(candidates, references, None)
+    bleu_scores, _ = bleu(tokens, references)
+    rouge_score, _ = rouge_l(tokens, references)
+    cider_score, _ = cider_d(tokens, references)
+    scores = {}
+    for order, value in zip(ORDERS, bleu_scores, strict=True):
+        scores[f"BLEU-{order}"] = float(value)
+    scores["ROUGE-L"] = float(rouge_score)
+    scores["CIDEr-D"] = float(cider_score)
+    return scores
+
+
+def prepare(
+    candidates: Sequence[Caption],
+    references: ReferenceCaptions,
+    photos: Sequence[int] | np.ndarray | None,
+) -> tuple[list[Tokens], References, np.ndarray]:
+    """The candidates' tokens, `References`, and the photo of each candidate."""
     if not isinstance(references, References):
         references = References(references)
-    if photos is None and len(candidates) != len(references):
-        raise ValueError(f"{len(candidates)} candidates for {len(references)} photos")
-    photos = np.arange(len(candidates)) if photos is None else np.asarray(photos)
-    return tokenize_all(candidates), references, photos
+    if photos is None:
+        if len(candidates) != len(references):
+            raise ValueError(f"{len(candidates)} candidates for {len(references)} photos")
+        photos = np.arange(len(candidates))
+    return tokenize_all(candidates), references, np.asarray(photos)
 
 
-def tokenize_all(captions):
-    """Captions as lists of words; those that are lists already stay as they are."""
-    return [tokenize(caption) if isinstance(caption, str) else caption for caption in captions]
+# === BLEU ===
 
 
-@lru_cache(maxsize=2**18)
-def hash_token(word):
-    """64 bits that stand for a word, the same everywhere; two words hardly ever share theirs."""
-    content = word.encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+def bleu(
+    candidates: Sequence[Caption],
+    references: ReferenceCaptions,
+    photos: Sequence[int] | np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """BLEU-1 to BLEU-4.
 
+    The precision of order n is the fraction of a candidate's n-grams that are in some reference,
+    each counted at most as often as in the reference that has it most. BLEU-N is the geometric mean
+    of the precisions up to N, times a brevity penalty for candidates shorter than the closest
+    reference.
 
-def hashed_ngrams(captions):
-    """All n-grams of captions (lists of words), each once: `(whose, order, code, how often)`."""
-    lengths = np.array([len(words) for words in captions], int)
-    words = np.fromiter(map(hash_token, chain.from_iterable(captions)), np.uint64, lengths.sum())
-    whose, codes, found = np.repeat(np.arange(len(captions)), lengths), words, []
-    for order in ORDERS:
-        codes = codes[:-1] * HASH_MULTIPLIER + words[order - 1 :] if order > 1 else words
-        begin = whose[: len(codes)]
-        whole = begin == whose[order - 1 :]  # it ends in the caption that it begins in
-        found.append((begin[whole], np.full(whole.sum(), order), codes[whole]))
-    owner, orders, codes = (np.concatenate(part) for part in zip(*found, strict=True))
-    keys = owner.astype(np.uint64) * HASH_MULTIPLIER + codes
-    _, first, count = np.unique(keys, return_index=True, return_counts=True)
-    return owner[first], orders[first], codes[first], count
-
-
-def span(numbers, wanted):
-    """Where each wanted number begins and ends among the sorted ones."""
-    order = np.argsort(wanted)  # neighbours are quicker to find
-    ends = np.empty((2, len(wanted)), int)
-    ends[:, order] = [np.searchsorted(numbers, wanted[order], side) for side in ("left", "right")]
-    return ends
-
-
-def bleu(candidates, references, photos=None):
-    """BLEU-1 to 4: `(4,)` for the corpus and `(photos, 4)`. Taught in 04_evaluate.
-
-    The share of a candidate's n-grams that some reference holds too, none counted more often than
-    in the reference that has it most; a geometric mean over n; a penalty for being shorter than
-    the closest reference (of two as close, the shorter).
+    Returns:
+        The scores of the corpus `(4,)` and of each candidate `(candidates, 4)`.
     """
     counts = bleu_counts(candidates, references, photos)
     return bleu_from_counts(counts.sum(axis=0)), bleu_from_counts(counts)
 
 
-def bleu_counts(candidates, references, photos=None):
-    """What BLEU counts, `(photos, 10)`: 4 times matches, 4 times n-grams, both lengths."""
-    words, references, photos = prepare(candidates, references, photos)
-    owner, order, code, count = hashed_ngrams(words)
-    ours, theirs = references.meet(photos[owner], code)
-    hits = np.zeros(len(code))
-    np.maximum.at(hits, ours, np.minimum(count[ours], references.count[theirs]))
-    matches = sums_by_order(owner, order, hits, len(words))
-    lengths = np.array([len(each) for each in words], int)[:, None]
-    closest = [
-        min((abs(len(said) - len(each)), len(said)) for said in references.words[photo])[1]
-        for each, photo in zip(words, photos, strict=True)
-    ]
+def bleu_counts(
+    candidates: Sequence[Caption],
+    references: ReferenceCaptions,
+    photos: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """What BLEU is computed from; counts of several candidates may be added.
+
+    Returns:
+        `(candidates, 10)`: clipped matches of each order, n-grams of each order, the candidate's
+        length, and the length of the closest reference (of two as close, the shorter).
+    """
+    tokens, references, photo_of = prepare(candidates, references, photos)
+    caption_index, order, hashes, count = hashed_ngrams(tokens)
+    rows, reference_rows = references.match_ngrams(photo_of[caption_index], hashes)
+    clipped = np.zeros(len(hashes))
+    np.maximum.at(clipped, rows, np.minimum(count[rows], references.count[reference_rows]))
+    matches = sum_by_order(caption_index, order, clipped, len(tokens))
+
+    lengths = np.array([len(caption) for caption in tokens], int)[:, None]
     totals = np.maximum(0, lengths + 1 - ORDERS)
+    closest = []
+    for caption, photo in zip(tokens, photo_of, strict=True):
+        closest.append(closest_length(len(caption), references.words[photo]))
     return np.hstack([matches, totals, lengths, np.reshape(closest, (-1, 1))])
 
 
-def bleu_from_counts(counts):
-    """BLEU-1 to 4 from counts of shape `(..., 10)`."""
-    matches, totals = counts[..., :4], counts[..., 4:8]
-    length, closest = counts[..., 8:9], counts[..., 9:10]
+def closest_length(length: int, references: list[Tokens]) -> int:
+    """The length of the reference that is closest in length; of two as close, the shorter."""
+    lengths = [len(reference) for reference in references]
+    return min(lengths, key=lambda other: (abs(other - length), other))
+
+
+def bleu_from_counts(counts: np.ndarray) -> np.ndarray:
+    """BLEU-1 to BLEU-4 from counts `(..., 10)`."""
+    matches = counts[..., :4]
+    totals = counts[..., 4:8]
+    length = counts[..., 8:9]
+    closest = counts[..., 9:10]
     precisions = (matches + TINY) / (totals + SMALL)
-    scores = np.exp(np.cumsum(np.log(precisions), axis=-1) / np.array(ORDERS))
+    geometric_means = np.exp(np.cumsum(np.log(precisions), axis=-1) / np.array(ORDERS))
     ratio = (length + TINY) / (closest + SMALL)
-    return scores * np.exp(np.minimum(0, 1 - 1 / ratio))
+    brevity_penalty = np.exp(np.minimum(0, 1 - 1 / ratio))
+    return geometric_means * brevity_penalty
 
 
-def rouge_l(candidates, references, photos=None, beta=1.2):
-    """ROUGE-L: the longest common subsequence, as an F-measure that favours recall."""
-    words, references, photos = prepare(candidates, references, photos)
-    scores = np.array(
-        [
-            rouge_l_single(each, references.words[photo], beta)
-            for each, photo in zip(words, photos, strict=True)
-        ]
-    )
+# === ROUGE-L ===
+
+
+def rouge_l(
+    candidates: Sequence[Caption],
+    references: ReferenceCaptions,
+    photos: Sequence[int] | np.ndarray | None = None,
+    beta: float = 1.2,
+) -> tuple[float, np.ndarray]:
+    """ROUGE-L: an F-measure of the longest common subsequence; β > 1 favors recall."""
+    tokens, references, photo_of = prepare(candidates, references, photos)
+    values = []
+    for caption, photo in zip(tokens, photo_of, strict=True):
+        values.append(rouge_l_single(caption, references.words[photo], beta))
+    scores = np.array(values)
     return scores.mean(), scores
 
 
-def rouge_l_single(candidate, references, beta):
-    """The best precision and the best recall over the references, joined."""
-    # To the field's toolkit an empty caption is one empty word.
-    candidate, references = candidate or [""], [words or [""] for words in references]
-    common = [lcs_length(candidate, words) for words in references]
+def rouge_l_single(candidate: Tokens, references: list[Tokens], beta: float) -> float:
+    """ROUGE-L of one candidate: the best precision and the best recall over its references."""
+    # The toolkit treats an empty caption as one empty token.
+    candidate = candidate or [""]
+    references = [reference or [""] for reference in references]
+    common = [lcs_length(candidate, reference) for reference in references]
     precision = max(common) / len(candidate)
-    recall = max(length / len(words) for length, words in zip(common, references, strict=True))
-    if not precision or not recall:
+    recalls = [
+        length / len(reference) for length, reference in zip(common, references, strict=True)
+    ]
+    recall = max(recalls)
+    if precision == 0 or recall == 0:
         return 0.0
     return (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
 
 
-def lcs_length(first, second):
-    """Length of the longest common subsequence of two lists of words.
+def lcs_length(first: Tokens, second: Tokens) -> int:
+    """The length of the longest common subsequence.
 
-    The usual table, a row of it at a time in the bits of one whole number: a bit is 0 where the
-    length grows, and an addition's carry moves all these places at once.
+    The usual dynamic program, with one row of its table in the bits of an integer: a bit is 0 where
+    the length increases, and the carry of an addition updates the whole row at once.
     """
-    places = {}
-    for position, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << position
-    row = every = (1 << len(first)) - 1
-    for word in second:
-        hits = row & places.get(word, 0)
-        row = (row + hits) | (row - hits)
-    return len(first) - (row & every).bit_count()
+    positions: dict[str, int] = {}
+    for position, token in enumerate(first):
+        positions[token] = positions.get(token, 0) | (1 << position)
+    all_bits = (1 << len(first)) - 1
+    row = all_bits
+    for token in second:
+        matches = row & positions.get(token, 0)
+        row = (row + matches) | (row - matches)
+    return len(first) - (row & all_bits).bit_count()
 
 
-def cider_d(candidates, references, photos=None, sigma=6.0):
-    """CIDEr-D: how alike candidate and references are in n-grams that tell. Taught in 04_evaluate.
+# === CIDEr-D ===
 
-    N-grams are weighted by how few photos' references hold them and clipped to the reference's
-    count; a Gaussian punishes another length.
+
+def cider_d(
+    candidates: Sequence[Caption],
+    references: ReferenceCaptions,
+    photos: Sequence[int] | np.ndarray | None = None,
+    sigma: float = 6.0,
+) -> tuple[float, np.ndarray]:
+    """CIDEr-D: the cosine similarity of TF-IDF-weighted n-grams of candidate and references.
+
+    An n-gram weighs the more the fewer photos' references have it. The candidate's weights are
+    clipped to the reference's, and a Gaussian penalty with standard deviation `sigma` reduces the
+    score of a candidate of another length.
     """
-    words, references, photos = prepare(candidates, references, photos)
-    owner, order, code, count = hashed_ngrams(words)
-    weights = count * references.rarity(code)
-    norms = norms_of(owner, order, weights, len(words))
-    ours, theirs = references.meet(photos[owner], code)
-    mine, other, n = owner[ours], references.owner[theirs], order[ours] - 1
-    weight = references.weights[theirs]
-    product = np.minimum(weights[ours], weight) * weight
-    cosine = product / (norms[mine, n] * references.norms[other, n])
-    lengths = np.array([len(each) for each in words], int)
-    gap = lengths[mine] - references.lengths[other]
-    total = np.bincount(mine, cosine * np.exp(-(gap**2) / (2 * sigma**2)), len(words))
-    people = np.array([len(references.words[photo]) for photo in photos])
-    scores = 10 * total / (len(ORDERS) * people)
+    tokens, references, photo_of = prepare(candidates, references, photos)
+
+    # 1. TF-IDF vectors of the candidates, one per order.
+    caption_index, order, hashes, count = hashed_ngrams(tokens)
+    weights = count * references.idf(hashes)
+    norms = vector_norms(caption_index, order, weights, len(tokens))
+
+    # 2. Clipped products of the n-grams that candidate and reference share.
+    rows, reference_rows = references.match_ngrams(photo_of[caption_index], hashes)
+    candidate_of = caption_index[rows]
+    reference_of = references.caption_index[reference_rows]
+    order_index = order[rows] - 1
+    reference_weights = references.weights[reference_rows]
+    product = np.minimum(weights[rows], reference_weights) * reference_weights
+    cosine = product / (
+        norms[candidate_of, order_index] * references.norms[reference_of, order_index]
+    )
+
+    # 3. Gaussian length penalty; then the mean over orders and references.
+    lengths = np.array([len(caption) for caption in tokens], int)
+    difference = lengths[candidate_of] - references.lengths[reference_of]
+    penalty = np.exp(-(difference**2) / (2 * sigma**2))
+    total = np.bincount(candidate_of, cosine * penalty, len(tokens))
+    references_per_photo = np.array([len(references.words[photo]) for photo in photo_of])
+    scores = 10 * total / (len(ORDERS) * references_per_photo)
     return scores.mean(), scores
-
-
-def sums_by_order(owner, order, values, captions):
-    """Sums of the n-grams' values, `(captions, 4)`."""
-    sums = np.bincount(owner * len(ORDERS) + order - 1, values, captions * len(ORDERS))
-    return sums.reshape(captions, len(ORDERS))
-
-
-def norms_of(owner, order, weights, captions):
-    """Lengths of the vectors of weights, `(captions, 4)`; 1 where there is nothing."""
-    norms = np.sqrt(sums_by_order(owner, order, weights**2, captions))
-    return np.where(norms, norms, 1)
-
-
-def score(candidates, references):
-    """All corpus scores by name, as fractions: what the tables print."""
-    candidates, references, _ = prepare(candidates, references, None)
-    scores = {
-        f"BLEU-{order}": value
-        for order, value in zip(ORDERS, bleu(candidates, references)[0], strict=True)
-    }
-    scores["ROUGE-L"] = rouge_l(candidates, references)[0]
-    scores["CIDEr-D"] = cider_d(candidates, references)[0]
-    return {name: float(value) for name, value in scores.items()}

@@ -1,33 +1,50 @@
-"""TODO"""
+"""How scores are computed and reported: the protocol that belongs to every table of scores."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from utils.config import Config
 from utils.evaluation.metrics import References, score
 
+SCORING_RULES = (
+    "lower case, no punctuation, no BOS or EOS token; "
+    "BLEU with the closest reference length, ROUGE-L beta 1.2, CIDEr-D sigma 6"
+)
 
-def protocol(split, split_source, references, config):
+
+def protocol(
+    split: str, split_source: str, references: Sequence[Sequence[str]], config: Config
+) -> str:
     """The line that belongs under every table of scores."""
-    comparable = "" if split_source == "standard lists" else ", not comparable with the literature"
+    comparable = ""
+    if split_source != "standard lists":
+        comparable = ", not comparable with the literature"
     return (
         f"{split} split of {describe_references(references)} ({split_source}{comparable}); "
-        f"beam {config.beam_width}, log-probability / length^{config.length_penalty:g}; {SCORING_RULES}"
+        f"beam width {config.beam_width}, log-probability / length^{config.length_penalty:g}; "
+        f"{SCORING_RULES}"
     )
 
 
-SCORING_RULES = "lower case, no punctuation, no start or end word; "
-SCORING_RULES += "BLEU with the closest length, ROUGE-L beta 1.2, CIDEr-D sigma 6"
+def describe_references(references: Sequence[Sequence[Any]]) -> str:
+    """The number of photos and of references per photo."""
+    counts = [len(captions) for captions in references]
+    fewest = min(counts)
+    most = max(counts)
+    per_photo = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"{len(references)} photos, {per_photo} references each"
 
 
-def describe_references(references):
-    """How many photos and references there are, for people."""
-    least, most = (find(map(len, references)) for find in (min, max))
-    each = f"{most}" if least == most else f"{least} to {most}"
-    return f"{len(references)} photos, {each} references each"
-
-
-def full_score(candidates, references, meteor=None):
-    """All corpus scores by name, METEOR among them (nltk's, if no other is handed in)."""
+def score_with_meteor(
+    candidates: Sequence[Any],
+    references: References | Sequence[Sequence[Any]],
+    meteor: Callable[..., tuple[str, float, Any]] | None = None,
+) -> dict[str, float]:
+    """All scores of the corpus by name, with METEOR (nltk's, unless another is given)."""
     if meteor is None:
-        from utils.evaluation.meteor import meteor
+        from utils.evaluation.meteor import meteor as nltk_meteor  # nltk is slow to import
 
-    said = references.words if isinstance(references, References) else references
-    name, value, _ = meteor(candidates, said)
+        meteor = nltk_meteor
+    captions = references.words if isinstance(references, References) else references
+    name, value, _ = meteor(candidates, captions)
     return {**score(candidates, references), name: value}

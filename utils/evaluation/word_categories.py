@@ -1,31 +1,63 @@
-"""TODO"""
+"""Precision and recall by category of word: people, animals, colors, numbers, actions, places."""
 
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.data.tokenizer import tokenize
 
-WORD_CATEGORIES = tomllib.loads(
+# category -> groups of words with one meaning, such as "dog dogs puppy"
+WORD_CATEGORIES: dict[str, list[str]] = tomllib.loads(
     Path(__file__).with_name("word_categories.toml").read_text(encoding="utf-8")
 )
+MIN_ANNOTATORS = 2  # who must agree that a photo shows something
 
 
-def word_category_scores(captions, references):
-    """Precision and recall by kind of word, `{kind: {...}}`. Taught in 04_evaluate.
+def word_category_scores(
+    captions: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Precision and recall for each category of words.
 
-    Right is what anybody said of the photo; to be found is what two people said (or the only one).
+    A prediction is right if any reference of the photo has a word of the same meaning. What a
+    caption should mention is what two references mention, or the only one.
+
+    Returns:
+        For each category "precision", "recall", and the counts "predicted" and "in references".
     """
-    table = {}
-    for kind, groups in WORD_CATEGORIES.items():
-        meanings = {word: group for group in groups for word in group.split()}
-        right = said = found = wanted = 0
-        for caption, group in zip(captions, references, strict=True):
-            ours, *theirs = ({*map(meanings.get, tokenize(c))} - {None} for c in (caption, *group))
-            people = Counter(meaning for each in theirs for meaning in each)
-            agreed = {each for each, times in people.items() if times >= min(2, len(group))}
-            right, said = right + len(ours & people.keys()), said + len(ours)
-            found, wanted = found + len(ours & agreed), wanted + len(agreed)
-        table[kind] = {"precision": right / max(1, said), "recall": found / max(1, wanted)}
-        table[kind] |= {"said": said, "to be found": wanted}
-    return table
+    return {
+        category: category_score(groups, captions, references)
+        for category, groups in WORD_CATEGORIES.items()
+    }
+
+
+def category_score(
+    groups: list[str], captions: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """Precision and recall for one category."""
+    meaning_of = {word: group for group in groups for word in group.split()}
+    predicted = correct = expected = recalled = 0
+    for caption, photo_references in zip(captions, references, strict=True):
+        prediction = meanings_in(caption, meaning_of)
+        mentions = Counter(
+            meaning
+            for reference in photo_references
+            for meaning in meanings_in(reference, meaning_of)
+        )
+        needed = min(MIN_ANNOTATORS, len(photo_references))
+        agreed = {meaning for meaning, count in mentions.items() if count >= needed}
+        predicted += len(prediction)
+        correct += len(prediction & mentions.keys())
+        expected += len(agreed)
+        recalled += len(prediction & agreed)
+    return {
+        "precision": correct / max(1, predicted),
+        "recall": recalled / max(1, expected),
+        "predicted": predicted,
+        "in references": expected,
+    }
+
+
+def meanings_in(caption: str, meaning_of: dict[str, str]) -> set[str]:
+    """The meanings of one category that a caption mentions."""
+    return {meaning_of[token] for token in tokenize(caption) if token in meaning_of}
