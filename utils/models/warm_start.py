@@ -46,7 +46,7 @@ def read_pretrained(config: Config) -> tuple[dict, list[str]]:
             f"{captioner_path}: made with another tokenizer.pkl: copy its own into that folder"
         )
     check_pretrained_config(captioner, config)
-    return captioner, tokenizer["data"]["words"]
+    return captioner, tokenizer["data"]["vocabulary"]
 
 
 def find_pretrained_folder(config: Config) -> Path:
