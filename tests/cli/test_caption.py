@@ -1,4 +1,4 @@
-"""`caption` and `find` from a terminal: what they print, refuse and report."""
+"""Tests of the commands `caption` and `search`: output, wrong options, photos that fail."""
 
 import csv
 import json
@@ -20,55 +20,67 @@ from utils.inference import Captioner, alt_text
 
 @pytest.fixture
 def folder(run, tmp_path):  # noqa: F811
-    """A folder of three photos and 500 other files, two of the photos deeper."""
+    """A folder with a photo, a subfolder with two more, and 500 other files."""
     folder = tmp_path / "album"
     (folder / "2020").mkdir(parents=True)
-    for name, path in zip(("a.jpg", "2020/b.JPG", "2020/ä ö.jpg"), run[0], strict=True):
+    for name, path in zip(("a.jpg", "2020/b.JPG", "2020/ä ö.jpg"), run.paths, strict=True):
         shutil.copy(path, folder / name)
     for number in range(500):
         (folder / f"{number}.txt").touch()
-    (folder / "._a.jpg").touch()  # a Mac's own notes
+    (folder / "._a.jpg").touch()  # metadata that macOS writes
     return folder
 
 
 def test_photos_are_collected_from_files_folders_and_patterns_each_once(folder):
-    inside = [folder / "2020" / "b.JPG", folder / "2020" / "ä ö.jpg", folder / "a.jpg"]
-    assert collect_photos([str(folder)]) == inside
-    assert collect_photos([str(folder / "a.jpg"), str(folder)]) == [inside[2], *inside[:2]]
-    assert collect_photos([str(folder / "*")]) == [folder / "a.jpg"]
-    assert collect_photos([str(folder / "*" / "*.[jJ]*")]) == inside[:2]
-    assert collect_photos([str(folder / "7.txt")]) == [folder / "7.txt"]  # it was named
+    top = folder / "a.jpg"
+    deeper = [folder / "2020" / "b.JPG", folder / "2020" / "ä ö.jpg"]
+    assert collect_photos([str(folder)]) == [*deeper, top]
+    assert collect_photos([str(top), str(folder)]) == [top, *deeper]
+    assert collect_photos([str(folder / "*")]) == [top]
+    assert collect_photos([str(folder / "*" / "*.[jJ]*")]) == deeper
+
+
+def test_file_that_is_named_is_taken_whatever_its_suffix(folder):
+    assert collect_photos([str(folder / "7.txt")]) == [folder / "7.txt"]
 
 
 @pytest.mark.parametrize("place", ["empty", "no such file.jpg", "*.jpg"])
-def test_a_place_without_photos_is_refused_before_anything_is_loaded(tmp_path, capsys, place):
+def test_place_without_photos_is_an_error_before_anything_is_loaded(tmp_path, capsys, place):
     (tmp_path / "empty").mkdir()
     assert main(["caption", str(tmp_path / place), "--working", str(tmp_path)]) == 1
-    said = capsys.readouterr()
-    what = "not there" if "file" in place else f"no photos ({', '.join(IMAGE_SUFFIXES)})"
-    assert said.out == "" and said.err.splitlines() == [
-        f"{tmp_path / place}: {what}: name another place"
-    ]
+    out, err = capsys.readouterr()
+    problem = f"contains no photos ({', '.join(IMAGE_SUFFIXES)})"
+    if place == "no such file.jpg":
+        problem = "does not exist"
+    assert out == ""
+    assert err == f"{tmp_path / place}: {problem}: name another file or folder\n"
 
 
-def test_without_artifacts_the_notebook_to_run_is_named(folder, tmp_path, capsys):
-    nowhere = str(tmp_path / "nowhere")
+def test_missing_captioner_names_the_notebook_to_run(folder, tmp_path, capsys):
     (tmp_path / "captioner.pkl").unlink()
-    for command in (["caption"], ["find", "a dog"]):
-        assert main([*command, str(folder), "--working", nowhere]) == 1
-        assert capsys.readouterr().err.endswith("captioner.pkl: not there: run 03_train first\n")
+    for command in (["caption"], ["search", "a dog"]):
+        assert main([*command, str(folder), "--working", str(tmp_path / "nowhere")]) == 1
+        err = capsys.readouterr().err
+        assert "captioner.pkl: " in err
+        assert err.endswith(": run 03_train first\n")
+        assert err.count("\n") == 1
 
 
-def test_a_named_folder_is_not_passed_over_for_another_run(folder, tmp_path, capsys, monkeypatch):
+def test_missing_working_folder_is_not_replaced_by_another_run(
+    folder, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     assert main(["caption", str(folder), "--working", str(tmp_path / "typo")]) == 1
-    said = capsys.readouterr()
-    words = f"--working {tmp_path / 'typo'}: holds no captioner.pkl: name a run's folder\n"
-    assert (said.out, said.err) == ("", words)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"--working {tmp_path / 'typo'}: contains no captioner.pkl: "
+        "name the working folder of a run\n"
+    )
 
 
-def test_the_captioner_that_is_named_is_the_one_that_is_taken(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("utils.cli.caption.recorded_settings", lambda _: Config("flickr8k"))
+def test_notice_names_the_captioner_that_is_used(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("utils.cli.caption.load_saved_config", lambda _: Config("flickr8k"))
     monkeypatch.setattr("utils.inference.Captioner", lambda config: config)
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "new"))
@@ -78,7 +90,7 @@ def test_the_captioner_that_is_named_is_the_one_that_is_taken(tmp_path, capsys, 
     assert capsys.readouterr().err == f"Captions by {tmp_path / 'run' / 'captioner.pkl'}\n"
 
 
-def test_a_photo_that_may_not_be_read_is_reported_and_the_rest_is_found(
+def test_search_reports_a_photo_without_permission_and_ranks_the_others(
     folder, tmp_path, capsys, monkeypatch
 ):
     fingerprint = artifacts.fingerprint
