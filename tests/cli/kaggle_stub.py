@@ -1,7 +1,7 @@
-"""Kaggle on the loopback: as much of its server as the `kaggle` client asks for in a push.
+"""A stub of the Kaggle server on localhost, for tests with the real `kaggle` client.
 
-The client is the real one. It is led here by its own variables (`Stub.variables`): its "localhost"
-environment speaks plain HTTP, and `http_proxy` makes that this server's port.
+Environment variables (`Stub.variables`) make the client use it: its "localhost" environment uses
+plain HTTP, and `http_proxy` sends that to the port of this server.
 """
 
 import base64
@@ -16,86 +16,97 @@ STREAM = "/api/v1/kernels/logs/stream/"
 
 
 class Stub:
-    """A server that keeps a record of what it was asked and does what a test tells it to."""
+    """A server that records its requests and answers as a test configures it."""
 
     def __init__(self):
-        self.asked = []  # (method, body) of each call, in order
-        self.states = {}  # kernel -> what each look at its run shows, the last one forever
-        self.runs = {}  # kernel -> what is left of that for its last push
-        self.answers = {}  # (method, kernel) -> answers to give instead, one a call
+        self.requests = []  # (method, body) of each request, in order
+        self.states = {}  # kernel -> the states of a run in order; the last one remains
+        self.runs = {}  # kernel -> the states that are left of its current run
+        self.answers = {}  # (method, kernel) -> answers to give instead, one per request
         self.files = {}  # kernel -> {name: bytes}
-        self.cut = ()  # names of files of which only half is sent
+        self.truncated = ()  # names of files of which only the first half is sent
         handler = type("Handler", (Handler,), {"stub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def variables(self, folder):
-        """What leads a client here that is signed in as `ann`, with no settings of a user's own."""
+        """The environment of a client that uses this server, signed in as `ann`."""
         address = f"http://127.0.0.1:{self.server.server_port}"
-        here = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": address, "NO_PROXY": ""}
-        here |= {"no_proxy": "", "HTTP_PROXY": address, "KAGGLE_CONFIG_DIR": str(folder)}
-        return here | {"HOME": str(folder), "KAGGLE_USERNAME": "ann", "KAGGLE_KEY": "secret"}
+        return {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "http_proxy": address,
+            "HTTP_PROXY": address,
+            "no_proxy": "",
+            "NO_PROXY": "",
+            "KAGGLE_CONFIG_DIR": str(folder),  # without the settings of a user
+            "HOME": str(folder),
+            "KAGGLE_USERNAME": "ann",
+            "KAGGLE_KEY": "secret",
+        }
 
     def pushes(self):
         """The kernels that were pushed, in order."""
-        return [body["slug"] for method, body in self.asked if method == "SaveKernel"]
+        return [body["slug"] for method, body in self.requests if method == "SaveKernel"]
 
     def save(self, kernel, body):
-        """A new version of a kernel, which starts to run; sources that are not complete go."""
+        """Start a run of a new version; sources that are not complete are reported as invalid."""
         sources = body.get("kernelDataSources", [])
+        invalid = [source for source in sources if self.runs.get(source) != ["COMPLETE"]]
         self.runs[kernel] = list(self.states.get(kernel, ["RUNNING", "COMPLETE"]))
         return {
             "ref": f"/code/{kernel}",
             "url": f"https://www.kaggle.com/code/{kernel}",
             "versionNumber": self.pushes().count(kernel),
-            "invalidKernelSources": [
-                each for each in sources if self.runs.get(each) != ["COMPLETE"]
-            ],
+            "invalidKernelSources": invalid,
         }
 
     def status(self, kernel):
-        """What one look at the last run shows."""
+        """The current state of the last run; the next request gets the next one."""
         if kernel not in self.runs:
             return 404, {"code": 404, "message": f"no kernel {kernel}"}
         run = self.runs[kernel]
-        state, _, message = (run.pop(0) if len(run) > 1 else run[0]).partition(": ")
-        return {"status": state} | ({"failureMessage": message} if message else {})
+        current = run.pop(0) if len(run) > 1 else run[0]
+        state, _, message = current.partition(": ")
+        return {"status": state, "failureMessage": message} if message else {"status": state}
 
     def output(self, kernel, body):
-        """A page of a run's files, and its log."""
-        first, size = int(body.get("pageToken") or 0), body.get("pageSize", 20)
+        """One page of the files of a run, and its log."""
+        first = int(body.get("pageToken") or 0)
+        end = first + body.get("pageSize", 20)
         names = sorted(self.files.get(kernel, {}))
-        page = [
+        files = [
             {"fileName": name, "url": f"http://localhost/files/{kernel}/{name}"}
-            for name in names[first : first + size]
+            for name in names[first:end]
         ]
-        more = {"nextPageToken": str(first + size)} if first + size < len(names) else {}
-        return {"files": page, "log": json.dumps(self.log())} | more
+        answer = {"files": files, "log": json.dumps(self.log())}
+        if end < len(names):
+            answer["nextPageToken"] = str(end)
+        return answer
 
     def log(self):
-        """A log in Kaggle's form: what was said, piece by piece."""
-        said = ("Traceback (most recent call last)\n", "ValueError: no dogs\n")
-        return [{"stream_name": "stderr", "time": 1.5, "data": text} for text in said]
+        """A log in Kaggle's format."""
+        texts = ("Traceback (most recent call last)\n", "ValueError: no dogs\n")
+        return [{"stream_name": "stderr", "time": 1.5, "data": text} for text in texts]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Finds out what is asked, and sends what the stub answers."""
+    """Passes requests to the stub and sends its answers."""
 
     stub = None
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        """A call of the kernels' service."""
+        """Handle a call of the kernels service."""
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         method = urlsplit(self.path).path.removeprefix(SERVICE)
         kernel = body.get("slug") or f"{body.get('userName')}/{body.get('kernelSlug')}"
-        self.stub.asked.append((method, body))
-        if planned := self.stub.answers.get((method, kernel)):
+        self.stub.requests.append((method, body))
+        planned = self.stub.answers.get((method, kernel))
+        credentials = base64.b64encode(b"ann:secret").decode()
+        if planned:
             answer = planned.pop(0)
-        elif (
-            self.headers.get("Authorization") != f"Basic {base64.b64encode(b'ann:secret').decode()}"
-        ):
+        elif self.headers.get("Authorization") != f"Basic {credentials}":
             answer = 401, {"code": 401, "message": "Unauthenticated"}
         elif method == "SaveKernel":
             answer = self.stub.save(kernel, body)
@@ -107,25 +118,25 @@ class Handler(BaseHTTPRequestHandler):
         self.send(json.dumps(answer).encode(), status)
 
     def do_GET(self):
-        """A log, or a file of a run's outputs."""
+        """Send a log, or an output file of a run."""
         path = unquote(urlsplit(self.path).path)
         if path.startswith(STREAM):
-            self.stub.asked.append(("logs", path.removeprefix(STREAM)))
+            self.stub.requests.append(("logs", path.removeprefix(STREAM)))
             return self.send(json.dumps(self.stub.log()).encode())
         owner, slug, name = path.removeprefix("/files/").split("/", 2)
         content = self.stub.files[f"{owner}/{slug}"][name]
-        half = len(content) // 2 if name in self.stub.cut else len(content)
-        return self.send(content, kind="application/octet-stream", end=half)
+        end = len(content) // 2 if name in self.stub.truncated else len(content)
+        return self.send(content, media_type="application/octet-stream", end=end)
 
-    def send(self, content, status=200, kind="application/json", end=None):
-        """An answer, or only its bytes up to `end` and a cut line."""
-        with contextlib.suppress(OSError):  # a client that had enough
+    def send(self, content, status=200, media_type="application/json", end=None):
+        """Send an answer, or only its bytes up to `end` before the connection is closed."""
+        with contextlib.suppress(OSError):  # the client has closed the connection
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content[:end])
         self.close_connection = True
 
     def log_message(self, *_):
-        """Say nothing: the stub's record is what tests read."""
+        """Print nothing: tests read the recorded requests."""

@@ -101,104 +101,118 @@ def test_search_reports_a_photo_without_permission_and_ranks_the_others(
         return fingerprint(path)
 
     monkeypatch.setattr(artifacts, "fingerprint", forbidden)
-    assert main(["find", "a", str(folder), "--working", str(tmp_path)]) == 1
-    said = capsys.readouterr()
-    assert len(said.out.splitlines()) == 2 and "a.jpg: not allowed" in said.err
+    assert main(["search", "a", str(folder), "--working", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert "a.jpg: not allowed" in err
     with pytest.raises(CaptionsError, match="not allowed"):
         Captioner(CONFIG).search("a", collect_photos([str(folder)]))
 
 
-def test_captions_are_printed_in_four_forms(folder, tmp_path, capsys):
-    expected = Captioner(CONFIG)(collect_photos([str(folder)]))
+@pytest.fixture
+def expected(folder):
+    """What the captioner returns for the photos in the folder."""
+    return Captioner(CONFIG)(collect_photos([str(folder)]))
+
+
+def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tmp_path, capsys):
     outputs = {}
-    for form in ("", "--json", "--csv", "--alt"):
-        arguments = ["caption", str(folder), "--working", str(tmp_path), *filter(None, [form])]
-        assert main(arguments) == 0
-        outputs[form] = capsys.readouterr()
-    assert json.loads(outputs["--json"].out) == expected
-    rows = list(csv.DictReader(outputs["--csv"].out.splitlines()))
-    rows = [(row["image"], row["caption"], float(row["probability"])) for row in rows]
-    assert rows == [tuple(row.values()) for row in expected]
-    lines = outputs[""].out.splitlines()
+    for options in ([], ["--json"], ["--csv"], ["--alt"]):
+        assert main(["caption", str(folder), "--working", str(tmp_path), *options]) == 0
+        output_format = options[0] if options else "text"
+        outputs[output_format], err = capsys.readouterr()
+        # The notice is on stderr, because a program may read stdout.
+        notices = [line for line in err.splitlines() if "only knows cartoons" in line]
+        assert len(notices) == 1
+        assert "python -m utils run --input" in notices[0]
+
+    lines = outputs["text"].splitlines()
     assert lines == [f"{row['photo']}: {row['caption']}" for row in expected]
-    lines = outputs["--alt"].out.splitlines()
+    lines = outputs["--alt"].splitlines()
     assert lines == [f"{row['photo']}: {alt_text(row)}" for row in expected]
-    for form in outputs:  # a file or a program may read stdout
-        (line,) = [line for line in outputs[form].err.splitlines() if "its cartoons" in line]
-        assert "python -m utils run --input" in line and "two hours" in line
+    assert json.loads(outputs["--json"]) == expected
+    header, *rows = csv.reader(outputs["--csv"].splitlines())
+    assert header == ["image", "caption", "probability"]
+    for row, expected_row in zip(rows, expected, strict=True):
+        assert row[:2] == [expected_row["photo"], expected_row["caption"]]
+        assert float(row[2]) == expected_row["probability"]
 
 
-def test_what_captions_prints_can_be_scored(folder, tmp_path, capsys):
-    expected = Captioner(CONFIG)(collect_photos([str(folder)]))
-    people = tmp_path / "people.json"
-    people.write_text(json.dumps({Path(row["photo"]).name: row["caption"] for row in expected}))
-    for form in ("csv", "json"):
-        main(["caption", str(folder), "--working", str(tmp_path), f"--{form}"])
-        (tmp_path / f"mine.{form}").write_text(capsys.readouterr().out)
-        files = ["--references", str(people), "--candidates", str(tmp_path / f"mine.{form}")]
+def test_printed_captions_can_be_scored(folder, expected, tmp_path, capsys):
+    references = tmp_path / "references.json"
+    captions = {Path(row["photo"]).name: row["caption"] for row in expected}
+    references.write_text(json.dumps(captions))
+    for output_format in ("csv", "json"):
+        main(["caption", str(folder), "--working", str(tmp_path), f"--{output_format}"])
+        candidates = tmp_path / f"candidates.{output_format}"
+        candidates.write_text(capsys.readouterr().out)
+        files = ["--references", str(references), "--candidates", str(candidates)]
         assert main(["score", *files, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["ROUGE-L"] == 1
 
 
-def test_a_photo_without_a_caption_is_reported(folder, tmp_path, capsys, monkeypatch):
-    whole = Captioner.__call__
-
-    def silent(*arguments):
-        return [
-            row | {"caption": row["caption"] * (number > 0)}
-            for number, row in enumerate(whole(*arguments))
-        ]
-
-    monkeypatch.setattr(Captioner, "__call__", silent)
-    for form in ("--csv", "--alt"):
-        assert main(["caption", str(folder), "--working", str(tmp_path), form]) == 1
-        said = capsys.readouterr()
-        first = collect_photos([str(folder)])[0]
-        assert str(first) not in said.out and len(said.out.splitlines()) == 2 + (form == "--csv")
-        assert f"{first}: no caption: " in said.err
+def test_empty_caption_is_reported_as_missing(folder, expected, tmp_path, capsys, monkeypatch):
+    first = expected[0]["photo"]
+    rows = [expected[0] | {"caption": ""}, *expected[1:]]
+    monkeypatch.setattr(Captioner, "__call__", lambda *_: rows)
+    for option, line_count in {"--csv": 3, "--alt": 2}.items():
+        assert main(["caption", str(folder), "--working", str(tmp_path), option]) == 1
+        out, err = capsys.readouterr()
+        assert first not in out
+        assert len(out.splitlines()) == line_count
+        assert f"{first}: no caption: " in err
 
 
-def test_a_broken_photo_is_reported_and_the_rest_goes_on(folder, tmp_path, capsys):
-    (folder / "broken.jpg").write_text("no photo")
-    for command in (["caption"], ["find", "a"]):
+def test_damaged_photo_is_reported_and_the_others_are_processed(folder, tmp_path, capsys):
+    (folder / "damaged.jpg").write_text("no photo")
+    for command in (["caption"], ["search", "a"]):
         assert main([*command, str(folder), "--working", str(tmp_path)]) == 1
-        said = capsys.readouterr()
-        assert len(said.out.splitlines()) == 3 and "broken.jpg" not in said.out
-        assert f"{folder / 'broken.jpg'}: " in said.err.splitlines()[-1]
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == 3
+        assert "damaged.jpg" not in out
+        assert f"{folder / 'damaged.jpg'}: " in err.splitlines()[-1]
 
 
-def test_found_photos_are_printed_with_their_scores_the_best_first(folder, tmp_path, capsys):
-    assert main(["find", "a", str(folder), "--working", str(tmp_path)]) == 0
-    said = capsys.readouterr()
-    lines = said.out.splitlines()
-    assert "not among" not in said.err
-    found = Captioner(CONFIG).search("a", collect_photos([str(folder)]))
-    assert lines == [f"{score:6.1%}  {path}" for score, path in found]
-    assert main(["find", "a flurbling zebra", str(folder), "--working", str(tmp_path)]) == 0
+def test_search_prints_scores_the_best_first(folder, tmp_path, capsys):
+    assert main(["search", "a", str(folder), "--working", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "vocabulary" not in err
+    ranking = Captioner(CONFIG).search("a", collect_photos([str(folder)]))
+    assert out.splitlines() == [f"{score:6.1%}  {path}" for score, path in ranking]
+
+
+def test_search_names_unknown_words(folder, tmp_path, capsys):
+    assert main(["search", "a flurbling zebra", str(folder), "--working", str(tmp_path)]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert "not among the captioner's words: flurbling, zebra" in lines
+    assert "not in the captioner's vocabulary: flurbling, zebra" in lines
 
 
-def test_where_packages_lack_it_says_how_to_get_them(monkeypatch, capsys):
+def test_find_is_the_earlier_name_of_search(tmp_path, capsys):
+    assert main(["find", "a", str(tmp_path / "nowhere")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "the command `find` is now called `search`"
+    assert "nowhere: does not exist" in lines[1]
+
+
+def test_missing_package_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "utils.cli.caption", None)
     assert main(["caption", "photos"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("import of utils.cli.caption") and "requirements.txt" in line
+    assert line.startswith("import of utils.cli.caption")
+    assert "requirements.txt" in line
 
 
-def test_none_of_no_captions_can_be_the_best(folder, capsys):
-    assert main(["caption", str(folder), "--best-of", "0"]) == 1
-    assert capsys.readouterr().err == "--best-of 0: must be 1 or more\n"
-
-
-def test_a_beam_that_cannot_be_is_refused(folder, capsys):
+def test_wrong_beam_width_is_an_error(folder, capsys):
     assert main(["caption", str(folder), "--beam", "0"]) == 1
     assert "beam_width=0" in capsys.readouterr().err
+
+
+def test_two_output_formats_are_wrong_usage(folder):
     with pytest.raises(SystemExit, match="2"):
         main(["caption", str(folder), "--csv", "--json"])
 
 
-def test_an_alt_text_is_a_sentence_and_says_when_it_is_not_sure():
+def test_alt_text_is_a_sentence_that_says_when_it_is_uncertain():
     row = {"photo": "x", "caption": "a dog runs"}
     assert alt_text(row | {"probability": 0.5**4}) == "A dog runs."
     assert alt_text(row | {"probability": 0.1**4}) == "Possibly a dog runs."

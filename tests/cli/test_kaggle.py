@@ -1,4 +1,4 @@
-"""Packing, pushing and fetching, with the real `kaggle` client and a server on the loopback."""
+"""Tests of the `kaggle` commands with the real client and a stub of the server on localhost."""
 
 import ast
 import json
@@ -25,21 +25,26 @@ TEMPLATE = json.loads((REPOSITORY / "kernel-metadata.json").read_text())
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A repository with five small notebooks and a package of three files."""
-    for folder in ("notebooks", "utils", "world"):
-        (tmp_path / folder).mkdir()
+def repository(tmp_path, monkeypatch):
+    """A repository with five small notebooks, and a package with a subpackage and data files."""
+    (tmp_path / "notebooks").mkdir()
+    code = "from utils.greeting import greet\ngreet()"
     for name in NAMES:
-        cells = [new_markdown_cell(f"# {name}"), new_code_cell("from utils.room import say\nsay()")]
+        cells = [new_markdown_cell(f"# {name}"), new_code_cell(code)]
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
     shutil.copy(REPOSITORY / "kernel-metadata.json", tmp_path)
-    for folder in ("utils", "world"):
-        (tmp_path / folder / "__init__.py").write_text('"""A package."""\n')
-    (tmp_path / "utils" / "room.py").write_text("def say():\n    from world import x\n")
-    (tmp_path / "utils" / "other.py").write_text("")
-    (tmp_path / "world" / "x.py").write_text('NAMES = ("page.html", "weights.npz")\n')
-    (tmp_path / "world" / "page.html").write_text("<p>für dich</p>\n\n", encoding="utf-8")
-    (tmp_path / "world" / "weights.npz").write_bytes(b"PK\0\1")
+    package = tmp_path / "utils"
+    subpackage = package / "data"
+    subpackage.mkdir(parents=True)
+    for folder in (package, subpackage):
+        (folder / "__init__.py").write_text('"""A package."""\n')
+    # The name of the subpackage in quotes must not make it a data file.
+    source = 'FOLDER = "data"\ndef greet():\n    from utils.data import pages\n'
+    (package / "greeting.py").write_text(source)
+    (package / "unused.py").write_text("")
+    (subpackage / "pages.py").write_text('NAMES = ("page.html", "weights.npz")\n')
+    (subpackage / "page.html").write_text("<p>für dich</p>\n\n", encoding="utf-8")
+    (subpackage / "weights.npz").write_bytes(b"PK\0\1")
     monkeypatch.setattr(run, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(kaggle, "REPOSITORY", tmp_path)
     monkeypatch.setattr(kaggle, "BUILD", tmp_path / "build" / "kaggle")
@@ -47,59 +52,81 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def stub(place, monkeypatch):
-    """A server that the client is led to, with looks in quick succession."""
+def stub(repository, monkeypatch):
+    """A server that the client uses, and polling without pauses."""
     server = Stub()
-    for name, value in server.variables(place).items():
+    for name, value in server.variables(repository).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(kaggle, "EVERY", 0)
+    monkeypatch.setattr(kaggle, "POLL_SECONDS", 0)
     yield server
     server.server.shutdown()
 
 
-def one_line(capsys):
-    """What a command said on stderr, which must be one line."""
-    said = capsys.readouterr().err.strip()
-    assert said and "\n" not in said and "Traceback" not in said
-    return said
+def error_line(capsys):
+    """What a command has printed on stderr, which must be one line."""
+    err = capsys.readouterr().err.strip()
+    assert err
+    assert "\n" not in err
+    assert "Traceback" not in err
+    return err
 
 
-def packed_sources(place, name="03_train"):
-    """file -> text, as the cells of a packed notebook write them."""
-    notebook = nbformat.read(place / "build" / "kaggle" / name / f"{name}.ipynb", as_version=4)
-    cells = [cell.source for cell in notebook.cells if cell.source.startswith("%%writefile")]
-    return {cell.split("\n")[0].split()[1]: cell.partition("\n")[2] for cell in cells}
+def packed_files(repository, name="03_train"):
+    """The files that the cells of a packed notebook write, and their texts."""
+    path = repository / "build" / "kaggle" / name / f"{name}.ipynb"
+    files = {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.source.startswith("%%writefile"):
+            first_line, _, text = cell.source.partition("\n")
+            files[first_line.split()[1]] = text
+    return files
+
+
+def read_metadata(repository, name):
+    """The metadata that was written for a notebook."""
+    path = repository / "build" / "kaggle" / name / "kernel-metadata.json"
+    return json.loads(path.read_text())
 
 
 # --- packing -------------------------------------------------------------------------------------
 
 
-def test_a_notebook_gets_what_it_imports_and_what_that_names_and_nothing_else(place):
+def test_notebook_gets_the_modules_it_imports_and_their_text_files(repository):
     assert main(["kaggle", "pack"]) == 0
-    sources = packed_sources(place)
-    assert [name.rpartition("/")[2] for name in sources] == (
-        ["__init__.py", "room.py", "__init__.py", "page.html", "x.py"]
-    )
-    for name, text in sources.items():
-        assert text == (place / name).read_text(encoding="utf-8")
+    files = packed_files(repository)
+    assert list(files) == [
+        "utils/__init__.py",
+        "utils/data/__init__.py",
+        "utils/data/page.html",
+        "utils/data/pages.py",
+        "utils/greeting.py",
+    ]
+    for name, text in files.items():
+        assert text == (repository / name).read_text(encoding="utf-8")
 
 
-def test_packing_changes_nothing_else_and_is_the_same_each_time(place):
-    path = place / "build" / "kaggle" / "03_train" / "03_train.ipynb"
+def test_packing_twice_gives_the_same_bytes(repository):
+    path = repository / "build" / "kaggle" / "03_train" / "03_train.ipynb"
     main(["kaggle", "pack"])
-    once = path.read_bytes()
+    first = path.read_bytes()
     main(["kaggle", "pack"])
-    assert path.read_bytes() == once
-    before = nbformat.read(place / "notebooks" / "03_train.ipynb", as_version=4)
+    assert path.read_bytes() == first
+
+
+def test_packing_only_adds_folded_cells(repository):
+    main(["kaggle", "pack"])
+    path = repository / "build" / "kaggle" / "03_train" / "03_train.ipynb"
+    before = nbformat.read(repository / "notebooks" / "03_train.ipynb", as_version=4)
     after = nbformat.read(path, as_version=4)
     nbformat.validate(after)
-    assert [after.cells[0], after.cells[-1]] == before.cells and after.metadata == before.metadata
+    assert [after.cells[0], after.cells[-1]] == before.cells
+    assert after.metadata == before.metadata
     folded = [cell for cell in after.cells[1:-1] if cell.cell_type == "code"]
     assert all(cell.metadata["jupyter"]["source_hidden"] for cell in folded)
     assert all(cell.metadata["_kg_hide-input"] for cell in folded)
 
 
-def test_the_real_five_keep_their_story_and_carry_their_own_floors_only(tmp_path, monkeypatch):
+def test_real_notebooks_carry_only_the_modules_that_they_need(tmp_path, monkeypatch):
     monkeypatch.setattr(kaggle, "BUILD", tmp_path / "build" / "kaggle")
     main(["kaggle", "pack", "--user", "ann"])
     for name in NAMES:
@@ -107,95 +134,103 @@ def test_the_real_five_keep_their_story_and_carry_their_own_floors_only(tmp_path
         path = tmp_path / "build" / "kaggle" / name / f"{name}.ipynb"
         after = nbformat.read(path, as_version=4)
         assert [cell for cell in after.cells if not cell.id.startswith("file")] == before.cells
-        sources = packed_sources(tmp_path, name)
-        assert {"utils/artifacts.py", "utils/config.py"} <= sources.keys()
-        assert not {"terminal/kaggle.py", "terminal/run.py", "utils/__main__.py"} & sources.keys()
-        assert ("utils/train.py" in sources) == (name == "03_train")
-        for file, text in sources.items():
+        files = packed_files(tmp_path, name)
+        assert {"utils/__init__.py", "utils/artifacts.py", "utils/config.py"} <= files.keys()
+        assert "utils/__main__.py" not in files
+        assert not any(file.startswith("utils/cli/") for file in files)
+        assert ("utils/training/loop.py" in files) == (name == "03_train")
+        for file, text in files.items():
             assert text == (REPOSITORY / file).read_text(encoding="utf-8")
-            assert file[-3:] != ".py" or ast.parse(text)
+            if file.endswith(".py"):
+                ast.parse(text)
         assert path.stat().st_size < 3e6
 
 
-def test_a_cell_writes_its_file_as_it_was(place, monkeypatch):
+def test_cells_write_identical_files(repository, monkeypatch):
     from IPython.core.interactiveshell import InteractiveShell
 
     main(["kaggle", "pack"])
     shell = InteractiveShell.instance()
-    empty = place / "empty"
+    empty = repository / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    path = place / "build" / "kaggle" / "03_train" / "03_train.ipynb"
+    path = repository / "build" / "kaggle" / "03_train" / "03_train.ipynb"
     for cell in nbformat.read(path, as_version=4).cells[1:-1]:
         if cell.cell_type == "code":
             shell.run_cell(cell.source).raise_error()
-    for name in packed_sources(place):
-        assert (empty / name).read_bytes() == (place / name).read_bytes()
+    for name in packed_files(repository):
+        assert (empty / name).read_bytes() == (repository / name).read_bytes()
 
 
 # --- metadata ------------------------------------------------------------------------------------
 
 
-def test_the_metadata_of_all_follow_from_the_one_that_is_written(place):
+def test_metadata_of_all_notebooks_derive_from_the_template(repository):
     assert TEMPLATE["id"] == "INSERT_OWNER_HERE/captions-01-features"
     main(["kaggle", "pack", "--user", "ann"])
-    read = {
-        name: json.loads((place / "build/kaggle" / name / "kernel-metadata.json").read_text())
-        for name in NAMES
-    }
-    assert [each["id"] for each in read.values()] == KERNELS
-    assert [each["enable_gpu"] for each in read.values()] == [True, False, True, True, False]
-    assert [len(each["kernel_sources"]) for each in read.values()] == [0, 0, 2, 3, 4]
-    assert read["03_train"]["kernel_sources"] == KERNELS[:2]
-    for name, each in read.items():
-        assert each["title"].lower().replace(" ", "-") == each["id"].partition("/")[2]
-        assert each["code_file"] == f"{name}.ipynb"
-        assert each["dataset_sources"] == ["adityajn105/flickr8k"] and each["is_private"] is True
-        assert each["docker_image_pinning_type"] == "original" and each["enable_internet"] is True
-        assert each["machine_shape"] == ("NvidiaTeslaT4" if each["enable_gpu"] else None)
+    written = {name: read_metadata(repository, name) for name in NAMES}
+    assert [metadata["id"] for metadata in written.values()] == KERNELS
+    gpu = {name for name, metadata in written.items() if metadata["enable_gpu"]}
+    assert gpu == {"01_features", "03_train", "04_evaluate"}
+    source_counts = [len(metadata["kernel_sources"]) for metadata in written.values()]
+    assert source_counts == [0, 0, 2, 3, 4]
+    assert written["03_train"]["kernel_sources"] == KERNELS[:2]
+    for name, metadata in written.items():
+        slug = metadata["title"].lower().replace(" ", "-")
+        assert slug == metadata["id"].partition("/")[2]
+        assert metadata["code_file"] == f"{name}.ipynb"
+        assert metadata["dataset_sources"] == ["adityajn105/flickr8k"]
+        assert metadata["is_private"] is True
+        assert metadata["docker_image_pinning_type"] == "original"
+        assert metadata["enable_internet"] is True
+        assert metadata["machine_shape"] == ("NvidiaTeslaT4" if name in gpu else None)
 
 
-def test_the_written_metadata_is_that_of_the_first_notebook(place):
+def test_template_is_the_metadata_of_the_first_notebook(repository):
     main(["kaggle", "pack"])
-    packed = json.loads((place / "build/kaggle/01_features/kernel-metadata.json").read_text())
-    assert packed | {"code_file": "notebooks/01_features.ipynb"} == TEMPLATE
+    metadata = read_metadata(repository, "01_features")
+    assert metadata | {"code_file": "notebooks/01_features.ipynb"} == TEMPLATE
 
 
-def test_with_its_owner_filled_in_the_repository_itself_can_be_pushed(stub, place):
+def test_repository_with_an_owner_can_be_pushed(stub, repository):
     filled = json.dumps(TEMPLATE).replace("INSERT_OWNER_HERE", "ann")
-    (place / "kernel-metadata.json").write_text(filled)
-    kaggle.send(place)
+    (repository / "kernel-metadata.json").write_text(filled)
+    kaggle.push_notebook(repository)
     assert stub.pushes() == KERNELS[:1]
 
 
 @pytest.mark.parametrize("command", ["push", "outputs"])
 @pytest.mark.parametrize("user", [[], ["--user", "Ann B"]])
-def test_without_an_owner_nothing_is_sent(stub, place, capsys, command, user):
+def test_nothing_is_sent_without_an_owner(stub, capsys, command, user):
     assert main(["kaggle", command, *user]) == 1
-    assert "--user" in one_line(capsys) and not stub.asked
+    assert "--user" in error_line(capsys)
+    assert not stub.requests
 
 
-def test_a_notebook_without_its_package_says_what_to_do_in_one_line(tmp_path):
-    setup = nbformat.read(REPOSITORY / "notebooks" / "03_train.ipynb", as_version=4)
-    code = next(cell.source for cell in setup.cells if cell.cell_type == "code")
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
+def test_notebook_without_its_package_ends_with_one_line(tmp_path):
+    notebook = nbformat.read(REPOSITORY / "notebooks" / "03_train.ipynb", as_version=4)
+    setup = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", setup], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "utils" in done.stderr
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    assert "utils" in process.stderr
 
 
 # --- pushing -------------------------------------------------------------------------------------
 
 
-def test_all_five_go_in_order_each_after_those_it_reads_from(stub, place, capsys):
+def test_push_runs_notebooks_in_order_after_their_sources(stub, capsys):
     assert main(["kaggle", "push", "--user", "ann"]) == 0
     out = capsys.readouterr().out
     assert stub.pushes() == KERNELS
-    assert [out.index(f"https://www.kaggle.com/code/{kernel}") for kernel in KERNELS]
-    assert all(f"{kernel}: complete, " in out for kernel in KERNELS)
-    bodies = [body for method, body in stub.asked if method == "SaveKernel"]
+    for kernel in KERNELS:
+        assert f"https://www.kaggle.com/code/{kernel}" in out
+        assert f"{kernel}: complete, " in out
+    bodies = [body for method, body in stub.requests if method == "SaveKernel"]
     for number, (name, body) in enumerate(zip(NAMES, bodies, strict=True)):
-        gpu = number in (0, 2, 3)
+        gpu = name not in ("02_text", "05_visualize")
         notebook = json.loads(body.pop("text"))
         assert body.pop("newTitle") == f"Captions {name.replace('_', ' ')}"
         assert body.pop("kernelDataSources", []) == (KERNELS[:number] if number > 1 else [])
@@ -210,162 +245,174 @@ def test_all_five_go_in_order_each_after_those_it_reads_from(stub, place, capsys
             "enableInternet": True,
             "dockerImagePinningType": "original",
         }
-        assert "%%writefile utils/room.py" in "".join(cell["source"] for cell in notebook["cells"])
+        code = "".join(cell["source"] for cell in notebook["cells"])
+        assert "%%writefile utils/greeting.py" in code
 
 
-def refused(**answer):
-    return {("SaveKernel", KERNELS[1]): [answer]}
-
-
-FAULTS = {  # name: (what the stub is told, a word of the line, what is pushed again by --resume)
-    "refused": ({"answers": refused(error="quota of GPU hours is used up")}, "quota", 1),
+SAVE_SECOND = ("SaveKernel", KERNELS[1])
+FAILURES = {  # name -> (the attribute of the stub, its value, what the error says)
+    "refused": ("answers", {SAVE_SECOND: [{"error": "quota of GPU hours is used up"}]}, "quota"),
     "dataset": (
+        "answers",
         {
-            "answers": refused(
-                versionNumber=1, url="u", invalidDatasetSources=["adityajn105/flickr8k"]
-            )
+            SAVE_SECOND: [
+                {
+                    "versionNumber": 1,
+                    "url": "u",
+                    "invalidDatasetSources": ["adityajn105/flickr8k"],
+                }
+            ]
         },
         "not valid dataset",
-        1,
     ),
     "server": (
-        {"answers": {("SaveKernel", KERNELS[1]): [(500, {"code": 500, "message": "on fire"})]}},
+        "answers",
+        {SAVE_SECOND: [(500, {"code": 500, "message": "on fire"})]},
         "on fire",
-        1,
     ),
-    "fails": ({"states": {KERNELS[1]: ["RUNNING", "ERROR: no dogs"]}}, "no dogs", 1),
-    "cancelled": ({"states": {KERNELS[1]: ["CANCEL_ACKNOWLEDGED"]}}, "cancel_acknowledged", 1),
+    "error": ("states", {KERNELS[1]: ["RUNNING", "ERROR: no dogs"]}, "no dogs"),
+    "canceled": ("states", {KERNELS[1]: ["CANCEL_ACKNOWLEDGED"]}, "cancel_acknowledged"),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_one_line_and_resume_goes_on_from_there(stub, place, capsys, fault):
-    told, word, start = FAULTS[fault]
-    for name, value in told.items():
-        setattr(stub, name, value)
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failure_is_one_line_and_resume_continues_there(stub, capsys, failure):
+    attribute, value, expected = FAILURES[failure]
+    setattr(stub, attribute, value)
     assert main(["kaggle", "push", "--user", "ann"]) == 1
-    assert word in one_line(capsys)
-    before = stub.pushes()
-    assert before == KERNELS[:2]
-    stub.states, stub.answers = {}, {}
+    assert expected in error_line(capsys)
+    assert stub.pushes() == KERNELS[:2]
+    stub.states = {}
+    stub.answers = {}
     assert main(["kaggle", "push", "--user", "ann", "--resume"]) == 0
-    assert stub.pushes()[len(before) :] == KERNELS[start:]
+    assert stub.pushes()[2:] == KERNELS[1:]
 
 
-def test_a_source_that_kaggle_leaves_out_is_a_refusal(tmp_path, monkeypatch):
-    said = "Kernel version 1 successfully pushed.\nThe following are not valid sources: [a/b]"
-    monkeypatch.setattr(kaggle, "client", lambda *_: said)
-    with pytest.raises(CaptionsError, match="not pushed: .*not valid sources"):
-        kaggle.send(tmp_path)
+def test_source_that_kaggle_rejects_is_an_error(tmp_path, monkeypatch):
+    output = "Kernel version 1 successfully pushed.\nThe following are not valid sources: [a/b]"
+    monkeypatch.setattr(kaggle, "call_kaggle", lambda *_: output)
+    with pytest.raises(CaptionsError, match="was not pushed: .*not valid sources"):
+        kaggle.push_notebook(tmp_path)
 
 
-def test_a_failed_run_shows_its_log(stub, place, capsys):
+def test_log_of_a_failed_run_is_printed(stub, capsys):
     stub.runs = {KERNELS[0]: ["COMPLETE"], KERNELS[1]: ["ERROR: no dogs"]}
     assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 1
     out, err = capsys.readouterr()
-    assert "ValueError: no dogs\n" in out and "stream_name" not in out
-    assert KERNELS[1] in err and "--resume" in err and err.count("\n") == 1
-    assert stub.pushes() == []  # 03 reads from 02
+    assert "ValueError: no dogs\n" in out
+    assert "stream_name" not in out
+    assert KERNELS[1] in err
+    assert "--resume" in err
+    assert err.count("\n") == 1
+    assert stub.pushes() == []  # 03 depends on 02
 
 
-def test_a_run_that_never_ends_and_a_server_that_never_answers_are_one_line(
-    stub, place, capsys, monkeypatch
-):
+def test_timeouts_are_one_line(stub, capsys, monkeypatch):
     stub.runs = dict.fromkeys(KERNELS[:2], ["QUEUED"])
-    monkeypatch.setattr(kaggle, "PATIENCE", 0)
+    monkeypatch.setattr(kaggle, "RUN_TIMEOUT", 0)
     assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 1
-    assert "queued" in one_line(capsys)
-    monkeypatch.setattr(kaggle, "ANSWER", 0.01)
+    assert "queued" in error_line(capsys)
+    monkeypatch.setattr(kaggle, "CALL_TIMEOUT", 0.01)
     assert main(["kaggle", "push", "--user", "ann"]) == 1
-    assert "no answer in 0.01 s" in one_line(capsys)
+    assert "no answer in 0.01 s" in error_line(capsys)
 
 
-def test_one_look_that_fails_does_not_end_the_wait_and_a_late_run_is_waited_for(stub, place):
-    stub.runs = {KERNELS[0]: ["QUEUED", "RUNNING", "RUNNING", "COMPLETE"]}
+def test_failed_status_requests_are_repeated(stub):
+    states = ["QUEUED", "RUNNING", "RUNNING", "COMPLETE"]
+    stub.runs = {KERNELS[0]: list(states)}
     on_fire = (503, {"code": 503, "message": "on fire"})
-    stub.answers = {
-        ("GetKernelSessionStatus", KERNELS[0]): [on_fire] * (kaggle.MAX_POLL_FAILURES - 1)
-    }
+    failure_count = kaggle.MAX_POLL_FAILURES - 1
+    stub.answers = {("GetKernelSessionStatus", KERNELS[0]): [on_fire] * failure_count}
     complete = set()
-    kaggle.wait(KERNELS[0], complete)
+    kaggle.wait_until_complete(KERNELS[0], complete)
     assert complete == {KERNELS[0]}
-    looks = [method for method, _ in stub.asked if method == "GetKernelSessionStatus"]
-    assert len(looks) == kaggle.MAX_POLL_FAILURES - 1 + 4
+    requests = [method for method, _ in stub.requests if method == "GetKernelSessionStatus"]
+    assert len(requests) == failure_count + len(states)
 
 
 @pytest.mark.slow
-def test_resume_waits_for_what_runs_and_pushes_what_was_edited_with_those_after_it(stub, place):
+def test_resume_pushes_an_edited_notebook_and_those_after_it(stub, repository):
     assert main(["kaggle", "push", "--user", "ann"]) == 0
-    path = place / "notebooks" / "03_train.ipynb"
+    path = repository / "notebooks" / "03_train.ipynb"
     path.write_text(path.read_text().replace("# 03_train", "# 03, edited"))
     stub.runs[KERNELS[1]] = ["RUNNING", "COMPLETE"]
     assert main(["kaggle", "push", "--user", "ann", "--resume"]) == 0
     assert stub.pushes()[5:] == KERNELS[2:]
 
 
-def test_a_client_that_is_not_signed_in_or_not_there_is_one_line(stub, place, capsys, monkeypatch):
+def test_client_that_is_not_signed_in_is_one_line(stub, capsys, monkeypatch):
     monkeypatch.setenv("KAGGLE_KEY", "wrong")
     assert main(["kaggle", "push", "--user", "ann"]) == 1
-    assert "Authentication required" in one_line(capsys)
-    (place / "kaggle.py").write_text("raise ModuleNotFoundError('No module named kaggle')")
-    monkeypatch.setenv("PYTHONPATH", str(place))
-    assert main(["kaggle", "push", "--user", "ann"]) == 1
-    assert "No module named kaggle" in one_line(capsys)
-    (place / "kaggle.py").write_text("raise SystemExit(1)")
-    assert main(["kaggle", "push", "--user", "ann"]) == 1
-    assert one_line(capsys) == "kaggle kernels push: it said nothing"
+    assert "Authentication required" in error_line(capsys)
 
 
-# --- fetching ------------------------------------------------------------------------------------
+def test_missing_or_silent_client_is_one_line(stub, repository, capsys, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    client = repository / "kaggle.py"
+    client.write_text("raise ModuleNotFoundError('No module named kaggle')")
+    assert main(["kaggle", "push", "--user", "ann"]) == 1
+    assert "No module named kaggle" in error_line(capsys)
+    client.write_text("raise SystemExit(1)")
+    assert main(["kaggle", "push", "--user", "ann"]) == 1
+    assert error_line(capsys) == "kaggle kernels push: it failed without a message"
+
+
+# --- downloading ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def made(stub, place, monkeypatch, tmp_path):
-    """Artifacts of small runs on the server; returns what lies where it should, by name."""
-    folder = tmp_path / "there"
+def server_files(stub, monkeypatch, tmp_path):
+    """The outputs of small runs on the server: the contents by name."""
+    folder = tmp_path / "on_kaggle"
     monkeypatch.setenv("CAPTIONS_WORKING", str(folder))
-    chosen = load_config("flickr8k")
+    config = load_config("flickr8k")
     grid = "features-1.npy"
     features = {"grid": grid, "grid_shape": (3, 4, 5)}
-    feature_grids.save_grid(features, lambda row: [np.ones((3, 4, 5))], 3, chosen)
-    for kind, each in artifacts.ARTIFACTS.items():
-        if kind in artifacts.STAGES:  # of no use to anybody else
+    feature_grids.save_grid(features, lambda row: [np.ones((3, 4, 5))], 3, config)
+    for kind, spec in artifacts.ARTIFACTS.items():
+        if kind in artifacts.STAGES:  # checkpoints are not outputs
             continue
-        artifacts.save(kind, features if kind == "features" else {"x": 1}, chosen)
-        kernel = KERNELS[NAMES.index(each.notebook)]
-        stub.files.setdefault(kernel, {})[each.file] = (folder / each.file).read_bytes()
+        artifacts.save(kind, features if kind == "features" else {"x": 1}, config)
+        kernel = KERNELS[NAMES.index(spec.notebook)]
+        stub.files.setdefault(kernel, {})[spec.file] = (folder / spec.file).read_bytes()
     stub.files[KERNELS[0]][grid] = (folder / grid).read_bytes()
     stub.files[KERNELS[4]] = {
         "gallery.html": b"<p>",
         "utils/artifacts.py": b"",
-        "world/a.jpg": b"x",
+        "sample/a.jpg": b"x",
     }
-    stub.files[KERNELS[4]] |= {f"figure {n}.png": b"x" for n in range(25)}  # more than a page
-    return {name: text for each in stub.files.values() for name, text in each.items()}
+    for number in range(25):  # more than one page of the server's list
+        stub.files[KERNELS[4]][f"figure {number}.png"] = b"x"
+    contents = {}
+    for files in stub.files.values():
+        contents.update(files)
+    return contents
 
 
 @pytest.fixture
-def target(place, monkeypatch):
-    """A working folder to fetch into."""
-    monkeypatch.setenv("CAPTIONS_WORKING", str(place / "mine"))
-    return place / "mine"
+def target(tmp_path, monkeypatch):
+    """The working folder into which outputs are downloaded."""
+    folder = tmp_path / "mine"
+    monkeypatch.setenv("CAPTIONS_WORKING", str(folder))
+    return folder
 
 
-def test_outputs_come_into_the_working_folder_without_the_package(stub, made, target):
+def test_outputs_are_downloaded_without_the_files_in_subfolders(server_files, target):
     assert main(["kaggle", "outputs", "--user", "ann"]) == 0
-    found = {path.name: path.read_bytes() for path in target.iterdir()}
-    assert found == {name: text for name, text in made.items() if "/" not in name}
+    downloaded = {path.name: path.read_bytes() for path in target.iterdir()}
+    expected = {name: content for name, content in server_files.items() if "/" not in name}
+    assert downloaded == expected
 
 
-def test_a_cut_download_changes_nothing_and_the_same_command_mends_it(stub, made, target, capsys):
+def test_truncated_download_changes_nothing_and_can_be_repeated(stub, server_files, target, capsys):
     target.mkdir()
     (target / "features.pkl").write_text("of another run")
-    stub.cut = ("predictions.pkl",)
+    stub.truncated = ("predictions.pkl",)
     assert main(["kaggle", "outputs", "--user", "ann"]) == 1
-    assert "kaggle kernels output" in one_line(capsys)
+    assert "kaggle kernels output" in error_line(capsys)
     assert [path.name for path in target.iterdir()] == ["features.pkl"]
     assert (target / "features.pkl").read_text() == "of another run"
-    stub.cut = ()
+    stub.truncated = ()
     assert main(["kaggle", "outputs", "--user", "ann"]) == 0
-    assert (target / "predictions.pkl").read_bytes() == made["predictions.pkl"]
+    assert (target / "predictions.pkl").read_bytes() == server_files["predictions.pkl"]
