@@ -230,7 +230,7 @@ _ = plot_beam_tree(steps[:5], beams[0].token_ids, tokenizer.vocabulary)
 # %%
 from collections import Counter
 
-from utils.evaluation.metrics import ngrams
+from utils.evaluation.ngrams import ngrams
 
 candidate = tokenize(predicted[0])
 reference_tokens = [tokenize(text) for text in references[0]]
@@ -358,7 +358,7 @@ print(f"our caption: BLEU-4 {caption_scores[0][3]:.2f} of 1, CIDEr-D {cider_d_sc
 
 # %%
 from utils.evaluation.baselines import constant_caption, human_baseline
-from utils.evaluation.protocol import score_with_meteor, protocol
+from utils.evaluation.protocol import protocol, score_with_meteor
 
 train_captions = []
 for name in captions["splits"]["train"]:
@@ -428,10 +428,11 @@ print(f"beam - greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p_value:.3
 #
 # ## Scores by word category
 #
-# Synonyms count as one. **Precision**: the share of the caption's words of a category that occur in
-# any reference. **Recall**: the share of words in at least two references that the caption has.
-# Below, the **diversity** of the captions: how many different words and captions are generated, and
-# how many are copied from training.
+# Synonyms count as one. **Precision**: the share of the *predicted* words of a category that occur
+# in any reference of the photo. **Recall**: the share of the words *in references* (in two of them)
+# that the caption has. Below, the **diversity** of the captions: how many different tokens and
+# captions are generated, how many are copied from training, and
+# [distinct-2](https://arxiv.org/abs/1510.03055), the share of distinct bigrams.
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.diversity import diversity
@@ -471,9 +472,9 @@ for step, token_id in enumerate(sentences[0, 1:]):
 assert np.isclose(sentence_log_probs[0, 0], log_prob_by_hand, atol=0.05)
 
 # %% tags=["nbval-ignore-output"]
-owners = np.arange(num_ranked)  # sentence n belongs to photo n
-table = pd.DataFrame(retrieval_metrics(pmi_scores(sentence_log_probs), owners))
-without_pmi = pd.DataFrame(retrieval_metrics(sentence_log_probs, owners))
+photo_of_sentence = np.arange(num_ranked)
+table = pd.DataFrame(retrieval_metrics(pmi_scores(sentence_log_probs), photo_of_sentence))
+without_pmi = pd.DataFrame(retrieval_metrics(sentence_log_probs, photo_of_sentence))
 table.loc["image-to-text, without PMI"] = without_pmi.loc["image-to-text"]
 print(f"R@5 of a random ranking of {num_ranked} photos: {5 / num_ranked:.3f}")
 table.round(3)
