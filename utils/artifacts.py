@@ -358,12 +358,16 @@ def read_pickle(path: str | Path) -> Any:
     try:
         return safe_pickle.loads(Path(path).read_bytes())
     except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())
-        raise CaptionsError(f"{path}: refused: {reason}{fix}") from None
+        raise CaptionsError(f"{path}: refused: {one_line(error)}{fix}") from None
     except OSError as error:
         raise CaptionsError(f"{path}: cannot be read ({error.strerror}){fix}") from None
     except Exception as error:  # a damaged pickle can fail in any way its opcodes allow
-        raise CaptionsError(f"{path}: damaged ({type(error).__name__}){fix}") from None
+        raise CaptionsError(f"{path}: damaged ({one_line(error)}){fix}") from None
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def kind_of_file(name: str) -> str | None:
