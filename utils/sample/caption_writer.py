@@ -1,140 +1,213 @@
-"""Five people who tell a scene, and the reader that turns a caption back into facts.
+"""Write five captions of a scene, each in a style of its own.
 
-Flickr8k has five captions a photo because people notice different things and use different words.
-So do these five: the reporter, the careful one, the storyteller, the host ("there is ...") and
-the hasty one. Each mentions some facts only, yet most of the five mention each fact, so the most
-likely caption of a scene tells nearly all of it.
-
-The tables of words, at the end of `artwork.toml`, serve both ways: `tell` picks words from
-them, `read` looks words up in them. A word that stands with several values (sand: beach or desert)
-may mean any of them.
+Flickr8k has five captions per photo, because people notice different things and use different
+words. The five styles imitate that: the reporter, the careful one, the storyteller, the host
+("there is ...") and the hasty one. Each caption mentions some facts only, but most of the five
+mention each fact, so the most likely caption of a scene mentions nearly all of them.
 """
 
+from collections.abc import Callable
 from random import Random
 
-from utils.sample.facts import WORDS, words_in
-from utils.sample.scenes import ANIMALS, PEOPLE
+from utils.sample.facts import WORDS, split_words
+from utils.sample.scenes import ANIMALS, PEOPLE, Scene
+
+MIN_WORDS = 5
+MAX_WORDS = 16
+
+USUAL_WORD_PROBABILITY = 0.5  # of the first choice of each table
+SUNSHINE_PROBABILITY = 0.15  # how often a usual sky is mentioned, compared with the others
+SUBJECTS_NEVER_LITTLE = ("man", "woman", "horse")
 
 
-def write_captions(scene):
-    """Five captions of a scene, the same ones every time, always in the same order of voices."""
-    random = Random(f"tell {scene.seed}")
-    voices = (reporter, careful, storyteller, host, hasty)
-    return [of_fair_length(voice, Phrases(scene, random)) for voice in voices]
+class PhraseBuilder:
+    """Build the phrases of a caption of one scene.
 
+    A phrase with a probability may be left out: then it is an empty string. The order of the
+    random draws decides the captions, so it must not change.
+    """
 
-def of_fair_length(voice, say):
-    """What a voice says, asked again until it is neither a mumble nor a speech."""
-    while True:
-        caption = voice(say)
-        if 5 <= len(words_in(caption)) <= 16:
-            return caption
+    def __init__(self, scene: Scene, rng: Random) -> None:
+        self.scene = scene
+        self.rng = rng
+        self.is_plural = scene.count > 1
+        self.be = "are" if self.is_plural else "is"
 
+    def pick(self, choices: str) -> str:
+        """Pick one of the choices, the first one about half of the time."""
+        options = choices.split(", ")
+        if self.rng.random() < USUAL_WORD_PROBABILITY:
+            return options[0]
+        return self.rng.choice(options)
 
-# Each voice: which facts it mentions, how often, and in which order.
-
-
-def reporter(say):
-    """Who does what, where and when; a space before the full stop, as Flickr8k has it."""
-    who = say.who(color=0.8)
-    what = [say.verb(), say.thing(0.9, used=True), say.place(0.7), say.sky(0.5)]
-    return sentence(who, *what).capitalize() + " ."
-
-
-def careful(say):
-    """Nearly everything, with "is" and "are"."""
-    who = say.who(color=0.95)
-    what = [say.be, say.verb(being=True), say.thing(0.95), say.place(0.85)]
-    return sentence(who, *what, say.sky(0.8) or say.some(0.35, "side", say.scene.side))
-
-
-def storyteller(say):
-    """First the place or the hour, then a little one."""
-    start = say.place(1.0, moving=False)
-    if say.random.random() < 0.5:
-        start = say.sky(0.9) or start
-    what = [say.verb(), say.thing(0.7, used=True)]
-    return sentence(start, ",", say.who(color=0.55, little=0.3), *what).capitalize() + "."
-
-
-def host(say):
-    """Shows what there is."""
-    what = [say.verb(being=True), say.thing(0.75), say.place(0.65), say.sky(0.65)]
-    return sentence("there", say.be, say.who(color=0.5), *what).capitalize()
-
-
-def hasty(say):
-    """No article, no verb "to be", and only what strikes the eye."""
-    who, thing = say.who(color=0.4, article=False), say.thing(0.55)
-    place = say.place(0.4 if thing else 1.0)
-    return sentence(who, say.verb(being=True), thing, place or say.sky(0.6))
-
-
-class Phrases:
-    """The parts of a sentence about one scene; with a probability, they may stay unsaid ("")."""
-
-    def __init__(self, scene, random):
-        self.scene, self.random, self.several = scene, random, scene.count > 1
-        self.be = "are" if self.several else "is"
-
-    def pick(self, choices):
-        """One of the choices; the first about half of the time: there should be a usual word."""
-        choices = choices.split(", ")
-        return choices[0] if self.random.random() < 0.5 else self.random.choice(choices)
-
-    def some(self, probability, table, value):
-        """A phrase for a value in so many of the captions, else nothing."""
-        if self.random.random() >= probability:
+    def maybe(self, probability: float, table: str, value: str) -> str:
+        """Pick a phrase for a value from a table, or leave it out."""
+        if self.rng.random() >= probability:
             return ""
         return self.pick(WORDS[table][value]).replace("*", "")
 
-    def who(self, color, article=True, little=0.0):
-        """The subject: how many, how it looks or what it wears."""
-        scene, random = self.scene, self.random
-        noun = self.pick(WORDS["noun"][scene.subject]).split()[self.several]
-        small = scene.subject not in ("man", "woman", "horse") and random.random() < little
-        size = "little" if small else ""
-        hue = self.some(color, "color", scene.color)
-        count = self.some(1.0, "count", str(scene.count)) if self.several else ""
-        if scene.subject in ANIMALS or not hue:
-            who = sentence(count, size, hue, noun)
+    def subject(self, color: float, article: bool = True, little: float = 0.0) -> str:
+        """Name the subject: how many, what it looks like or what it wears.
+
+        Args:
+            color: The probability that the color is mentioned.
+            article: Whether a single subject gets an article.
+            little: The probability of the word "little", where it fits.
+        """
+        scene = self.scene
+        noun = self.inflect(self.pick(WORDS["noun"][scene.subject]))
+        size = ""
+        if scene.subject not in SUBJECTS_NEVER_LITTLE and self.rng.random() < little:
+            size = "little"
+        color_word = self.maybe(color, "color", scene.color)
+        count = self.maybe(1.0, "count", str(scene.count)) if self.is_plural else ""
+        if scene.subject in ANIMALS or not color_word:
+            phrase = join_phrases(count, size, color_word, noun)
         else:
-            garment = WORDS["garment"][scene.subject].split()[self.several]
-            worn = hue if random.random() < 0.3 else self.with_article(f"{hue} {garment}")
-            who = sentence(count, size, noun, random.choice(("in", "in", "wearing")), worn)
-        return self.with_article(who) if article else who
+            clothes = self.clothes(color_word)
+            preposition = self.rng.choice(("in", "in", "wearing"))
+            phrase = join_phrases(count, size, noun, preposition, clothes)
+        return self.add_article(phrase) if article else phrase
 
-    def with_article(self, words):
-        """A or an, but for several."""
-        article = "" if self.several else "an" if words[0] in "aeiou" else "a"
-        return sentence(article, words)
+    def clothes(self, color_word: str) -> str:
+        """Name a person's clothes, or only their color ("in red")."""
+        garment = self.inflect(WORDS["garment"][self.scene.subject])
+        if self.rng.random() < 0.3:
+            return color_word
+        return self.add_article(f"{color_word} {garment}")
 
-    def verb(self, being=False):
-        """What is done: "runs" or "run", or else "running"."""
-        one, many, doing = self.pick(WORDS["verb"][self.scene.action]).split()
-        return doing if being else many if self.several else one
+    def inflect(self, noun_forms: str) -> str:
+        """Choose the singular or the plural from the two forms of a noun."""
+        singular, plural = noun_forms.split()
+        return plural if self.is_plural else singular
 
-    def thing(self, probability, used=False):
-        """With the thing; where it fits ("and plays the guitar"), what one person does with it."""
+    def add_article(self, phrase: str) -> str:
+        """Put "a" or "an" before a singular phrase."""
+        if self.is_plural:
+            return phrase
+        article = "an" if phrase[0] in "aeiou" else "a"
+        return f"{article} {phrase}"
+
+    def verb(self) -> str:
+        """Name the action as a verb in the present tense ("runs" or "run")."""
+        singular, plural, _ = self.pick(WORDS["verb"][self.scene.action]).split()
+        return plural if self.is_plural else singular
+
+    def participle(self) -> str:
+        """Name the action as a participle ("running")."""
+        return self.pick(WORDS["verb"][self.scene.action]).split()[2]
+
+    def thing(self, probability: float, may_use: bool = False) -> str:
+        """Name the thing.
+
+        Args:
+            probability: The probability that a thing is mentioned.
+            may_use: Whether the phrase may say what one person does with it ("and plays the
+                guitar"), where that fits.
+        """
         scene = self.scene
         if scene.thing == "none":
             return ""
-        awake = scene.action != "sleeping" or scene.thing == "blanket"
-        alone = used and not self.several and scene.subject in PEOPLE and awake
-        table = "use" if alone and self.random.random() < 0.5 else "thing"
-        return self.some(probability, table, scene.thing)
+        can_use = scene.action != "sleeping" or scene.thing == "blanket"
+        is_one_person = scene.subject in PEOPLE and not self.is_plural
+        table = "thing"
+        if may_use and is_one_person and can_use and self.rng.random() < 0.5:
+            table = "use"
+        return self.maybe(probability, table, scene.thing)
 
-    def place(self, probability, moving=True):
-        """Where one is, or where one runs."""
-        table = "path" if moving and self.scene.action == "running" else "place"
-        return self.some(probability, table, self.scene.place)
+    def place(self, probability: float, may_move: bool = True) -> str:
+        """Name the place, or the path for a subject that runs."""
+        table = "path" if may_move and self.scene.action == "running" else "place"
+        return self.maybe(probability, table, self.scene.place)
 
-    def sky(self, probability):
-        """The sky; few mention that the sun shines."""
-        often = 0.15 if self.scene.sky == "sunny" else 1.0
-        return self.some(probability * often, "sky", self.scene.sky)
+    def sky(self, probability: float) -> str:
+        """Name the sky; sunshine is rarely worth mentioning."""
+        if self.scene.sky == "sunny":
+            probability *= SUNSHINE_PROBABILITY
+        return self.maybe(probability, "sky", self.scene.sky)
+
+    def side(self, probability: float) -> str:
+        """Name the side of the picture on which the subject is."""
+        return self.maybe(probability, "side", self.scene.side)
 
 
-def sentence(*parts):
-    """The parts that are not left unsaid."""
-    return " ".join(part for part in parts if part)
+# Each style decides which facts a caption mentions, how often, and in which order.
+
+
+def reporter(phrases: PhraseBuilder) -> str:
+    """Who does what, where and when; with a space before the full stop, as in Flickr8k."""
+    subject = phrases.subject(color=0.8)
+    verb = phrases.verb()
+    thing = phrases.thing(0.9, may_use=True)
+    place = phrases.place(0.7)
+    sky = phrases.sky(0.5)
+    return join_phrases(subject, verb, thing, place, sky).capitalize() + " ."
+
+
+def careful(phrases: PhraseBuilder) -> str:
+    """Nearly all facts, with "is" or "are"."""
+    subject = phrases.subject(color=0.95)
+    participle = phrases.participle()
+    thing = phrases.thing(0.95)
+    place = phrases.place(0.85)
+    sky_or_side = phrases.sky(0.8) or phrases.side(0.35)
+    return join_phrases(subject, phrases.be, participle, thing, place, sky_or_side)
+
+
+def storyteller(phrases: PhraseBuilder) -> str:
+    """The place or the time of day first, then a subject that may be "little"."""
+    opening = phrases.place(1.0, may_move=False)
+    if phrases.rng.random() < 0.5:
+        opening = phrases.sky(0.9) or opening
+    verb = phrases.verb()
+    thing = phrases.thing(0.7, may_use=True)
+    subject = phrases.subject(color=0.55, little=0.3)
+    return join_phrases(opening, ",", subject, verb, thing).capitalize() + "."
+
+
+def host(phrases: PhraseBuilder) -> str:
+    """What there is: "There is ..."."""
+    participle = phrases.participle()
+    thing = phrases.thing(0.75)
+    place = phrases.place(0.65)
+    sky = phrases.sky(0.65)
+    subject = phrases.subject(color=0.5)
+    return join_phrases("there", phrases.be, subject, participle, thing, place, sky).capitalize()
+
+
+def hasty(phrases: PhraseBuilder) -> str:
+    """Only what is most striking, without an article and without "is" or "are"."""
+    subject = phrases.subject(color=0.4, article=False)
+    thing = phrases.thing(0.55)
+    place = phrases.place(0.4 if thing else 1.0)
+    participle = phrases.participle()
+    place_or_sky = place or phrases.sky(0.6)
+    return join_phrases(subject, participle, thing, place_or_sky)
+
+
+Style = Callable[[PhraseBuilder], str]
+STYLES: tuple[Style, ...] = (reporter, careful, storyteller, host, hasty)
+
+
+def write_captions(scene: Scene) -> list[str]:
+    """Write five captions of a scene, one in each style.
+
+    The captions depend on the facts and on the seed of the scene, and are the same every time.
+    """
+    # This text is part of the seed, so it decides the captions: keep it.
+    rng = Random(f"tell {scene.seed}")
+    phrases = PhraseBuilder(scene, rng)
+    return [write_caption(style, phrases) for style in STYLES]
+
+
+def write_caption(style: Style, phrases: PhraseBuilder) -> str:
+    """Write a caption in a style; try again while it is too short or too long."""
+    while True:
+        caption = style(phrases)
+        if MIN_WORDS <= len(split_words(caption)) <= MAX_WORDS:
+            return caption
+
+
+def join_phrases(*phrases: str) -> str:
+    """Join the phrases that are not left out."""
+    return " ".join(phrase for phrase in phrases if phrase)

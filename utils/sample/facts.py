@@ -1,75 +1,116 @@
-"""TODO"""
+"""Read the facts that a caption states, and check them against the scene.
+
+The tables of words at the end of `artwork.toml` serve both ways: `caption_writer` picks words from
+them, `parse_facts` looks words up in them. A word that stands for several values (sand: beach or
+desert) may mean any of them.
+"""
 
 import re
-import tomllib
+from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
+from typing import Any
 
-from utils.sample.scenes import PEOPLE
+from utils.sample.artwork import ARTWORK
+from utils.sample.scenes import PEOPLE, Scene
 
-ARTWORK = tomllib.loads(Path(__file__).with_name("artwork.toml").read_text(encoding="utf-8"))
-WORDS = ARTWORK["words"]
+WORDS: dict[str, dict[str, str]] = ARTWORK["words"]
+
+# General nouns, singular and plural, that anyone may use beside those in the tables.
+PERSON_NOUNS = "person people"
+ANIMAL_NOUNS = "animal animals"
+
+# Tables of words whose name is the fact that they state, and those of another name.
+TABLE_FACTS = {
+    "count": "count",
+    "color": "color",
+    "thing": "thing",
+    "use": "thing",
+    "place": "place",
+    "path": "place",
+    "sky": "sky",
+    "side": "side",
+}
+
+Lexicon = dict[str, dict[str, set[Any]]]  # word -> fact -> the values that it may mean
 
 
-def parse_facts(caption):
-    """What a caption states: fact -> the set of values that it may mean.
+def split_words(caption: str) -> list[str]:
+    """Split a caption into words in lower case, without numbers and punctuation."""
+    return re.findall("[a-z]+", caption.lower())
 
-    Words in no table are passed over. A caption that says both red and blue means no color at
-    all: an empty set, which fits no scene.
+
+def parse_facts(caption: str) -> dict[str, set[Any]]:
+    """Read the facts that a caption states.
+
+    Words that are in no table are skipped. A caption that says both red and blue means no color:
+    an empty set, which fits no scene.
+
+    Returns:
+        For each fact that the caption states, the set of values that it may mean.
     """
-    stated = {}
-    for word in words_in(caption):
-        for fact, values in lexicon().get(word, {}).items():
+    stated: dict[str, set[Any]] = {}
+    for word in split_words(caption):
+        for fact, values in build_lexicon().get(word, {}).items():
             stated[fact] = stated.get(fact, values) & values
     return stated
 
 
-def facts(caption, scene):
-    """For each fact that a caption states, whether it is true of the scene."""
+def check_facts(caption: str, scene: Scene) -> dict[str, bool]:
+    """For each fact that a caption states, tell whether it is true of the scene."""
     return {fact: getattr(scene, fact) in values for fact, values in parse_facts(caption).items()}
 
 
-def words_in(caption):
-    """Its words in lower case, without numbers and punctuation."""
-    return re.findall("[a-z]+", caption.lower())
+def fact_accuracy(captions: Sequence[str], scenes: Iterable[Scene]) -> dict[str, float]:
+    """Measure how many facts captions state, and how many of these are true.
+
+    Args:
+        captions: Captions of drawn scenes.
+        scenes: The scenes, in the captions' order.
+
+    Returns:
+        "facts per caption", the mean number of facts that a caption states, and "accuracy", the
+        share of the stated facts that are true.
+    """
+    stated = 0
+    correct = 0
+    for caption, scene in zip(captions, scenes, strict=True):
+        checked = check_facts(caption, scene)
+        stated += len(checked)
+        correct += sum(checked.values())
+    return {
+        "facts per caption": stated / len(captions),
+        "accuracy": correct / max(1, stated),
+    }
 
 
 @cache
-def lexicon():
-    """Every word that carries a fact: word -> fact -> the values it may mean."""
-    lexicon = {}
-
-    def add(word, fact, *values):
-        lexicon.setdefault(word, {}).setdefault(fact, set()).update(values)
-
-    for subject, nouns in WORDS["noun"].items():
-        vague = "person people" if subject in PEOPLE else "animal animals"
-        for noun in [*nouns.split(", "), vague]:
-            singular, plural = noun.split()
-            add(singular, "subject", subject)
-            add(plural, "subject", subject)
-            if singular != plural:
-                add(singular, "count", 1)
-                add(plural, "count", 2, 3)
+def build_lexicon() -> Lexicon:
+    """Collect every word that states a fact."""
+    lexicon: Lexicon = {}
+    add_nouns(lexicon)
     for action, verbs in WORDS["verb"].items():
-        for form in words_in(verbs):
-            add(form, "action", action)
-    for table in ("count", "color", "thing", "use", "place", "path", "sky", "side"):
-        fact = {"use": "thing", "path": "place"}.get(table, table)
-        for value, choices in WORDS[table].items():
-            for word in re.findall(r"\*(\w+)", choices):
-                add(word, fact, int(value) if fact == "count" else value)
+        for form in split_words(verbs):
+            add_word(lexicon, form, "action", action)
+    for table, fact in TABLE_FACTS.items():
+        for value, phrases in WORDS[table].items():
+            for word in re.findall(r"\*(\w+)", phrases):
+                add_word(lexicon, word, fact, int(value) if fact == "count" else value)
     return lexicon
 
 
-def fact_accuracy(captions, scenes):
-    """How much the captions state and how much of it is true, where the facts are known.
+def add_nouns(lexicon: Lexicon) -> None:
+    """Add the nouns of all subjects, which also state whether there are one or several."""
+    for subject, nouns in WORDS["noun"].items():
+        general = PERSON_NOUNS if subject in PEOPLE else ANIMAL_NOUNS
+        for noun in [*nouns.split(", "), general]:
+            singular, plural = noun.split()
+            add_word(lexicon, singular, "subject", subject)
+            add_word(lexicon, plural, "subject", subject)
+            if singular != plural:
+                add_word(lexicon, singular, "count", 1)
+                add_word(lexicon, plural, "count", 2, 3)
 
-    `scenes` are the drawn scenes in the captions' order. Taught in 04_evaluate.
-    """
-    judged = [facts(caption, scene) for caption, scene in zip(captions, scenes, strict=True)]
-    stated = sum(len(each) for each in judged)
-    return {
-        "facts each": stated / len(captions),
-        "right": sum(sum(each.values()) for each in judged) / max(1, stated),
-    }
+
+def add_word(lexicon: Lexicon, word: str, fact: str, *values: Any) -> None:
+    """Add values of a fact to those that a word may mean."""
+    lexicon.setdefault(word, {}).setdefault(fact, set()).update(values)

@@ -1,175 +1,240 @@
-"""Draws one scene of the sample world as a page of a picture book, 224 by 224 pixels.
+"""Draw a scene as a cartoon picture of 224 by 224 pixels.
 
-The landscape is a list of ridges and stickers, the group in it comes from `figures`. All is
-painted twice as large and then reduced, which smooths the edges. What the facts leave open (sizes,
-hills, trees, hair) follows from the seed.
+The landscape is a list of hills and sprites, the subjects in it come from `figures`. Everything is
+drawn twice as large and then reduced, which smooths the edges. What the facts leave open (sizes,
+hills, trees, hair) follows from the scene's seed.
+
+The order of the random draws decides the pictures, so it must not change.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import sin
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-from utils.sample.figures import draw_figure
-from utils.sample.scenes import PEOPLE
+from utils.sample.artwork import ARTWORK
+from utils.sample.figures import Colors, Group, draw_figure
+from utils.sample.scenes import PEOPLE, Scene
 from utils.sample.sprites import (
-    ARTWORK,
-    PAINTS,
+    COLORS,
     SPRITES,
     SUPERSAMPLING,
+    WHITE,
     Brush,
+    Color,
     artwork_table,
     mix,
     rgb,
 )
 
-SIZE = 224  # pixels of the picture
-MARGIN = 120  # room around the picture where a group is laid out before it is moved inside
+IMAGE_SIZE = 224  # pixels
+LAYER_MARGIN = 120  # around the picture, where a group is drawn before it is moved inside
+EDGE = 6  # drawn pixels at each edge of the picture that a group keeps free
 SKIES = artwork_table("skies")
-GRAIN = np.random.default_rng(0).normal(0, 2, (SIZE, SIZE, 1)).round().astype(np.int16)
+SKY_ROWS = (0, 0.3, 0.56)  # where the three colors of a sky are, from the top (0) to the bottom (1)
+NOISE = np.random.default_rng(0).normal(0, 2, (IMAGE_SIZE, IMAGE_SIZE, 1)).round().astype(np.int16)
+
+COUNT_SCALES = {1: 1, 2: 0.87, 3: 0.76}  # several people are drawn smaller, ...
+ANIMAL_COUNT_SCALES = {1: 1, 2: 0.87, 3: 0.66}  # ... and animals, which are longer
+SIDE_CENTERS = {"left": 60, "middle": 112, "right": 164}
 
 
-def paint(scene):
-    """The picture of a scene (PIL, 224 by 224, RGB)."""
-    random = Random(f"paint {scene.seed}")
-    picture = paint_sky(scene.sky, random)
-    light = [part * random.uniform(0.95, 1.03) for part in SKIES[scene.sky].light]
+def paint(scene: Scene) -> Image.Image:
+    """Draw the picture of a scene.
+
+    Returns:
+        An RGB image of 224 by 224 pixels, which depends on the facts and the seed only.
+    """
+    # This text is part of the seed, so it decides the picture: keep it.
+    rng = Random(f"paint {scene.seed}")
+    picture = paint_sky(scene.sky, rng)
+    light = [channel * rng.uniform(0.95, 1.03) for channel in SKIES[scene.sky].light]
     brush = Brush(picture, light=light)
-    paint_land(brush, scene, random)
-    paint_group(picture, scene, random, light)
+    paint_landscape(brush, scene, rng)
+    paint_group(picture, scene, rng, light)
     if scene.sky == "rain":
-        scatter(brush, random, "streak", 80, 0, 230, 0.7, 1.2)
-    if scene.place == "snow" and random.random() < 0.5:
-        scatter(brush, random, "snowflake", 50, 0, 224, 0.7, 1.5)
-    return speckled(picture.reduce(SUPERSAMPLING), random)
+        scatter(brush, rng, "streak", [80, 0, 230, 0.7, 1.2])
+    if scene.place == "snow" and rng.random() < 0.5:
+        scatter(brush, rng, "snowflake", [50, 0, 224, 0.7, 1.5])
+    return add_noise(picture.reduce(SUPERSAMPLING), rng)
 
 
-def paint_sky(name, random):
-    """The sky and what hangs in it, on a new picture."""
-    sky, brush = SKIES[name], Brush(shaded(SKIES[name]))
-    x = random.uniform(30, 194)
+# === Sky and landscape ===
+
+
+def paint_sky(name: str, rng: Random) -> Image.Image:
+    """Draw the sky with sun, moon, stars and clouds on a new picture."""
+    sky = SKIES[name]
+    picture = sky_gradient(sky)
+    brush = Brush(picture)
+    x = rng.uniform(30, 194)
     if name == "night":
-        scatter(brush, random, "star", 45, 110, 222, 0.5, 1.2)
-        moon = brush.at(complex(x, random.uniform(180, 198)), 15)
-        moon.stick("moon", night=mix(sky.top, sky.middle, 0.3))
+        scatter(brush, rng, "star", [45, 110, 222, 0.5, 1.2])
+        moon_center = complex(x, rng.uniform(180, 198))
+        brush.at(moon_center, 15).sprite("moon", night=mix(sky.top, sky.middle, 0.3))
     elif name == "sunny":
-        brush.at(complex(x, random.uniform(176, 200)), 15).stick("sun")
+        sun_center = complex(x, rng.uniform(176, 200))
+        brush.at(sun_center, 15).sprite("sun")
     elif name == "sunset":
-        brush.at(complex(x, 114), 27).stick("sun")
-    cloud = mix(sky.middle, "ffffff", sky.cloud)
-    for _ in range(6 if name == "rain" else random.randint(1, 3)):
-        spot = complex(random.uniform(0, 224), random.uniform(162, 210))
-        brush.at(spot, random.uniform(9, 15)).stick("cloud", cloud=cloud)
-    return brush.image
+        brush.at(complex(x, 114), 27).sprite("sun")
+    cloud_color = mix(sky.middle, WHITE, sky.cloud_whiteness)
+    cloud_count = 6 if name == "rain" else rng.randint(1, 3)
+    for _ in range(cloud_count):
+        cloud_center = complex(rng.uniform(0, IMAGE_SIZE), rng.uniform(162, 210))
+        brush.at(cloud_center, rng.uniform(9, 15)).sprite("cloud", cloud=cloud_color)
+    return picture
 
 
-def shaded(sky):
-    """A new picture, in the colors of the sky from top to bottom."""
-    rows = np.linspace(0, 1, SIZE * SUPERSAMPLING)
-    channels = zip(rgb(sky.top), rgb(sky.middle), rgb(sky.low), strict=True)
-    column = np.stack([np.interp(rows, (0, 0.3, 0.56), channel) for channel in channels], axis=1)
-    return Image.fromarray(np.repeat(column.round().astype(np.uint8)[:, None], len(rows), axis=1))
+def sky_gradient(sky: SimpleNamespace) -> Image.Image:
+    """Make a new picture in the colors of the sky, from top to bottom."""
+    side = IMAGE_SIZE * SUPERSAMPLING
+    rows = np.linspace(0, 1, side)
+    channels = zip(rgb(sky.top), rgb(sky.middle), rgb(sky.horizon), strict=True)
+    column = np.stack([np.interp(rows, SKY_ROWS, channel) for channel in channels], axis=1)
+    pixels = column.round().astype(np.uint8)[:, None]
+    return Image.fromarray(np.repeat(pixels, side, axis=1))
 
 
-def paint_land(brush, scene, random):
-    """The place, and puddles where it rains."""
-    glass = "*ffdc82" if scene.sky == "night" else "e2f0f6"
-    for what, *measures in ARTWORK["places"][scene.place]:
-        if what == "hill":
-            paint_hill(brush, random, *measures)
+def paint_landscape(brush: Brush, scene: Scene, rng: Random) -> None:
+    """Draw the place, with puddles where it rains."""
+    glass = "*ffdc82" if scene.sky == "night" else "e2f0f6"  # windows are lit at night
+    for name, *measures in ARTWORK["places"][scene.place]:
+        if name == "hill":
+            paint_hill(brush, rng, *measures)
         else:
-            scatter(brush, random, what, *measures, glass=glass)
+            scatter(brush, rng, name, measures, glass=glass)
     if scene.sky == "rain" and scene.place != "beach":
-        scatter(brush, random, "puddle", 3, 10, 60, 0.7, 1.2)
+        scatter(brush, rng, "puddle", [3, 10, 60, 0.7, 1.2])
 
 
-def paint_hill(brush, random, color, base, height):
-    """A ridge across the picture, filled down to the bottom."""
-    long, shift = random.uniform(32, 52), random.uniform(0, 7)
-    waves = [sin(x / long + shift) + 0.4 * sin(2.3 * x / long) for x in range(-6, 236, 6)]
-    ridge = [complex(6 * i - 6, base + height * wave) for i, wave in enumerate(waves)]
-    brush.shape(color, [-6 - 6j, *ridge, 236 - 6j])
+def paint_hill(brush: Brush, rng: Random, color: Color, base: float, height: float) -> None:
+    """Draw a wavy ridge across the picture, filled down to the bottom."""
+    wavelength = rng.uniform(32, 52)
+    phase = rng.uniform(0, 7)
+    left, right, step = -6, 236, 6
+    ridge = []
+    for x in range(left, right, step):
+        wave = sin(x / wavelength + phase) + 0.4 * sin(2.3 * x / wavelength)
+        ridge.append(complex(x, base + height * wave))
+    brush.polygon(color, [left - 6j, *ridge, right - 6j])
 
 
-def scatter(brush, random, name, count, low, high, small, large, **colors):
-    """Stickers from left to right, evenly but not exactly; any kind whose name begins so."""
-    kinds = [kind for kind in SPRITES if kind.startswith(name)]
-    step = SIZE / count
-    for i in range(count):
-        x = step * (i + 0.5 + (random.uniform(-0.4, 0.4) if name != "house" else 0))
-        spot = brush.at(complex(x, random.uniform(low, high)), random.uniform(small, large))
-        chance = {part: random.choice(options) for part, options in ARTWORK["chance"].items()}
-        spot.stick(random.choice(kinds), **colors, **chance)
+def scatter(
+    brush: Brush, rng: Random, name: str, measures: Sequence[float], **colors: Color
+) -> None:
+    """Draw sprites from left to right, evenly spaced with some randomness.
+
+    Args:
+        brush: A brush whose coordinates are those of the picture.
+        rng: The random generator.
+        name: How the names of the sprites begin: "tree" may draw a "tree tall".
+        measures: How many, the lowest and highest y, the smallest and largest size.
+        **colors: Colors for the names that stand for colors in the sprites.
+    """
+    count, lowest, highest, smallest, largest = measures
+    variants = [sprite for sprite in SPRITES if sprite.startswith(name)]
+    step = IMAGE_SIZE / count
+    for i in range(int(count)):
+        jitter = rng.uniform(-0.4, 0.4) if name != "house" else 0
+        center = complex(step * (i + 0.5 + jitter), rng.uniform(lowest, highest))
+        size = rng.uniform(smallest, largest)
+        random_colors = {
+            color_name: rng.choice(options)
+            for color_name, options in ARTWORK["random_colors"].items()
+        }
+        brush.at(center, size).sprite(rng.choice(variants), **colors, **random_colors)
 
 
-def paint_group(picture, scene, random, light):
-    """The subjects, their shadows and their thing, all moved inside the picture."""
-    layer = Image.new(
-        "RGBA", ((SIZE + 2 * MARGIN) * SUPERSAMPLING, (SIZE + MARGIN) * SUPERSAMPLING)
-    )
-    light = [0.5 + 0.5 * part for part in light]
-    flip, size = random.choice((1, -1)), random.uniform(0.9, 1.2)
-    if scene.thing != "none":  # whoever holds something out does so towards the middle
-        flip = {"left": 1, "right": -1}.get(scene.side, flip)
-    size *= (1, 0.87, 0.76 if scene.subject in PEOPLE else 0.66)[scene.count - 1]
-    spots = find_spots(scene, random, flip, size)
-    toy = toy_colors(scene, random)
-    paint_under(layer, scene, spots, size, light, toy)
-    for spot in spots:
-        one = scene if spot == spots[-1] else replace(scene, thing="none")
-        sheet, corner = draw_figure(one, random, size, flip, light, toy)
-        corner += spot * SUPERSAMPLING
-        layer.alpha_composite(sheet, (round(corner.real), round(layer.height - corner.imag)))
+# === The subjects ===
+
+
+def paint_group(picture: Image.Image, scene: Scene, rng: Random, light: Sequence[float]) -> None:
+    """Draw the subjects, their shadows and their thing, all moved inside the picture."""
+    layer_width = (IMAGE_SIZE + 2 * LAYER_MARGIN) * SUPERSAMPLING
+    layer_height = (IMAGE_SIZE + LAYER_MARGIN) * SUPERSAMPLING
+    layer = Image.new("RGBA", (layer_width, layer_height))
+    group = sample_group(scene, rng, light)
+    feet = place_feet(scene, rng, group)
+    group = replace(group, thing_colors=choose_thing_colors(scene, rng))
+    paint_ground(layer, scene, feet, group)
+    for position in feet:
+        is_foremost = position == feet[-1]
+        subject = scene if is_foremost else replace(scene, thing="none")
+        figure, corner = draw_figure(subject, rng, group)
+        corner += position * SUPERSAMPLING
+        layer.alpha_composite(figure, (round(corner.real), round(layer.height - corner.imag)))
     paste_inside(picture, layer)
 
 
-def paint_under(layer, scene, spots, size, light, toy):
-    """What lies on the ground under a group: its shadows, and the blanket if there is one."""
-    if scene.thing == "blanket":
-        wide = size * (0.95 + 0.25 * scene.count + 0.25 * (scene.subject == "horse"))
-        centre = sum(spots) / len(spots)
-        Brush(layer, centre, wide + 0j, light=light).stick("blanket", **toy)
-    long = 46 if scene.action == "sleeping" else 26
-    for spot in spots:
-        Brush(layer, spot, size + 0j).oval("1e1a3250", 0, 0, long, 5)
+def sample_group(scene: Scene, rng: Random, light: Sequence[float]) -> Group:
+    """Choose the direction and the size of the figures; their thing has no colors yet."""
+    flip = rng.choice((1, -1))
+    size = rng.uniform(0.9, 1.2)
+    if scene.thing != "none":  # a thing is held towards the center of the picture
+        flip = {"left": 1, "right": -1}.get(scene.side, flip)
+    scales = COUNT_SCALES if scene.subject in PEOPLE else ANIMAL_COUNT_SCALES
+    figure_light = [0.5 + 0.5 * channel for channel in light]
+    return Group(size * scales[scene.count], flip, figure_light, thing_colors={})
 
 
-def paste_inside(picture, layer):
-    """What is on the layer, kept off the edges of the picture, and shrunk if it is too wide."""
-    left, _, _, floor = box = layer.getbbox()
-    crop, room, edge = layer.crop(box), picture.width - 12, 6
-    crop.thumbnail((room, room))
-    left, top = left - MARGIN * SUPERSAMPLING, floor - crop.height - MARGIN * SUPERSAMPLING
-    left = min(max(left, edge), edge + room - crop.width)
-    top = min(max(top, edge), edge + room - crop.height)
-    picture.paste(crop, (left, top), crop)
+def place_feet(scene: Scene, rng: Random, group: Group) -> list[complex]:
+    """Place the subjects side by side on the layer; the last one is foremost and has the thing."""
+    is_lying = scene.action == "sleeping"
+    spacing = 38 if scene.subject in PEOPLE else 56
+    if is_lying:
+        spacing = 32
+    center = SIDE_CENTERS[scene.side] + rng.uniform(-6, 6)
+    ground = rng.uniform(20, 32)
+    depth_step = 26 if is_lying else 7  # how much further back each earlier subject stands
+    offsets = [i - (scene.count - 1) / 2 for i in range(scene.count)]
+    feet = []
+    for offset in offsets:
+        x = LAYER_MARGIN + center + offset * spacing * group.size * group.flip
+        y = ground + depth_step * group.size * (offsets[-1] - offset)
+        feet.append(complex(x, y))
+    return feet
 
 
-def find_spots(scene, random, flip, size):
-    """Where the feet are; whoever stands foremost is last and has the thing."""
-    lying = scene.action == "sleeping"
-    across = 32 if lying else (38 if scene.subject in PEOPLE else 56)
-    middle = {"left": 60, "middle": 112, "right": 164}[scene.side] + random.uniform(-6, 6)
-    floor = random.uniform(20, 32)
-    order = [i - (scene.count - 1) / 2 for i in range(scene.count)]
-    back = [(26 if lying else 7) * size * (order[-1] - place) for place in order]
-    return [
-        complex(MARGIN + middle + place * across * size * flip, floor + up)
-        for place, up in zip(order, back, strict=True)
-    ]
-
-
-def toy_colors(scene, random):
-    """Two colors for the thing, other ones than the subject's."""
-    first, second = random.sample(list(ARTWORK["toys"]), 2)
+def choose_thing_colors(scene: Scene, rng: Random) -> Colors:
+    """Choose the main color of the thing, another one than the subject's, and what goes with it."""
+    first, second = rng.sample(list(ARTWORK["thing_colors"]), 2)
     name = first if first != scene.color else second
-    return dict(toy=PAINTS[name], trim=ARTWORK["toys"][name])
+    return {"main": COLORS[name], "trim": ARTWORK["thing_colors"][name]}
 
 
-def speckled(picture, random):
-    """The picture on grainy paper: one sheet of noise, laid on at random."""
-    shift = random.randrange(SIZE), random.randrange(SIZE)
-    pixels = np.asarray(picture, np.int16) + np.roll(GRAIN, shift, axis=(0, 1))
+def paint_ground(layer: Image.Image, scene: Scene, feet: Sequence[complex], group: Group) -> None:
+    """Draw what lies on the ground under a group: the blanket if there is one, and shadows."""
+    if scene.thing == "blanket":
+        width = 0.95 + 0.25 * scene.count + 0.25 * (scene.subject == "horse")
+        center = sum(feet) / len(feet)
+        blanket_brush = Brush(layer, center, group.size * width + 0j, light=group.light)
+        blanket_brush.sprite("blanket", **group.thing_colors)
+    shadow_half_width = 46 if scene.action == "sleeping" else 26
+    for position in feet:
+        shadow_brush = Brush(layer, position, group.size + 0j)
+        shadow_brush.oval("1e1a3250", 0, 0, shadow_half_width, 5)
+
+
+def paste_inside(picture: Image.Image, layer: Image.Image) -> None:
+    """Paste the content of a layer, away from the edges, and reduced if it is too large."""
+    box = layer.getbbox()
+    layer_left, _, _, layer_bottom = box
+    content = layer.crop(box)
+    available = picture.width - 2 * EDGE
+    content.thumbnail((available, available))
+    left = layer_left - LAYER_MARGIN * SUPERSAMPLING
+    top = layer_bottom - content.height - LAYER_MARGIN * SUPERSAMPLING
+    left = min(max(left, EDGE), EDGE + available - content.width)
+    top = min(max(top, EDGE), EDGE + available - content.height)
+    picture.paste(content, (left, top), content)
+
+
+def add_noise(picture: Image.Image, rng: Random) -> Image.Image:
+    """Add a fixed pattern of noise at a random offset, like grainy paper."""
+    offset = (rng.randrange(IMAGE_SIZE), rng.randrange(IMAGE_SIZE))
+    pixels = np.asarray(picture, np.int16) + np.roll(NOISE, offset, axis=(0, 1))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

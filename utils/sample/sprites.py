@@ -1,133 +1,201 @@
-"""Cut-out pieces: what the pictures of the sample world are made of, and the brush for them.
+"""Sprites, the parts that the sample's pictures are made of, and a brush that draws them.
 
-`artwork.toml` holds all artwork: colors, landscapes, bodies, poses, and the stickers, each
-described by the pieces it is made of. A `Brush` puts a sticker anywhere, in any size, turned or
-mirrored. `figures` and `paint` make pictures of them.
+`artwork.toml` holds all artwork: colors, landscapes, bodies, poses, and the sprites, each a list of
+simple shapes. A `Brush` draws a sprite anywhere, at any size, rotated or mirrored. `figures` and
+`painter` compose pictures from them.
 
-A point is a complex number, x + yi with y up: then moving is a sum and turning is a product.
+A point is a complex number, x + yi with y pointing up, so a translation is a sum, and a rotation
+with scaling is a product.
 """
 
-import tomllib
+from __future__ import annotations
+
 from cmath import rect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from math import pi, radians
-from pathlib import Path
 from types import SimpleNamespace
 
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-ARTWORK = tomllib.loads(Path(__file__).with_name("artwork.toml").read_text(encoding="utf-8"))
-PAINTS, SPRITES = ARTWORK["paints"], ARTWORK["stickers"]
-DARK, CREAM = "3a2c36", "fff8e4"
-SUPERSAMPLING = 2  # how much finer than its pixels a picture is painted
+from utils.sample.artwork import ARTWORK
+
+Color = str | tuple[int, ...]  # hexadecimal, or red, green, blue and, optionally, alpha
+Points = list[complex]
+
+COLORS: dict[str, str] = ARTWORK["colors"]
+SPRITES: dict[str, str] = ARTWORK["sprites"]
+DARK = "3a2c36"
+CREAM = "fff8e4"
+WHITE = "ffffff"
+
+SUPERSAMPLING = 2  # pictures are drawn this many times larger, then reduced
 CIRCLE = [rect(1, 2 * pi * i / 28) for i in range(28)]
+THIN_LINE = 3  # in drawn pixels; up to this width the ends are not rounded
 
 
-def artwork_table(name):
-    """A table of the picture book whose rows have columns: `chapter("people")["man"].leg`."""
+@dataclass(frozen=True)
+class Shape:
+    """One shape of a sprite: a filled polygon, or a line where it has a width."""
+
+    color: str
+    points: Points
+    line_width: float = 0.0
+
+
+def artwork_table(name: str) -> dict[str, SimpleNamespace]:
+    """Read a table of the artwork whose rows have columns: `table["man"].leg_length`."""
     return {key: SimpleNamespace(**row) for key, row in ARTWORK[name].items()}
 
 
-def rgb(color):
-    """A color as numbers, whichever way it is written."""
+def rgb(color: Color) -> tuple[int, ...]:
+    """Convert a color to numbers, whichever way it is written."""
     return tuple(bytes.fromhex(color)) if isinstance(color, str) else color
 
 
-def mix(first, second, share):
-    """A color between two, `share` of the way to the second."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(rgb(first), rgb(second), strict=True))
+def mix(first: Color, second: Color, share: float) -> tuple[int, ...]:
+    """Interpolate between two colors; `share` is the weight of the second."""
+    channels = zip(rgb(first), rgb(second), strict=True)
+    return tuple(round(start + (end - start) * share) for start, end in channels)
 
 
 @cache
-def pieces(name):
-    """The pieces of a sticker, if there is one: color, width (0: filled), points."""
-    return [read_piece(*line.split()) for line in SPRITES.get(name, "").splitlines()]
+def sprite_shapes(name: str) -> list[Shape]:
+    """Parse a sprite into its shapes, from back to front; none if no sprite has this name."""
+    return [parse_shape(line) for line in SPRITES.get(name, "").splitlines()]
 
 
-def read_piece(kind, color, *numbers):
-    """One line of a sticker; the picture book says what its numbers mean."""
-    numbers = [float(number) for number in numbers]
+def parse_shape(line: str) -> Shape:
+    """Parse one line of a sprite; `artwork.toml` describes the format."""
+    kind, color, *fields = line.split()
+    numbers = [float(field) for field in fields]
     if kind == "oval":
-        return color, 0, ellipse(*numbers)
-    width = numbers.pop(0) if kind == "line" else 0
-    points = [complex(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
-    return color, width, rounded(points, 2) if kind == "blob" else points
+        return Shape(color, ellipse(*numbers))
+    line_width = numbers.pop(0) if kind == "line" else 0.0
+    points = [complex(x, y) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+    if kind == "blob":
+        points = round_corners(points, times=2)
+    return Shape(color, points, line_width)
 
 
-def ellipse(x, y, wide, high=None, turn=0.0):
-    """Points around an ellipse with its two half axes."""
-    high, turned = wide if high is None else high, rect(1, radians(turn))
-    return [complex(x, y) + turned * complex(wide * p.real, high * p.imag) for p in CIRCLE]
+def ellipse(
+    x: float,
+    y: float,
+    half_width: float,
+    half_height: float | None = None,
+    angle: float = 0.0,
+) -> Points:
+    """Compute points around an ellipse.
+
+    Args:
+        x: The x coordinate of the center.
+        y: The y coordinate of the center.
+        half_width: One half axis.
+        half_height: The other half axis; a circle when left out.
+        angle: The rotation in degrees, counterclockwise.
+    """
+    if half_height is None:
+        half_height = half_width
+    rotation = rect(1, radians(angle))
+    center = complex(x, y)
+    return [
+        center + rotation * complex(half_width * point.real, half_height * point.imag)
+        for point in CIRCLE
+    ]
 
 
-def rounded(points, times):
-    """A polygon whose corners are cut, again and again."""
+def round_corners(points: Points, times: int) -> Points:
+    """Cut the corners of a polygon repeatedly (Chaikin's algorithm)."""
     for _ in range(times):
         sides = zip(points, points[1:] + points[:1], strict=True)
-        points = [a + (b - a) * share for a, b in sides for share in (0.25, 0.75)]
+        points = [start + (end - start) * share for start, end in sides for share in (0.25, 0.75)]
     return points
 
 
 class Brush:
-    """Draws on an image, in the coordinates of what is drawn."""
+    """Draw on an image in a local coordinate system.
 
-    def __init__(self, image, origin=0j, unit=1 + 0j, flip=1, light=(1, 1, 1)):
-        self.image, self.draw = image, ImageDraw.Draw(image, "RGBA")
-        self.origin, self.unit, self.flip, self.light = origin, unit, flip, light
+    Args:
+        image: The image to draw on.
+        origin: The local origin in the picture, in pixels from its lower left corner.
+        scale: The local x axis in pixels: its length is the scale, its angle the rotation.
+        flip: -1 mirrors left and right, 1 does not.
+        light: Factors on red, green and blue of all colors.
+    """
 
-    def world(self, point):
-        """Where a point of the figure lies in the picture (y still up)."""
-        step = self.unit * point
-        return self.origin + complex(self.flip * step.real, step.imag)
+    def __init__(
+        self,
+        image: Image.Image,
+        origin: complex = 0j,
+        scale: complex = 1 + 0j,
+        flip: int = 1,
+        light: Sequence[float] = (1, 1, 1),
+    ) -> None:
+        self.image = image
+        self.origin = origin
+        self.scale = scale
+        self.flip = flip
+        self.light = light
+        self._draw = ImageDraw.Draw(image, "RGBA")
 
-    def at(self, point, size=1.0, turn=0.0):
-        """A brush for a part of the figure."""
-        unit = self.unit * rect(size, radians(turn))
-        return Brush(self.image, self.world(point), unit, self.flip, self.light)
+    def to_picture(self, point: complex) -> complex:
+        """Convert a local point to picture coordinates (y still pointing up)."""
+        offset = self.scale * point
+        return self.origin + complex(self.flip * offset.real, offset.imag)
 
-    def upright(self, spot):
-        """A brush at a place in the picture, for what never lies down with the figure."""
-        return Brush(self.image, spot, abs(self.unit) + 0j, self.flip, self.light)
+    def at(self, point: complex, size: float = 1.0, angle: float = 0.0) -> Brush:
+        """Make a brush whose origin is a local point, scaled and rotated by degrees."""
+        scale = self.scale * rect(size, radians(angle))
+        return Brush(self.image, self.to_picture(point), scale, self.flip, self.light)
 
-    def pixels(self, points):
-        """Points of the figure as the image counts them."""
-        spots = [self.world(point) * SUPERSAMPLING for point in points]
-        return [(spot.real, self.image.height - spot.imag) for spot in spots]
+    def upright(self, origin: complex) -> Brush:
+        """Make a brush of the same size without rotation, at a point of the picture."""
+        return Brush(self.image, origin, abs(self.scale) + 0j, self.flip, self.light)
 
-    def ink(self, color):
-        """A color in this light; a star says that it shines by itself."""
-        if color[0] == "*":
+    def to_pixels(self, points: Iterable[complex]) -> list[tuple[float, float]]:
+        """Convert local points to pixel coordinates of the image (y pointing down)."""
+        corners = [self.to_picture(point) * SUPERSAMPLING for point in points]
+        return [(corner.real, self.image.height - corner.imag) for corner in corners]
+
+    def lit(self, color: Color) -> tuple[int, ...]:
+        """Compute a color in this brush's light; one with a star glows and is not changed."""
+        if isinstance(color, str) and color.startswith("*"):
             return rgb(color[1:])
-        red, green, blue, *solid = rgb(color)
-        lit = zip((red, green, blue), self.light, strict=True)
-        return (*(min(255, round(part * light)) for part, light in lit), *solid)
+        red, green, blue, *alpha = rgb(color)
+        channels = zip((red, green, blue), self.light, strict=True)
+        return (*(min(255, round(channel * light)) for channel, light in channels), *alpha)
 
-    def shape(self, color, points):
-        """A filled polygon."""
-        self.draw.polygon(self.pixels(points), fill=self.ink(color))
+    def polygon(self, color: Color, points: Points) -> None:
+        """Draw a filled polygon."""
+        self._draw.polygon(self.to_pixels(points), fill=self.lit(color))
 
-    def oval(self, color, *numbers):
-        """A filled ellipse: its centre, then its half axes."""
-        self.shape(color, ellipse(*numbers))
+    def oval(self, color: Color, *numbers: float) -> None:
+        """Draw a filled ellipse; `numbers` are the arguments of `ellipse`."""
+        self.polygon(color, ellipse(*numbers))
 
-    def line(self, color, width, points):
-        """A line with round ends and joints."""
-        pixels, width, ink = (
-            self.pixels(points),
-            width * abs(self.unit) * SUPERSAMPLING,
-            self.ink(color),
-        )
-        self.draw.line(pixels, fill=ink, width=max(1, round(width)), joint="curve")
-        if width > 3:
+    def line(self, color: Color, width: float, points: Points) -> None:
+        """Draw a line with round ends and joints."""
+        pixels = self.to_pixels(points)
+        pixel_width = width * abs(self.scale) * SUPERSAMPLING
+        fill = self.lit(color)
+        self._draw.line(pixels, fill=fill, width=max(1, round(pixel_width)), joint="curve")
+        if pixel_width > THIN_LINE:
+            radius = pixel_width / 2 - 0.5
             for x, y in (pixels[0], pixels[-1]):
-                r = width / 2 - 0.5
-                self.draw.ellipse((x - r, y - r, x + r, y + r), fill=ink)
+                box = (x - radius, y - radius, x + radius, y + radius)
+                self._draw.ellipse(box, fill=fill)
 
-    def stick(self, name, **colors):
-        """A sticker, if there is one of this name, with these colors for the names in it."""
-        for color, width, points in pieces(name):
-            color = colors.get(color, color)
-            if width:
-                self.line(color, width, points)
+    def sprite(self, name: str, **colors: Color) -> None:
+        """Draw the sprite of this name, if there is one.
+
+        Args:
+            name: The name of the sprite.
+            **colors: Colors for the names that stand for colors in the sprite.
+        """
+        for shape in sprite_shapes(name):
+            color = colors.get(shape.color, shape.color)
+            if shape.line_width:
+                self.line(color, shape.line_width, shape.points)
             else:
-                self.shape(color, points)
+                self.polygon(color, shape.points)
