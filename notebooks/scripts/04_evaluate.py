@@ -525,10 +525,10 @@ if scenes:
     print(f"A reference states {facts_per_reference:.1f} facts.")
 if config == Config():
     assert uses_image
-    assert accuracies["seen"]["right"] >= 0.95
-    assert accuracies["unseen"]["right"] >= 0.85
+    assert accuracies["seen"]["accuracy"] >= 0.95
+    assert accuracies["unseen"]["accuracy"] >= 0.85
     for accuracy in accuracies.values():
-        assert accuracy["facts each"] >= facts_per_reference
+        assert accuracy["facts per caption"] >= facts_per_reference
 
 # %% [markdown]
 # ## Save

@@ -117,7 +117,7 @@ def test_missing_weights_say_where_weights_may_come_from(monkeypatch):
     def download_weights():
         raise OSError("no network")
 
-    offline = Encoder(download_weights, None, 224, "sum")
+    offline = Encoder(download_weights, None, 224, "block3_add")
     monkeypatch.setitem(ENCODERS, "vgg16", offline)
     with pytest.raises(CaptionsError, match=r"vgg16.*no network.*KERAS_HOME"):
         build_encoder("vgg16")

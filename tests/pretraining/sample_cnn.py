@@ -1,38 +1,55 @@
-"""Makes the sample's tiny encoder anew: `make tiny`, or `python -m tests.pretraining.sample_cnn`.
+"""Train the sample's CNN: `make sample-encoder`, or `python -m tests.pretraining.sample_cnn`.
 
-A tool of the maintainers, so it lies beside the tests and not in the package. It trains the CNN to
-name the facts of scenes, prints how well it does on fresh ones, and writes `world/cnn.npz`.
+This is a tool for the maintainers, so it is beside the tests and not in the package. It trains the
+CNN to classify the facts of scenes, prints its accuracy on other scenes, and writes
+`utils/sample/cnn.npz`.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from utils.sample.cnn import IMAGE_SIZE, WEIGHTS_FILE, build_cnn
+from utils.sample.cnn import IMAGE_SIZE, WEIGHTS_FILE, build_cnn, save_weights
 from utils.sample.painter import paint
-from utils.sample.scenes import FACTS, sample_scenes
+from utils.sample.scenes import FACTS, Scene, sample_scenes
 
-PRETRAINING_SEED = 2_000_003  # the sample's is another
+PRETRAINING_SEED = 2_000_003  # another one than the sample's
+LEARNING_RATE = 3e-3
+INITIAL_LEARNING_RATE = 3e-4
+WEIGHT_DECAY = 1e-3
+WARMUP_FRACTION = 0.1
+
+Labels = dict[str, np.ndarray]  # fact -> `(scenes,)`, the index of the value
 
 
-def add_heads(model):
-    """One softmax a fact on the grid's maximum, which learns fast, and one on its mean.
+def add_heads(model: Any) -> Any:
+    """Add a softmax classifier per fact on the grid's maximum, and another on its mean.
 
-    The mean is what captioners are given, so it must tell the facts as well.
+    The maximum learns fast. The mean is what captioners receive, so it must hold the facts as well.
+
+    Returns:
+        A Keras model whose outputs are the logits of all facts from the maximum, then from the
+        mean.
     """
-    most = keras.layers.GlobalMaxPooling2D(name="most")(model.output)
+    maximum = keras.layers.GlobalMaxPooling2D(name="maximum")(model.output)
     mean = keras.layers.GlobalAveragePooling2D(name="mean")(model.output)
-    heads = [
-        keras.layers.Dense(len(values), name=f"{fact}_{how}")(pooled)
-        for how, pooled in (("most", most), ("mean", mean))
-        for fact, values in FACTS.items()
-    ]
-    return keras.Model(model.input, heads)
+    logits = []
+    for name, pooled in (("maximum", maximum), ("mean", mean)):
+        for fact, values in FACTS.items():
+            logits.append(keras.layers.Dense(len(values), name=f"{fact}_{name}")(pooled))
+    return keras.Model(model.input, logits)
 
 
-def draw(scenes):
-    """Pixels `(scenes, 224, 224, 3)` and a dict of labels `(scenes,)` by fact."""
+def draw_scenes(scenes: Sequence[Scene]) -> tuple[np.ndarray, Labels]:
+    """Draw scenes.
+
+    Returns:
+        Pixels `(scenes, 224, 224, 3)`, and the labels of each fact.
+    """
     pixels = np.stack([np.asarray(paint(scene)) for scene in tqdm(scenes, desc="drawing")])
     labels = {
         fact: np.array([values.index(getattr(scene, fact)) for scene in scenes])
@@ -41,60 +58,93 @@ def draw(scenes):
     return pixels, labels
 
 
-def pretrain(count=10_000, epochs=12, batch=32, seed=PRETRAINING_SEED):
-    """Train the CNN with its heads; returns it without, and prints how well they named facts.
+def add_mirrored_labels(labels: Labels) -> Labels:
+    """Append the labels of the mirrored pictures: what was on the left is on the right."""
+    last_side = len(FACTS["side"]) - 1
+    mirrored = labels | {"side": last_side - labels["side"]}
+    return {fact: np.concatenate([labels[fact], mirrored[fact]]) for fact in labels}
 
-    Every scene is shown mirrored too: what was on the left is then on the right.
+
+def make_dataset(pixels: np.ndarray, labels: Labels, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Make shuffled batches of all pictures and their mirror images.
+
+    Returns:
+        A data set of pixels `(batch, 224, 224, 3)` and labels for each output of `add_heads`.
+    """
+    count = len(pixels)
+
+    def read_picture(index: int) -> np.ndarray:
+        if index < count:
+            return pixels[index]
+        return pixels[index - count, :, ::-1]
+
+    def load(index: Any, targets: Any) -> tuple[Any, Any]:
+        picture = tf.numpy_function(read_picture, [index], tf.uint8)
+        return tf.ensure_shape(picture, [IMAGE_SIZE, IMAGE_SIZE, 3]), targets
+
+    targets = tuple(add_mirrored_labels(labels).values())
+    # The heads on the maximum and those on the mean have the same targets.
+    data = tf.data.Dataset.from_tensor_slices((np.arange(2 * count), targets + targets))
+    data = data.shuffle(2 * count, seed=seed).map(load)
+    return data.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def pretrain(
+    count: int = 10_000, epochs: int = 12, batch_size: int = 32, seed: int = PRETRAINING_SEED
+) -> Any:
+    """Train the CNN with classification heads, and print their accuracy.
+
+    Args:
+        count: The number of scenes; each is also shown mirrored.
+        epochs: The number of epochs.
+        batch_size: The number of pictures in a batch.
+        seed: The seed of the scenes, of the weights and of the order.
+
+    Returns:
+        The CNN without the heads.
     """
     keras.utils.set_random_seed(seed)
-    pixels, labels = draw(sample_scenes(count, seed))
-    labels = {fact: np.tile(values, 2) for fact, values in labels.items()}
-    labels["side"][count:] = len(FACTS["side"]) - 1 - labels["side"][count:]
-
-    def picture(row):
-        return pixels[row] if row < count else pixels[row - count, :, ::-1]
-
+    pixels, labels = draw_scenes(sample_scenes(count, seed))
     model = build_cnn(weights=None)
-    named = add_heads(model)
-    steps = epochs * (2 * count // batch)
-    rate = keras.optimizers.schedules.CosineDecay(
-        3e-4, steps - steps // 10, warmup_target=3e-3, warmup_steps=steps // 10
+    classifier = add_heads(model)
+    total_steps = epochs * (2 * count // batch_size)
+    warmup_steps = int(WARMUP_FRACTION * total_steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        INITIAL_LEARNING_RATE,
+        total_steps - warmup_steps,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=warmup_steps,
     )
-    named.compile(
-        keras.optimizers.AdamW(rate, weight_decay=1e-3),
-        [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in named.outputs],
+    classifier.compile(
+        keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
+        [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in classifier.outputs],
     )
-    data = tf.data.Dataset.from_tensor_slices((np.arange(2 * count), 2 * tuple(labels.values())))
-    data = data.shuffle(2 * count, seed=seed).map(
-        lambda row, facts: (tf.numpy_function(picture, [row], tf.uint8), facts)
-    )
-    data = data.map(
-        lambda image, facts: (tf.ensure_shape(image, [IMAGE_SIZE, IMAGE_SIZE, 3]), facts)
-    )
-    named.fit(data.batch(batch, drop_remainder=True).prefetch(2), epochs=epochs, verbose=2)
-    report(named, seed + 1)
+    data = make_dataset(pixels, labels, batch_size, seed)
+    classifier.fit(data, epochs=epochs, verbose=2)
+    print_accuracy(classifier, seed + 1)
     return model
 
 
-def report(named, seed):
-    """Print the share of facts named right on scenes of yet another seed."""
+def print_accuracy(classifier: Any, seed: int) -> None:
+    """Print the accuracy of the heads on the mean, on scenes of another seed."""
     for unseen in (False, True):
-        pixels, labels = draw(sample_scenes(500, seed, unseen=unseen))
-        guesses = named.predict(pixels, verbose=0)[len(FACTS) :]  # those from the mean
-        shares = {
-            fact: np.mean(guess.argmax(-1) == labels[fact])
-            for fact, guess in zip(FACTS, guesses, strict=True)
-        }
-        print(
-            "unseen" if unseen else "seen", {fact: f"{share:.3f}" for fact, share in shares.items()}
-        )
+        pixels, labels = draw_scenes(sample_scenes(500, seed, unseen=unseen))
+        outputs = classifier.predict(pixels, verbose=0)
+        mean_outputs = outputs[len(FACTS) :]
+        accuracies = {}
+        for fact, logits in zip(FACTS, mean_outputs, strict=True):
+            accuracy = np.mean(logits.argmax(axis=-1) == labels[fact])
+            accuracies[fact] = f"{accuracy:.3f}"
+        print("unseen" if unseen else "seen", accuracies)
+
+
+def main() -> None:
+    """Train the CNN and write its weights."""
+    model = pretrain()
+    save_weights(model, WEIGHTS_FILE)
+    size = WEIGHTS_FILE.stat().st_size
+    print(f"{WEIGHTS_FILE.name}: {size:,} bytes, {model.count_params():,} parameters")
 
 
 if __name__ == "__main__":
-    model = pretrain()
-    np.savez_compressed(
-        WEIGHTS_FILE, **{v.path: np.asarray(v).astype(np.float16) for v in model.variables}
-    )
-    print(
-        f"{WEIGHTS_FILE.name}: {WEIGHTS_FILE.stat().st_size:,} bytes, {model.count_params():,} parameters"
-    )
+    main()

@@ -1,172 +1,111 @@
-"""The sample world: varied, the same every time, and honest about what is held out."""
+"""Sampled scenes are varied, reproducible, and respect the held-out combinations."""
 
-import csv
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 
-from utils.sample import scenes
-from utils.sample.dataset import read_scenes, sample_is_complete, write_sample
-from utils.sample.scenes import COLORS, FACTS, USES, held_out, sample_scenes
+from utils.sample.scenes import COLORS, FACTS, USES, held_out_combinations, sample_scenes
 
-PAIRS = list(combinations(("subject", "color", "action"), 2))
+COMBINED_FACTS = ("subject", "color", "action")
+ALL_COMBINATIONS = {
+    (subject, color, action)
+    for subject, colors in COLORS.items()
+    for color, action in product(colors, FACTS["action"])
+}
 
 
-def values(world, *facts):
-    return {tuple(getattr(scene, fact) for fact in facts) for scene in world}
+def fact_values(scenes, *facts):
+    """The combinations of values that these facts have in the scenes."""
+    return {tuple(getattr(scene, fact) for fact in facts) for scene in scenes}
+
+
+def run_python(code):
+    """What a Python program prints in a process of its own."""
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return finished.stdout.strip()
 
 
 @pytest.fixture(scope="module")
-def world():
+def scenes():
     return sample_scenes(3000, seed=1)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder, train=6, validation=2, test=4, seed=5, progress=False)
-    return folder
+def test_each_fact_has_enough_values():
+    min_values = dict(subject=8, count=3, color=8, action=6, thing=9, place=6, sky=4, side=3)
+    assert list(FACTS) == list(min_values)
+    for fact, minimum in min_values.items():
+        assert len(set(FACTS[fact])) >= minimum
 
 
-def names(folder, split):
-    return (folder / f"sample.{split}Images.txt").read_text().split()
-
-
-def test_the_world_is_varied():
-    least = dict(subject=8, count=3, color=8, action=6, thing=9, place=6, sky=4, side=3)
-    assert list(FACTS) == list(least)
-    assert all(len(set(FACTS[fact])) >= number for fact, number in least.items())
-
-
-def test_every_value_occurs_and_only_these(world):
+def test_exactly_the_listed_values_occur(scenes):
     for fact, allowed in FACTS.items():
-        assert {value for (value,) in values(world, fact)} == set(allowed)
+        assert {value for (value,) in fact_values(scenes, fact)} == set(allowed)
 
 
-def test_scenes_make_sense(world):
-    for scene in world:
+def test_scenes_make_sense(scenes):
+    for scene in scenes:
         assert scene.color in COLORS[scene.subject]
         assert not (scene.sky == "rain" and scene.place == "snow")
         if scene.thing != "none":
-            who, how = USES[scene.thing]
-            assert scene.subject in who and scene.action in how
+            subjects, actions = USES[scene.thing]
+            assert scene.subject in subjects
+            assert scene.action in actions
 
 
-def test_most_scenes_have_a_thing_and_most_are_of_one(world):
-    things = sum(scene.thing != "none" for scene in world) / len(world)
-    counts = Counter(scene.count for scene in world)
-    assert 0.55 < things < 0.75
-    assert counts[1] > counts[2] > counts[3] > 0.1 * len(world)
+def test_most_scenes_have_a_thing_and_a_single_subject(scenes):
+    thing_share = sum(scene.thing != "none" for scene in scenes) / len(scenes)
+    counts = Counter(scene.count for scene in scenes)
+    assert 0.55 < thing_share < 0.75
+    assert counts[1] > counts[2] > counts[3] > 0.1 * len(scenes)
 
 
-def test_a_seed_decides_everything():
+def test_the_seed_determines_the_scenes():
     assert sample_scenes(50, seed=3) == sample_scenes(50, seed=3)
     assert sample_scenes(50, seed=3) != sample_scenes(50, seed=4)
     assert sample_scenes(80, seed=3)[:50] == sample_scenes(50, seed=3)
 
 
-def test_the_held_out_set_is_fixed():
-    """The same in another process, where strings hash differently."""
-    code = "from world.scenes import held_out; print(sorted(held_out()))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == str(sorted(held_out()))
-    triples = sum(len(colors) for colors in COLORS.values()) * len(FACTS["action"])
-    assert 0.10 < len(held_out()) / triples < 0.14
-
-
-def test_seen_and_unseen_never_meet(world):
-    unseen = sample_scenes(500, seed=1, unseen=True)
-    assert not held_out() & {scene.triple for scene in world}
-    assert {scene.triple for scene in unseen} <= held_out()
-
-
-def test_every_part_and_pair_of_the_unseen_is_seen():
-    """Already among the 900 scenes that one trains on."""
-    seen, unseen = sample_scenes(900, seed=8), sample_scenes(500, seed=8, unseen=True)
-    for fact in FACTS:
-        assert values(unseen, fact) <= values(seen, fact)
-    possible = {
-        (subject, color, action)
-        for subject, colors in COLORS.items()
-        for color in colors
-        for action in FACTS["action"]
-    } - held_out()
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        left = {(triple[first], triple[second]) for triple in possible}
-        assert {(triple[first], triple[second]) for triple in held_out()} <= left
-    for pair in PAIRS:
-        missing = values(unseen, *pair) - values(seen, *pair)
-        assert len(missing) <= 0.02 * len(values(unseen, *pair))
-
-
-def test_the_folder_comes_back_as_it_was_imagined(folder):
-    world = read_scenes(folder)
-    assert len(world) == 12
-    assert sorted(path.name for path in (folder / "Images").iterdir()) == sorted(world)
-    assert all(scene.name == name for name, scene in world.items())
-    for scene in world.values():
-        assert all(asdict(scene)[fact] in allowed for fact, allowed in FACTS.items())
-
-
-def test_every_photo_has_five_captions(folder):
-    with open(folder / "captions.txt", encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["image", "caption"]
-    assert Counter(name for name, _ in rows[1:]) == dict.fromkeys(read_scenes(folder), 5)
-
-
-def test_the_splits_are_disjoint_and_complete(folder):
-    splits = {split: names(folder, split) for split in ("train", "dev", "test")}
-    assert {split: len(members) for split, members in splits.items()} == dict(
-        train=6, dev=2, test=4
+def test_held_out_combinations_are_the_same_in_another_process():
+    """There strings have other hash values."""
+    code = (
+        "from utils.sample.scenes import held_out_combinations; "
+        "print(sorted(held_out_combinations()))"
     )
-    assert sorted(sum(splits.values(), [])) == sorted(read_scenes(folder))
+    assert run_python(code) == str(sorted(held_out_combinations()))
+    assert 0.10 < len(held_out_combinations()) / len(ALL_COMBINATIONS) < 0.14
 
 
-def test_half_of_the_test_photos_are_held_out(folder):
-    unseen = set(names(folder, "unseen"))
-    assert len(unseen) == 2 and unseen < set(names(folder, "test"))
-    for name, scene in read_scenes(folder).items():
-        assert (scene.triple in held_out()) == (name in unseen)
+def test_seen_and_unseen_combinations_are_disjoint(scenes):
+    unseen = sample_scenes(500, seed=1, unseen=True)
+    assert not held_out_combinations() & {scene.combination for scene in scenes}
+    assert {scene.combination for scene in unseen} <= held_out_combinations()
 
 
-def test_names_do_not_tell_the_split(folder):
-    assert names(folder, "train") != sorted(read_scenes(folder))[:6]
+def test_each_value_and_pair_of_an_unseen_combination_is_seen_in_training():
+    """The 900 training scenes already show them."""
+    seen = sample_scenes(900, seed=8)
+    unseen = sample_scenes(500, seed=8, unseen=True)
+    for fact in FACTS:
+        assert fact_values(unseen, fact) <= fact_values(seen, fact)
+    for pair in combinations(COMBINED_FACTS, 2):
+        missing = fact_values(unseen, *pair) - fact_values(seen, *pair)
+        assert len(missing) <= 0.02 * len(fact_values(unseen, *pair))
 
 
-def test_a_finished_folder_is_left_alone(folder):
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    write_sample(folder, train=1, validation=1, test=2, progress=False)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+def test_each_pair_of_a_held_out_combination_is_in_another_combination():
+    remaining = ALL_COMBINATIONS - held_out_combinations()
+    for first, second in combinations(range(3), 2):
+        remaining_pairs = {(parts[first], parts[second]) for parts in remaining}
+        for parts in held_out_combinations():
+            assert (parts[first], parts[second]) in remaining_pairs
 
 
-def test_a_half_written_folder_is_drawn_again(folder, tmp_path, monkeypatch):
-    """Killed while the captions were written: nothing of that attempt remains."""
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    sizes = dict(train=6, validation=2, test=4, seed=5, progress=False)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(scenes, "write_captions", killed)
-        write_sample(tmp_path, **sizes | dict(train=9))
-    assert not sample_is_complete(tmp_path)
-    write_sample(tmp_path, **sizes)
-    assert sample_is_complete(tmp_path)
-    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert set(written) == {
-        path.relative_to(folder) for path in folder.rglob("*") if path.is_file()
-    }
-    assert all((tmp_path / path).read_bytes() == (folder / path).read_bytes() for path in written)
-
-
-def test_importing_is_light():
-    """No heavy package, and the picture book stays closed."""
+def test_importing_scenes_loads_no_heavy_package_and_no_artwork():
     heavy = {"PIL", "numpy", "tensorflow", "tomllib"}
     code = f"import sys, utils.sample.scenes; print({heavy} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+    assert run_python(code) == "set()"

@@ -85,7 +85,7 @@ def unchanged(pixels: Any) -> Any:
 
 
 ENCODERS = {
-    "sample_cnn": Encoder(build_sample_cnn, unchanged, image_size=224, split_layer="sum"),
+    "sample_cnn": Encoder(build_sample_cnn, unchanged, image_size=224, split_layer="block3_add"),
     # Trained with an image size of 224, it is better with a larger one: see RESULTS.md.
     "mobilenet_v2": keras_encoder(
         "mobilenet_v2",

@@ -1,45 +1,74 @@
-"""The sample world's pretrained CNN: what VGG16 is to photos, this is to drawn scenes.
+"""The pretrained CNN of the drawn sample: what VGG16 is to photos, this is to drawn scenes.
 
-It was trained to name what is in a scene (who, how many, which color, ...) on other scenes than
-the sample's, and none of them shows a combination that the sample holds back. Then its heads were
-cut off. `make tiny` trains it anew (tests/pretrain.py).
+It was trained to classify the facts of a scene (subject, count, color, ...) on other scenes than
+the sample's, none of which shows a held-out combination. Then the classification heads were
+removed. `make sample-encoder` trains it again (tests/pretraining).
 """
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from utils.errors import CaptionsError
 
-WEIGHTS_FILE = Path(__file__).with_name("cnn.npz")  # elsewhere when this came without its binaries
+# A repository that was uploaded without binary files has the weights elsewhere.
+WEIGHTS_FILE = Path(__file__).with_name("cnn.npz")
 IMAGE_SIZE = 224
 
 
-def build_cnn(weights=WEIGHTS_FILE):
-    """The CNN without heads: pixels `(batch, 224, 224, 3)` in 0..255 to a grid 7 by 7 by 160."""
-    pixels = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="pixels")
-    grid = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(pixels)
-    grid = block(grid, 32, 5, 4, "stem")  # 56 by 56
-    grid = block(grid, 64, 3, 2, "edges")  # 28 by 28
-    grid = block(grid, 128, 3, 2, "parts")  # 14 by 14
-    grid = keras.layers.Add(name="sum")([grid, block(grid, 96, 3, 1, "bodies", back_to=128)])
-    grid = block(grid, 160, 3, 2, "things")  # 7 by 7
-    model = keras.Model(pixels, grid, name="sample_cnn")
+def build_cnn(weights: str | Path | None = WEIGHTS_FILE) -> Any:
+    """Build the CNN without classification heads.
+
+    Args:
+        weights: The file of weights; random weights without one.
+
+    Returns:
+        A Keras model from pixels `(batch, 224, 224, 3)` in 0..255 to a feature grid
+        `(batch, 7, 7, 160)`.
+
+    Raises:
+        CaptionsError: The file of weights does not exist.
+    """
     if weights and not Path(weights).is_file():
-        raise CaptionsError(f"{weights}: not there: attach cnn.npz, or bring it back with git")
+        raise CaptionsError(
+            f"{weights}: not found: attach cnn.npz, or restore it with git checkout"
+        )
+    pixels = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="pixels")
+    grid = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(pixels)
+    grid = conv_block(grid, 32, kernel_size=5, strides=4, name="stem")  # 56 by 56
+    grid = conv_block(grid, 64, kernel_size=3, strides=2, name="block1")  # 28 by 28
+    grid = conv_block(grid, 128, kernel_size=3, strides=2, name="block2")  # 14 by 14
+    residual = conv_block(grid, 96, kernel_size=3, strides=1, name="block3")
+    residual = keras.layers.Conv2D(128, 1, name="block3_projection")(residual)
+    grid = keras.layers.Add(name="block3_add")([grid, residual])
+    grid = conv_block(grid, 160, kernel_size=3, strides=2, name="block4")  # 7 by 7
+    model = keras.Model(pixels, grid, name="sample_cnn")
     if weights:
-        with np.load(weights) as arrays:
-            for variable in model.variables:
-                variable.assign(arrays[variable.path].astype(np.float32))
+        load_weights(model, weights)
     return model
 
 
-def block(grid, channels, kernel, stride, name, back_to=None):
-    """Convolution, normalisation, ReLU; `back_to` adds a 1 by 1 convolution to that width."""
+def conv_block(grid: Any, channels: int, kernel_size: int, strides: int, name: str) -> Any:
+    """Apply a convolution, batch normalization and ReLU."""
     grid = keras.layers.Conv2D(
-        channels, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
+        channels, kernel_size, strides, padding="same", use_bias=False, name=f"{name}_conv"
     )(grid)
-    grid = keras.layers.BatchNormalization(name=f"{name}_norm")(grid)
-    grid = keras.layers.ReLU(name=f"{name}_relu")(grid)
-    return keras.layers.Conv2D(back_to, 1, name=f"{name}_back")(grid) if back_to else grid
+    grid = keras.layers.BatchNormalization(name=f"{name}_bn")(grid)
+    return keras.layers.ReLU(name=f"{name}_relu")(grid)
+
+
+def load_weights(model: Any, path: str | Path) -> None:
+    """Assign the weights of an `.npz` file, which names them by their path in the model."""
+    with np.load(path) as arrays:
+        for variable in model.variables:
+            variable.assign(arrays[variable.path].astype(np.float32))
+
+
+def save_weights(model: Any, path: str | Path) -> None:
+    """Write the weights in half precision, as `load_weights` reads them."""
+    arrays = {
+        variable.path: np.asarray(variable).astype(np.float16) for variable in model.variables
+    }
+    np.savez_compressed(path, **arrays)
