@@ -68,7 +68,7 @@ def load_weights(model: Any, path: str | Path) -> None:
 
 def save_weights(model: Any, path: str | Path) -> None:
     """Write the weights in half precision, as `load_weights` reads them."""
-    arrays = {
-        variable.path: np.asarray(variable).astype(np.float16) for variable in model.variables
-    }
+    arrays: dict[str, Any] = {}
+    for variable in model.variables:
+        arrays[variable.path] = np.asarray(variable).astype(np.float16)
     np.savez_compressed(path, **arrays)
