@@ -196,7 +196,7 @@ pd.DataFrame(counts.most_common(10), columns=["token", "count"])
 # (**unknown**, or *out of vocabulary*).
 
 # %%
-from utils.plotting.figures import plot_vocabulary
+from utils.plotting.charts import plot_vocabulary
 
 _ = plot_vocabulary(counts, config.min_count)
 
@@ -293,7 +293,7 @@ for sequence, text in zip(sequences, photos.captions[example], strict=True):
 # line is the limit.
 
 # %%
-from utils.plotting.figures import plot_lengths
+from utils.plotting.charts import plot_lengths
 
 lengths = np.array([len(caption_tokens) for caption_tokens in train_tokens])
 num_truncated = np.sum(lengths > config.max_length)

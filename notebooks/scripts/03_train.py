@@ -419,7 +419,7 @@ assert np.allclose(model([photo, sequence[:, :-1]]), logits, atol=tolerance)
 # image.
 
 # %%
-from utils.plotting.figures import plot_architecture
+from utils.plotting.diagrams import plot_architecture
 
 time = sequence.shape[1] - 1
 units = config.units
@@ -477,7 +477,7 @@ histories.update(stage_histories)
 # differ in more than attention: the second one also has more weights.
 
 # %%
-from utils.plotting.figures import plot_histories
+from utils.plotting.charts import plot_histories
 
 _ = plot_histories(histories)
 

@@ -100,7 +100,9 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 # %% tags=["nbval-ignore-output"]
 from utils.data.photos import image_paths
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
-from utils.plotting.figures import plot_bars, plot_beam_tree, show_photos
+from utils.plotting.charts import plot_bars
+from utils.plotting.diagrams import plot_beam_tree
+from utils.plotting.figures import show_photos
 
 
 def log_softmax(logits):

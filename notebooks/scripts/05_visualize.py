@@ -166,7 +166,7 @@ _ = show([*selected["most confident"], *selected["least confident"]])
 
 # %%
 from utils.evaluation.metrics import bleu
-from utils.plotting.figures import plot_score_scatter
+from utils.plotting.charts import plot_score_scatter
 
 _, caption_bleu = bleu(predicted, references)
 bleu_2 = caption_bleu[:, 1]
@@ -232,7 +232,7 @@ pd.concat([frequent.head(5), frequent[5:].tail(5)])
 # dark line is an approximate 95 % confidence interval: the mean ± 1.96 standard errors.
 
 # %%
-from utils.plotting.figures import plot_bars
+from utils.plotting.charts import plot_bars
 
 groups = pd.Series(scores).groupby(lengths // 3 * 3)
 standard_errors = groups.sem().fillna(0)
@@ -271,7 +271,8 @@ if has_attention:
 # attention are visible.
 
 # %%
-from utils.plotting.figures import load_thumbnail, show_attention
+from utils.plotting.figures import show_attention
+from utils.plotting.style import load_thumbnail
 
 if has_attention:
     _ = show_attention(load_thumbnail(paths[best]), words, attention_weights)
@@ -394,8 +395,8 @@ for row in range(len(names)):
             "caption": predicted[row],
             "references": references[row],
             "score": scores[row],
-            "sure": confidence[row],
-            "attention": predictions["attention_weights"][row][: lengths[row]],
+            "confidence": confidence[row],
+            "attention_weights": predictions["attention_weights"][row][: lengths[row]],
         }
     )
 write_gallery(page, cards, "Generated captions", predictions["protocol"])

@@ -10,7 +10,7 @@ import numpy as np
 from tests.ablation.runs import PROTOCOL, RUNS, SHORT
 from tests.page import markdown_table
 from utils.evaluation.bootstrap import paired_bootstrap
-from utils.plotting.figures import plot_bars
+from utils.plotting.charts import plot_bars
 
 CURRENT_INPUT = "whole photo, 288"  # what the encoder is given today
 FIRST_INPUT = "center crop, 224"  # what it was given in the first runs; not repeatable any more

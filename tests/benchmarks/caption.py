@@ -107,8 +107,8 @@ def measure_gallery(folder: Path, paths: list[Path]) -> Iterator[Row]:
         "caption": caption,
         "references": [caption] * 5,
         "score": 1.0,
-        "sure": 0.5,
-        "attention": attention_weights,
+        "confidence": 0.5,
+        "attention_weights": attention_weights,
     }
     cards = [{**card, "path": paths[row % len(paths)]} for row in range(GALLERY_PHOTOS)]
     page_path = folder / "gallery.html"

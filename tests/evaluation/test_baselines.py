@@ -8,7 +8,7 @@ from utils.evaluation.baselines import constant_caption, human_baseline
 from utils.evaluation.bootstrap import bootstrap_scores, paired_bootstrap
 from utils.evaluation.diversity import diversity
 from utils.evaluation.metrics import References, cider_d, score
-from utils.evaluation.protocol import score_with_meteor, protocol
+from utils.evaluation.protocol import protocol, score_with_meteor
 from utils.evaluation.word_categories import WORD_CATEGORIES, word_category_scores
 from utils.sample.caption_writer import write_captions
 from utils.sample.scenes import sample_scenes

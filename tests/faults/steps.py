@@ -127,9 +127,9 @@ def make_gallery(folder: Path) -> None:
             "path": photos.paths[name],
             "caption": caption,
             "references": photos.captions[name],
-            "attention": np.zeros((2, 0)),
+            "attention_weights": np.zeros((2, 0)),
             "score": 1.0,
-            "sure": 0.5,
+            "confidence": 0.5,
         }
         cards.append(card)
     write_gallery(folder / "working" / "gallery.html", cards, "Predicted captions", "")

@@ -1,4 +1,4 @@
-"""The gallery in a real browser: search, order, attention by mouse and keys, access for all."""
+"""The gallery in a browser: search, sort order, attention by mouse and keyboard, accessibility."""
 
 import re
 
@@ -12,7 +12,7 @@ from utils.plotting.gallery import write_gallery
 HOSTILE = '<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 1"> & "dogs"'
 CAPTIONS = ["a dog runs in snow", "two dogs on grass", "a cat sleeps", HOSTILE, "a hotdog"]
 SCORES = [0.5, 2.0, 0.1, 1.0, 0.7]
-SURE = [0.9, 0.2, 0.4, 0.3, 0.5]
+CONFIDENCE = [0.9, 0.2, 0.4, 0.3, 0.5]
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +24,23 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
-    """A small gallery and its attention, a row a word."""
-    folder, chance = tmp_path_factory.mktemp("gallery"), np.random.RandomState(0)
-    looks = [chance.dirichlet(np.ones(49), size=len(text.split())) for text in CAPTIONS]
+    """A small gallery and its attention weights, a row per token."""
+    folder, rng = tmp_path_factory.mktemp("gallery"), np.random.RandomState(0)
+    weights = [rng.dirichlet(np.ones(49), size=len(text.split())) for text in CAPTIONS]
     cards = []
     for number, caption in enumerate(CAPTIONS):
         path = folder / f"{number}.png"
         Image.new("RGB", (300, 200), (40 * number, 120, 200)).save(path)
-        said = ["Birds fly .", f"Caption {number} of a person, which is longer"]
-        card = {"path": path, "caption": caption, "references": said, "score": SCORES[number]}
-        cards.append(card | {"sure": SURE[number], "attention": looks[number]})
+        references = ["Birds fly .", f"Caption {number} of a person, which is longer"]
+        card = {"path": path, "caption": caption, "references": references, "score": SCORES[number]}
+        cards.append(
+            card | {"confidence": CONFIDENCE[number], "attention_weights": weights[number]}
+        )
     write_gallery(folder / "gallery.html", cards, "What & who", "test <b>split</b>")
-    return folder / "gallery.html", looks
+    return folder / "gallery.html", weights
 
 
-def shown(page):
+def visible_captions(page):
     """The captions of the photos that are shown, in their order."""
     return page.run("[...document.querySelectorAll('figure:not([hidden]) img')].map(i => i.alt)")
 
@@ -51,48 +53,48 @@ def enter(page, field, value):
     )
 
 
-def test_it_makes_no_request_and_runs_no_foreign_markup(page, gallery):
+def test_gallery_makes_no_request_and_escapes_captions(page, gallery):
     page.open(gallery[0])
     asked = [e["params"]["request"]["url"] for e in page.events if "request" in e.get("params", {})]
     assert [url[:5] for url in asked if not url.startswith("data:")] == ["file:"]
     assert page.run("window.hacked") is None and page.run("document.title") == "What & who"
-    assert HOSTILE in shown(page)
+    assert HOSTILE in visible_captions(page)
     assert page.run("document.querySelectorAll('main script, main b, header b').length") == 0
 
 
-def test_best_come_first_and_every_order_is_kept(page, gallery):
+def test_gallery_sorts_in_every_order(page, gallery):
     page.open(gallery[0])
     orders = {
         "score,-1": np.argsort(SCORES)[::-1],
         "score,1": np.argsort(SCORES),
-        "sure,-1": np.argsort(SURE)[::-1],
-        "sure,1": np.argsort(SURE),
-        "place,1": range(5),
+        "confidence,-1": np.argsort(CONFIDENCE)[::-1],
+        "confidence,1": np.argsort(CONFIDENCE),
+        "index,1": range(5),
     }
-    assert shown(page) == [CAPTIONS[row] for row in orders["score,-1"]]
+    assert visible_captions(page) == [CAPTIONS[row] for row in orders["score,-1"]]
     assert page.run("[...document.querySelectorAll('option')].map(o => o.value)") == list(orders)
     for value, rows in reversed(orders.items()):
         enter(page, "order", value)
-        assert shown(page) == [CAPTIONS[row] for row in rows]
+        assert visible_captions(page) == [CAPTIONS[row] for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("words", "least", "most", "rows"),
+    ("query", "min_score", "max_score", "rows"),
     [
-        ("dog", "", "", [1, 3, 0]),  # beginnings of words, in captions and in what people said
+        ("dog", "", "", [1, 3, 0]),  # prefixes of words, in captions and references
         ("DOG snow", "", "", [0]),
         ("longer", "0.6", "1.5", [3, 4]),
         ("", "2", "", [1]),
         ("", "", "0.1", [2]),
         ("zebra", "", "", []),
-        ("sure cider", "", "", []),  # what the page itself says is not searched
+        ("confidence cider", "", "", []),  # labels of the page are not searched
     ],
 )
-def test_words_and_scores_choose(page, gallery, words, least, most, rows):
+def test_gallery_filters_by_words_and_scores(page, gallery, query, min_score, max_score, rows):
     page.open(gallery[0])
-    for field, value in (("words", words), ("least", least), ("most", most)):
+    for field, value in (("query", query), ("minScore", min_score), ("maxScore", max_score)):
         enter(page, field, value)
-    assert shown(page) == [CAPTIONS[row] for row in rows]
+    assert visible_captions(page) == [CAPTIONS[row] for row in rows]
     assert page.run("document.getElementById('count').value") == f"{len(rows)} of 5 photos"
 
 
@@ -104,37 +106,37 @@ def darkest(page):
         const pixels = canvas.getContext("2d").getImageData(0, 0, 7, 7).data;
         const shades = [...Array(49).keys()].map(cell => pixels[4 * cell + 3]);
         const figure = canvas.closest("figure");
-        return [document.querySelector(".on").textContent, figure.querySelector("img").alt,
+        return [document.querySelector(".active").textContent, figure.querySelector("img").alt,
                 figure.querySelector("input").ariaValueText, shades.indexOf(Math.min(...shades))];
         })()"""
     )
 
 
-def test_attention_follows_the_keys_and_the_mouse(page, gallery):
-    path, looks = gallery
+def test_attention_follows_keyboard_and_mouse(page, gallery):
+    path, weights = gallery
     page.open(path)
     best = int(np.argmax(SCORES))
     words = CAPTIONS[best].split()
     page.run("document.querySelector('figure input').focus()")
     for word in (0, 1):
         page.press("ArrowRight", 39)
-        cell = int(looks[best][word].argmax())
+        cell = int(weights[best][word].argmax())
         assert darkest(page) == [words[word], CAPTIONS[best], words[word], cell]
 
     x, y = page.run(
         "(box => [box.x + box.width / 2, box.y + box.height / 2])"
-        "(document.querySelectorAll('figure')[1].querySelectorAll('.said span')[2]"
+        "(document.querySelectorAll('figure')[1].querySelectorAll('.caption span')[2]"
         ".getBoundingClientRect())"
     )
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
     other = CAPTIONS.index(HOSTILE)
-    cell = int(looks[other][2].argmax())
+    cell = int(weights[other][2].argmax())
     assert darkest(page) == [HOSTILE.split()[2], HOSTILE, HOSTILE.split()[2], cell]
 
 
-def test_a_captioner_that_does_not_attend_gets_no_slider(page, gallery, tmp_path):
+def test_captioner_without_attention_has_no_slider(page, gallery, tmp_path):
     card = {"path": gallery[0].with_name("0.png"), "caption": "", "references": [], "score": 0.0}
-    cards = [card | {"sure": 0.1, "attention": np.zeros((0, 0))}]
+    cards = [card | {"confidence": 0.1, "attention_weights": np.zeros((0, 0))}]
     write_gallery(tmp_path / "page.html", cards, "One", "")
     page.open(tmp_path / "page.html")
     assert page.run("document.querySelectorAll('figure').length") == 1
@@ -143,7 +145,7 @@ def test_a_captioner_that_does_not_attend_gets_no_slider(page, gallery, tmp_path
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1400])
-def test_it_fits_the_window_and_everybody(page, gallery, width, scheme):
+def test_gallery_fits_the_window_and_is_accessible(page, gallery, width, scheme):
     page.open(gallery[0], width, scheme)
     assert page.run("document.documentElement.scrollWidth") <= width
     page.run("document.querySelector('figure input').value = 1")
@@ -151,7 +153,7 @@ def test_it_fits_the_window_and_everybody(page, gallery, width, scheme):
     assert page.accessibility_violations() == []
 
 
-def test_a_fault_would_be_found(page, tmp_path):
+def test_accessibility_check_finds_violations(page, tmp_path):
     (tmp_path / "bad.html").write_text("<html><p style='color:#ddd'>pale</p><img src='data:,'>")
     page.open(tmp_path / "bad.html")
     rules = {re.match(r"[a-z-]+", fault)[0] for fault in page.accessibility_violations()}

@@ -1,38 +1,58 @@
-"""TODO"""
+"""The gallery: one HTML page with all photos, captions, references and attention weights."""
 
 import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from utils.io import write_text
-from utils.plotting.figures import load_thumbnail
+from utils.plotting.style import load_thumbnail
 
 GALLERY_TEMPLATE = Path(__file__).with_name("gallery.html")
+MAX_THUMBNAIL = 224
+MIN_THUMBNAIL = 64
 
 
-def write_gallery(path, cards, title, note):
-    """One page with all photos; it opens from disk and asks nothing of the network.
+def write_gallery(path: str | Path, cards: Sequence[dict[str, Any]], title: str, note: str) -> None:
+    """Write a page that opens from disk and makes no network request.
 
-    `cards` are dicts with path, caption, references, score, sure, and attention `(words, cells)`.
-    What people or models wrote is text there, never markup. Taught in 05_visualize.
+    Captions are inserted as text, never as markup.
+
+    Args:
+        path: The HTML file.
+        cards: For each photo a dict with `path`, `caption`, `references`, `score`, `confidence` and
+            `attention_weights` `(tokens, cells)`.
+        title: The title of the page.
+        note: A line below it.
     """
-    side = int(np.clip(160 * (1000 / max(1, len(cards))) ** 0.5, 64, 224))  # so 1,000 make 10 MB
-    page = Template(GALLERY_TEMPLATE.read_text(encoding="utf-8"))
-    cards = json.dumps([gallery_card(side=side, **card) for card in cards])
-    cards = cards.replace("<", "\\u003c")
-    write_text(path, page.substitute(title=html.escape(title), note=html.escape(note), cards=cards))
+    # 1,000 photos make a page of about 10 MB.
+    size = 160 * (1000 / max(1, len(cards))) ** 0.5
+    size = int(np.clip(size, MIN_THUMBNAIL, MAX_THUMBNAIL))
+    data = json.dumps([encode_card(card, size) for card in cards])
+    data = data.replace("<", "\\u003c")  # no caption can end the script element
+    template = Template(GALLERY_TEMPLATE.read_text(encoding="utf-8"))
+    page = template.substitute(title=html.escape(title), note=html.escape(note), cards=data)
+    write_text(path, page)
 
 
-def gallery_card(path, attention, side, **texts):
-    """What the page shows of one photo, pictures as base64; each word's brightest cell is 255."""
-    photo, look = io.BytesIO(), np.asarray(attention, np.float32)
-    Image.fromarray(load_thumbnail(path, side)).save(photo, "JPEG", quality=75)
-    look = (255 * look / look.max(axis=1, keepdims=True)).astype(np.uint8) if look.size else look
-    pictures = {"photo": photo.getvalue(), "looks": look.tobytes()}
-    return texts | {name: base64.b64encode(part).decode() for name, part in pictures.items()}
+def encode_card(card: dict[str, Any], size: int) -> dict[str, Any]:
+    """What the page contains of one photo; the image and the weights are base64.
+
+    The attention weights of each token are scaled so that the largest one is 255.
+    """
+    weights = np.asarray(card["attention_weights"], np.float32)
+    if weights.size:
+        weights = 255 * weights / weights.max(axis=1, keepdims=True)
+    image = io.BytesIO()
+    Image.fromarray(load_thumbnail(card["path"], size)).save(image, "JPEG", quality=75)
+    encoded = {key: card[key] for key in ("caption", "references", "score", "confidence")}
+    encoded["image"] = base64.b64encode(image.getvalue()).decode()
+    encoded["weights"] = base64.b64encode(weights.astype(np.uint8).tobytes()).decode()
+    return encoded

@@ -1,0 +1,104 @@
+"""Charts of numbers: vocabulary, caption lengths, training histories and scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX
+
+
+def plot_vocabulary(counts: Mapping[str, int], min_count: int) -> Any:
+    """Token frequency by rank, and the fraction of text that a vocabulary covers.
+
+    A dashed line marks the size of the vocabulary that `min_count` gives.
+    """
+    frequencies = np.sort(np.array(list(counts.values())))[::-1]
+    ranks = np.arange(1, len(frequencies) + 1)
+    coverage = np.cumsum(frequencies) / frequencies.sum()
+    vocab_size = int((frequencies >= min_count).sum())
+    figure, (frequency_axis, coverage_axis) = plt.subplots(1, 2, figsize=(8, 2.8))
+    frequency_axis.loglog(ranks, frequencies)
+    frequency_axis.axvline(vocab_size, color=GRAY, linestyle="--")
+    frequency_axis.set(title="Few tokens are frequent", xlabel="rank of the token", ylabel="count")
+    coverage_axis.plot(ranks, 100 * coverage)
+    coverage_axis.axvline(vocab_size, color=GRAY, linestyle="--")
+    coverage_axis.set(
+        title="Few tokens cover most of the text",
+        xlabel="vocabulary size",
+        ylabel="% of all tokens",
+    )
+    return figure
+
+
+def plot_lengths(lengths: Sequence[int] | np.ndarray, max_length: int) -> Any:
+    """A histogram of caption lengths; a dashed line marks where captions are truncated."""
+    figure, axis = plt.subplots(figsize=(6, 2.4))
+    longest = max(max(lengths), max_length)
+    axis.hist(lengths, bins=np.arange(0.5, longest + 1.5), color=BLUE)
+    axis.axvline(max_length + 0.5, color=GRAY, linestyle="--")
+    axis.set(title="Tokens per caption", xlabel="tokens", ylabel="captions")
+    return figure
+
+
+def plot_histories(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Any:
+    """Training loss and validation CIDEr-D by epoch; a ring marks the epoch that is kept."""
+    figure, (loss_axis, score_axis) = plt.subplots(1, 2, figsize=(8, 2.8))
+    for name, history in histories.items():
+        epochs = [row["epoch"] for row in history]
+        losses = [row["loss"] for row in history]
+        scores = [row["CIDEr-D"] for row in history]
+        best = int(np.argmax(scores))
+        loss_axis.plot(epochs, losses, label=name)
+        score_axis.plot(epochs, scores, label=name)
+        score_axis.plot(epochs[best], scores[best], "o", ms=10, mfc="none", color=INK)
+    loss_axis.set(title="Training loss", xlabel="epoch")
+    score_axis.set(title="Validation CIDEr-D (greedy search)", xlabel="epoch")
+    loss_axis.legend()
+    return figure
+
+
+def plot_bars(
+    values: Mapping[str, float],
+    title: str,
+    intervals: Mapping[str, Sequence[float]] | None = None,
+    highlight: str = "captioner",
+) -> Any:
+    """A horizontal bar per name with its value, and its interval where there is one."""
+    figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(values) + 0.9))
+    names = list(values)[::-1]
+    intervals = intervals or {}
+    other_color = GRAY if highlight in values else BLUE
+    colors = [BLUE if name == highlight else other_color for name in names]
+    axis.barh(names, [values[name] for name in names], color=colors)
+    for row, name in enumerate(names):
+        low, high = intervals.get(name, (values[name], values[name]))
+        axis.plot([low, high], [row, row], color=INK, linewidth=2)
+        axis.text(high, row, f"  {values[name]:.2f}", va="center")
+    axis.set(title=title)
+    axis.margins(x=0.12)
+    return figure
+
+
+def plot_score_scatter(
+    x_scores: np.ndarray, y_scores: np.ndarray, names: Sequence[str], marked: Mapping[str, int]
+) -> Any:
+    """A dot per photo by two scores.
+
+    Args:
+        x_scores: The first score of each photo.
+        y_scores: The second score of each photo.
+        names: The names of the two scores.
+        marked: For each label the index of the photo that it marks.
+    """
+    figure, axis = plt.subplots(figsize=(5, 3.2))
+    axis.scatter(x_scores, y_scores, s=12, color=GRAY, alpha=0.6, linewidths=0)
+    for label, row in marked.items():
+        x = x_scores[row]
+        y = y_scores[row]
+        axis.scatter(x, y, s=40, color=BLUE, zorder=4)
+        alignment = "right" if x > np.mean(axis.get_xlim()) else "left"
+        axis.text(x, y, label, ha=alignment, va="bottom", color=BLUE, bbox=LABEL_BOX)
+    axis.set(xlabel=names[0], ylabel=names[1])
+    return figure

@@ -1,0 +1,79 @@
+"""Diagrams: the architecture of a captioner, and beam search as a tree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX
+
+Prefix = tuple[int, ...]  # token IDs, BOS first
+Box = tuple  # column, row, shape, names of the boxes that it gets its input from
+
+
+def plot_beam_tree(
+    steps: Sequence[Sequence[tuple[Prefix, bool]]], winner: Prefix, vocabulary: Sequence[str]
+) -> Any:
+    """Beam search as a tree with one column per step; prefixes that were kept are blue.
+
+    Args:
+        steps: For each step the prefixes and whether each was kept.
+        winner: The best caption; a thick line leads to it.
+        vocabulary: The token of each ID.
+    """
+    height = max(len(step) for step in steps)
+    figure, axis = plt.subplots(figsize=(1.6 * len(steps) + 1, 0.3 * height + 0.4))
+    positions = {winner[:1]: (0, 0)}
+    for column, step in enumerate(steps, 1):
+        for row, (prefix, kept) in enumerate(step):
+            positions[prefix] = (column, -row)
+            parent_x, parent_y = positions[prefix[:-1]]
+            axis.plot(
+                [parent_x, column],
+                [parent_y, -row],
+                color=BLUE if kept else GRAY,
+                linewidth=3 if prefix == winner[: column + 1] else 1,
+                zorder=0,
+            )
+    for prefix, (x, y) in positions.items():
+        token = vocabulary[prefix[-1]]
+        axis.text(x, y, token, ha="center", va="center", bbox=LABEL_BOX)
+    axis.set_axis_off()
+    return figure
+
+
+def plot_architecture(boxes: dict[str, Box]) -> Any:
+    """The layers of a model with the shapes of their outputs, and arrows between them.
+
+    Args:
+        boxes: name -> (column, row, shape, *names of the boxes before it).
+    """
+    columns = 1 + max(box[0] for box in boxes.values())
+    rows = 1 + max(box[1] for box in boxes.values())
+    figure, axis = plt.subplots(figsize=(1.6 * columns, 0.95 * rows))
+    frame = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE}
+    drawn = {}
+    for name, (column, row, shape, *inputs) in boxes.items():
+        sizes = " × ".join(f"{size:,}" for size in shape)
+        text = axis.text(
+            column, -row, f"{name}\n{sizes}", ha="center", va="center", fontsize=9, bbox=frame
+        )
+        drawn[name] = text
+        for source in inputs:
+            draw_arrow(axis, drawn[source], text)
+    axis.set(xlim=(-0.6, columns - 0.4), ylim=(0.5 - rows, 0.5))
+    axis.set_axis_off()
+    return figure
+
+
+def draw_arrow(axis: Any, source: Any, target: Any) -> None:
+    """An arrow from the frame of one text to that of another."""
+    arrow = {
+        "arrowstyle": "-|>",
+        "color": INK,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "patchA": source.get_bbox_patch(),
+        "patchB": target.get_bbox_patch(),
+    }
+    axis.annotate("", target.get_position(), source.get_position(), arrowprops=arrow)

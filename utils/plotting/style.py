@@ -1,0 +1,68 @@
+"""The style of all figures: colors, fonts, thumbnails, and a grid of panels.
+
+Colors are chosen so that people with color blindness can tell them apart; the white background of
+each figure keeps it legible in a dark theme.
+"""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from utils.data.images import open_image
+from utils.errors import os_errors_as_caption_errors
+
+BLUE = "#0072b2"
+INK = "#22313f"
+GRAY = "#8a94a0"
+# Behind text that crosses lines.
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+
+plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
+
+
+@os_errors_as_caption_errors()
+def load_thumbnail(path: Any, size: int = 224) -> np.ndarray:
+    """A photo in its own proportions, `(height, width, 3)` in 0..255, at most `size` per side."""
+    photo = open_image(path, size)
+    photo.thumbnail((size, size))
+    return np.asarray(photo)
+
+
+def wrap_text(text: str, width: int = 34) -> str:
+    """Text in lines of at most `width` characters."""
+    return "\n".join(textwrap.wrap(text, width)) or " "
+
+
+def count_lines(text: str) -> int:
+    """The number of lines of a text."""
+    return text.count("\n") + 1
+
+
+def make_panels(
+    count: int, columns: int, size: float = 2.4, text_height: float = 0.0
+) -> tuple[Any, list[Any]]:
+    """A figure with a grid of axes without ticks.
+
+    Args:
+        count: The number of axes; the rest of the last row is hidden.
+        columns: At most so many per row.
+        size: Inches per panel.
+        text_height: Inches for the text around each panel.
+
+    Returns:
+        The figure and its axes.
+    """
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    figure_size = (size * columns, (size + text_height) * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=figure_size, squeeze=False)
+    for number, axis in enumerate(axes.flat):
+        if number >= count:
+            axis.set_axis_off()
+        else:
+            axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    return figure, list(axes.flat[:count])
