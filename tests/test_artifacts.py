@@ -347,6 +347,11 @@ def test_folder_that_cannot_be_written_is_an_error(monkeypatch):
         artifacts.save("features", PLAIN_DATA, CONFIG)
 
 
+def test_artifact_that_cannot_be_read_is_an_error(folders):
+    with pytest.raises(CaptionsError, match=r"cannot be read \(No such file.*run 01_features"):
+        artifacts.read_artifact(folders / "features.pkl", "features")
+
+
 def test_artifact_without_a_valid_checksum_is_not_unpickled(folders):
     path = folders / "working" / "features.pkl"
     path.parent.mkdir()

@@ -8,8 +8,8 @@ import pytest
 from utils import config, paths
 from utils.config import PRESETS, RENAMED_SETTINGS, Config, load_config
 from utils.data.caption_files import CAPTION_FILES, detect_preset, find_captions_file
-from utils.errors import CaptionsError
-from utils.paths import input_folder, working_folder
+from utils.errors import CaptionsError, os_errors_as_caption_errors
+from utils.paths import find_unique_input, input_folder, working_folder
 
 
 @pytest.fixture(autouse=True)
@@ -238,3 +238,22 @@ def test_kaggle_without_photos_names_the_dataset_to_attach(monkeypatch, tmp_path
         load_config(detect_preset())
     monkeypatch.setenv("CAPTIONS_PRESET", "sample")
     assert load_config(detect_preset()).preset == "sample"
+
+
+def test_copies_of_an_input_file_must_be_identical(monkeypatch, tmp_path):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    first = write_captions(tmp_path / "a")
+    second = write_captions(tmp_path / "b")
+    assert find_unique_input("captions.txt") == first
+    second.write_text("image,comment\n")
+    with pytest.raises(CaptionsError, match=f"{re.escape(str(second))} has other contents"):
+        find_unique_input("captions.txt")
+
+
+def test_unreadable_file_is_an_error_with_its_name_and_the_reason(tmp_path):
+    @os_errors_as_caption_errors()
+    def read_text(path):
+        return path.read_text()
+
+    with pytest.raises(CaptionsError, match=r"missing.txt: could not be read \(No such file"):
+        read_text(tmp_path / "missing.txt")
