@@ -66,7 +66,7 @@ def save_checkpoint(config=CONFIG):
 
 def test_a_checkpoint_of_another_configuration_is_refused_with_all_differences():
     save_checkpoint()
-    message = r"attention-1.pkl: made with units=16 \(now 24\), epochs=4 \(now 9\): go back"
+    message = r"attention-1.pkl: made with units=16 \(now 24\), epochs=4 \(now 9\): restore"
     with pytest.raises(CaptionsError, match=message):
         train_toy(replace(CONFIG, units=24, epochs=9))
     assert not artifacts.find("train", replace(CONFIG, decoder="merge"))  # has its own checkpoint

@@ -70,8 +70,8 @@ def train(
         grid: Features `(rows, cells, channels)`.
         validate: Gives the captioner's score, which decides which epoch is kept.
         config: The configuration of the run.
-        stage: Its configuration decides how long and how fast the captioner is trained. After every
-            epoch it saves a checkpoint, from which an interrupted training continues exactly.
+        stage: The stage of the training, which decides how long and how fast; an interrupted
+            training continues from its checkpoint. Without a stage there is no checkpoint.
 
     Returns:
         The history, one dict per epoch.
@@ -103,8 +103,8 @@ def train(
         bar.total = sum(count_tokens(data.token_ids[plan]).sum() for plan in remaining)
         while not should_stop(progress.history, stage_config):
             epoch = len(progress.history) + 1
-            seed = (config.seed, epoch)
-            batches = epoch_batches(plans[epoch - 1], data, host_features, strategy, seed)
+            plan = plans[epoch - 1]
+            batches = epoch_batches(plan, data, host_features, strategy, (config.seed, epoch))
             loss = train_epoch(step, batches, bar, epoch, stage)
             score, ema_weights = evaluate_ema(captioner, optimizer, validate)
             progress.add_epoch(loss, score, ema_weights)
