@@ -19,7 +19,7 @@ import numpy as np
 from utils.data.tokenizer import tokenize
 from utils.errors import CaptionsError
 from utils.evaluation.meteor import meteor
-from utils.evaluation.metrics import tokenize_all
+from utils.evaluation.ngrams import tokenize_all
 from utils.evaluation.protocol import SCORING_RULES, describe_references, score_with_meteor
 
 CSV_SUFFIXES = (".csv", ".txt")
