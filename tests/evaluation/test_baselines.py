@@ -1,4 +1,4 @@
-"""What stands beside a score: baselines that are what they say, facts that are counted right."""
+"""Baselines, protocol, bootstrap, diversity and word categories, worked out by hand."""
 
 import numpy as np
 import pytest

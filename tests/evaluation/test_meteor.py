@@ -1,4 +1,4 @@
-"""METEOR: nltk's with and without synonyms, and the literature's where Java is."""
+"""METEOR: nltk with and without synonyms, and METEOR 1.5 where Java is installed."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Scores against nltk, the field's toolkit, brute force, and figures worked out by hand."""
+"""Metrics against nltk, pycocoevalcap, brute force, and figures worked out by hand."""
 
 import itertools
 import random

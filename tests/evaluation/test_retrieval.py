@@ -1,4 +1,4 @@
-"""Ranking: likelihoods are the whole sentences', and ranks are counted as told."""
+"""Retrieval: log-probabilities of whole captions, PMI, and ranks worked out by hand."""
 
 import numpy as np
 import pytest

@@ -60,7 +60,7 @@ def new(earlier, tmp_path):
         shutil.copy(path, tmp_path)
     for path in artifacts.working_folder(run.config).glob("backbone_features*"):
         shutil.copy(path, tmp_path)
-    words = words_of(run.tokenizer)
+    words = vocabulary_words(run.tokenizer)
     known_words = " ".join(words[2:9:2])
     captions = ["a quokka sits", "a dog jumps", f"a quokka eats {known_words}"]
     _, pretrained_words = load_pretrained(config)
@@ -70,7 +70,7 @@ def new(earlier, tmp_path):
     return NewRun(config, tokenizer, build_run_captioner(run, config, tokenizer))
 
 
-def words_of(tokenizer):
+def vocabulary_words(tokenizer):
     """The vocabulary without the special tokens."""
     return tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
 
@@ -81,7 +81,7 @@ def copy_run(earlier, folder):
     return replace(earlier.run.config, working=str(folder))
 
 
-def test_vocabulary_has_the_words_of_both_runs_once(earlier, new):
+def test_vocabulary_has_the_vocabulary_words_both_runs_once(earlier, new):
     vocabulary = new.tokenizer.vocabulary
     assert {"quokka", *earlier.run.tokenizer.vocabulary} <= set(vocabulary)
     assert len(set(vocabulary)) == len(vocabulary)
@@ -99,7 +99,7 @@ def test_known_words_get_the_logits_of_the_earlier_captioner(earlier, new):
     grid = feature_grids.load_grid(earlier.run.features, earlier.run.config)
     features = np.asarray(grid[:3], np.float32)
     old_ids = np.random.RandomState(0).randint(4, len(old_tokenizer), (3, 6))
-    word_ids = [new.tokenizer.word_to_id[word] for word in words_of(old_tokenizer)]
+    word_ids = [new.tokenizer.word_to_id[word] for word in vocabulary_words(old_tokenizer)]
     new_id_of = np.array([0, 1, 2, 3, *word_ids])
     expected = earlier.captioner([features, old_ids]).numpy()
     logits = new.captioner([features, new_id_of[old_ids]]).numpy()
@@ -162,7 +162,7 @@ def test_folder_may_be_the_end_of_a_path_under_the_inputs(earlier, new, tmp_path
 
         artifact, words = load_pretrained(config)
         assert artifact["data"]["members"]
-        assert words == words_of(earlier.run.tokenizer)
+        assert words == vocabulary_words(earlier.run.tokenizer)
         tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
         assert tokenizer.vocabulary == new.tokenizer.vocabulary
         assert artifacts.load("features", config)["names"] == earlier.run.features["names"]
@@ -203,7 +203,7 @@ def test_runs_that_do_not_fit_are_refused(earlier, new, tmp_path):
     assert_refused(message, captioner=wide)
     assert_refused("it has units=32 (now 33): set units to 32", units=33)
     assert_refused("it has encoder=sample_cnn (now vgg16): set encoder", encoder="vgg16")
-    fewer_words = Tokenizer(words_of(new.tokenizer)[:-3], new.config.max_length)
+    fewer_words = Tokenizer(vocabulary_words(new.tokenizer)[:-3], new.config.max_length)
     message = "it knows 3 words more than tokenizer.pkl: run 02_text again"
     assert_refused(message, tokenizer=fewer_words)
 
