@@ -16,10 +16,11 @@ from itertools import count
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 from bs4 import BeautifulSoup
+from latex2mathml.converter import convert as latex_to_mathml
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
@@ -63,17 +64,11 @@ UNSAFE_ELEMENTS = [
 ]
 CONTENT_ID = "content"  # of the <main> element in the template
 
-# $...$ in one line, but neither an escaped dollar nor amounts of money such as "$5 and $6".
-INLINE_FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?![\d$])")
-# The tokens of a formula that needs no layout. The name of a group is its MathML element.
-FORMULA_TOKEN = re.compile(
-    r"\\?(?P<mi>(?<=\\)(?:exp|log|max|min)(?![a-z])|(?<!\\)[a-zA-Z])"
-    r"|(?P<mn>\d+(?:\.\d+)?)"
-    r"|(?P<mo>[-+=/(),])"
+# $$...$$, or $...$ in one line, but neither an escaped dollar nor amounts such as "$5 and $6".
+FORMULA = re.compile(
+    r"\$\$(?P<display>[^$]+)\$\$"
+    r"|(?<![\\$\w])\$(?=\S)(?P<inline>[^$\n]+?)(?<=\S)\$(?![\d$])"
 )
-MINUS_SIGN = "−"
-# Space between a function name and its argument, as TeX sets it.
-FUNCTION_SPACE = '<mspace width=".17em"></mspace>'
 
 
 def write_site(folder: Path) -> None:
@@ -127,7 +122,11 @@ def render_document(document: str) -> BeautifulSoup:
     for element in body(UNSAFE_ELEMENTS):
         element.decompose()
     for link in body("a", href=True):
-        link["href"] = resolve_link(link["href"], document)
+        href = resolve_link(link["href"], document)
+        if href:
+            link["href"] = href
+        else:
+            link.unwrap()
     for image in body("img"):
         image["src"] = embed_image(image.get("src", ""), path.parent)
     label_elements(body)
@@ -153,13 +152,19 @@ def read_document(path: Path) -> Any:
     return new_notebook(cells=[new_markdown_cell(text, id="text")])
 
 
-def resolve_link(href: str, document: str) -> str:
-    """Replace a link to a document by one to its page; other links stay as they are."""
+def resolve_link(href: str, document: str) -> str | None:
+    """Replace a link to a document by one to its page.
+
+    Links within a page and to the web stay as they are. A link to a file that has no page, such as
+    a module, gives None.
+    """
     target, mark, anchor = href.partition("#")
+    if not target or urlsplit(href).scheme:
+        return href
     folder = posixpath.dirname(document)
     target_document = posixpath.normpath(posixpath.join(folder, target))
     if target_document not in PAGES:
-        return href
+        return None
     return PAGES[target_document].file + mark + anchor
 
 
@@ -236,35 +241,30 @@ def scroll_box(label: str) -> dict[str, str]:
 
 
 def convert_formulas(body: BeautifulSoup) -> None:
-    """Convert $...$ to MathML, which browsers show without a script."""
-    for text in body.find_all(string=INLINE_FORMULA):
+    """Convert $...$ and $$...$$ to MathML, which browsers show without a script."""
+    for text in body.find_all(string=FORMULA):
         if text.find_parent(["pre", "code"]) or text.find_parent(class_="output"):
             continue
-        html = INLINE_FORMULA.sub(convert_match, escape(text))
-        text.replace_with(BeautifulSoup(html, "html.parser"))
+        parts = []
+        end = 0
+        for match in FORMULA.finditer(text):
+            parts.append(escape(text[end : match.start()]))
+            display = "block" if match["display"] else "inline"
+            parts.append(formula_to_mathml(match["display"] or match["inline"], display))
+            end = match.end()
+        parts.append(escape(text[end:]))
+        text.replace_with(BeautifulSoup("".join(parts), "html.parser"))
 
 
-def convert_match(match: re.Match) -> str:
-    """The MathML of a formula that `INLINE_FORMULA` has matched."""
-    return formula_to_mathml(match[1])
-
-
-def formula_to_mathml(tex: str) -> str:
-    """Convert a formula that fits into one line; any other one is shown as its TeX, as code."""
-    tokens = list(FORMULA_TOKEN.finditer(tex))
-    covered = "".join(token[0] for token in tokens)
-    if covered != "".join(tex.split()):  # something in it is not a known token
-        return f"<code>{tex}</code>"
-    elements = []
-    after_function = False
-    for token in tokens:
-        element = str(token.lastgroup)
-        text = token[element]
-        if after_function and element in ("mi", "mn"):
-            elements.append(FUNCTION_SPACE)
-        elements.append(f"<{element}>{text.replace('-', MINUS_SIGN)}</{element}>")
-        after_function = element == "mi" and len(text) > 1
-    return f"<math>{''.join(elements)}</math>"
+def formula_to_mathml(tex: str, display: str = "inline") -> str:
+    """The MathML of a formula; one that cannot be converted is shown as its TeX, as code."""
+    try:
+        mathml = latex_to_mathml(tex, display=display)
+    except Exception:  # the converter raises many kinds of errors
+        mathml = "\\"
+    if "\\" in mathml:  # a command that it does not know
+        return f"<code>{escape(tex)}</code>"
+    return mathml
 
 
 # === Navigation ===
