@@ -296,6 +296,12 @@ def test_source_that_kaggle_rejects_is_an_error(tmp_path, monkeypatch):
         kaggle.push_notebook(tmp_path)
 
 
+def test_push_without_an_answer_of_success_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(kaggle, "call_kaggle", lambda *_: "Please try again later")
+    with pytest.raises(CaptionsError, match="was not pushed: 'Please try again later'"):
+        kaggle.push_notebook(tmp_path)
+
+
 def test_log_of_a_failed_run_is_printed(stub, capsys):
     stub.runs = {KERNELS[0]: ["COMPLETE"], KERNELS[1]: ["ERROR: no dogs"]}
     assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 1
