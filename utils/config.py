@@ -182,7 +182,7 @@ def parse_value(key: str, value: Any) -> Any:
 
 
 def find_setting(key: str) -> Field:
-    """The dataclass field of a setting; an unknown name raises an error that suggests others."""
+    """The dataclass field of a setting; an error gives the new name of a renamed one."""
     settings = {each.name: each for each in fields(Config) if each.name not in NOT_ASSIGNABLE}
     if key in settings:
         return settings[key]

@@ -21,7 +21,7 @@ def local_strategy() -> tf.distribute.Strategy:
 
 
 def dtype_policy(config: Config) -> str:
-    """The Keras dtype policy of a training.
+    """The Keras dtype policy of a training: mixed precision, or float32.
 
     With `precision="auto"` it is half precision on a device that is fast at it: float16 on a GPU,
     bfloat16 on a processor with instructions for it.

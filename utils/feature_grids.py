@@ -25,7 +25,7 @@ def save_grid(
     batch: int,
     config: Config,
 ) -> None:
-    """Write the grid of which `features` give the file's name and shape.
+    """Write the feature grid, or continue an interrupted write of it.
 
     An interrupted write, even by a crash, continues after its last complete batch at the next
     call, and a complete file is left as it is. So the name must contain everything that decides the

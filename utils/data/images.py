@@ -19,7 +19,7 @@ Photo = Any  # a path, an open Pillow image, an array of 8-bit pixels, or a `Mir
 
 
 class Mirrored(NamedTuple):
-    """A photo to be flipped from left to right."""
+    """A photo with a horizontal flip, for data augmentation."""
 
     photo: Photo
 

@@ -36,9 +36,9 @@ class EndToEndCaptioner(keras.Model):
         self([example_features, example_tokens])
 
     def set_encoder_trainable(self, trainable: bool = True) -> None:
-        """Train the top blocks, or freeze them.
+        """Train or freeze the top blocks; batch normalization always stays frozen.
 
-        Batch normalization always stays frozen: a batch has too few photos for its statistics.
+        A batch has too few photos for its statistics.
         """
         for block in self.top_blocks.layers:
             layers = block.layers if isinstance(block, keras.Model) else [block]

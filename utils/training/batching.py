@@ -105,7 +105,7 @@ def bucketed_batches(
 
 
 def sample_views(rows: np.ndarray, seed: int | tuple[int, ...]) -> np.ndarray:
-    """Choose one view of each photo at random.
+    """Data augmentation: choose one view of each photo, as it is or mirrored, at random.
 
     Args:
         rows: `(photos, views)` or, with a single view, `(photos,)`.

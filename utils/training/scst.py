@@ -36,7 +36,7 @@ def idf_corpus(token_ids: np.ndarray) -> References:
 
 
 def advantage(scores: Any) -> Any:
-    """How much each score exceeds the mean of the photo's other scores, `(photos, samples)`."""
+    """The advantage over a leave-one-out baseline, the mean of the photo's other scores."""
     others = tf.reduce_sum(scores, axis=1, keepdims=True) - scores
     return scores - others / (scores.shape[1] - 1)
 
