@@ -142,7 +142,7 @@ def save(kind: str, data: dict[str, Any], config: Config) -> Path:
 
 
 def delete_stale_files(path: Path, kind: str, data: dict[str, Any]) -> None:
-    """Delete the files that a newly saved artifact makes useless."""
+    """Delete the files that a newly saved artifact makes obsolete."""
     for pattern in STALE_PATTERNS.get(kind, ()):
         for stale in path.parent.glob(pattern):
             if stale.name != data.get("grid"):

@@ -78,7 +78,7 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
 
 
 def report_other_partials(partial: Path) -> None:
-    """Say of a partly written grid that it cannot be continued."""
+    """Report partly written grids of other runs, which cannot be resumed."""
     prefix = partial.name.partition("-")[0]
     for other in set(partial.parent.glob(f"{prefix}-*.partial")) - {partial}:
         print(f"{other.name}: of another encoder, list of photos or shard: extraction starts anew")

@@ -66,7 +66,7 @@ def find_splits(
 def split_sources(
     lists: Splits, own_splits: Splits, folder: Path | None
 ) -> Iterator[tuple[Splits, str]]:
-    """The sources of a split that is not made here, in order; files are read only if needed."""
+    """The sources of a ready-made split, in order of preference; files are read only if needed."""
     yield lists, "standard lists" if folder is None else "the sample's own lists"
     if folder is None:
         for path in find_input("dataset_*.json"):

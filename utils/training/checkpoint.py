@@ -1,4 +1,4 @@
-"""Checkpoints: an interrupted training continues to the same bits."""
+"""Checkpoints: an interrupted training resumes with bit-identical results."""
 
 from dataclasses import dataclass, field
 from typing import Any

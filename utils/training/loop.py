@@ -48,7 +48,7 @@ class Stage:
 
     @property
     def checkpoint_pattern(self) -> str:
-        """The checkpoints that another learning rate makes useless."""
+        """The checkpoints that another learning rate makes obsolete."""
         if self.learning_rate_setting == "learning_rate":  # all stages depend on the first one's
             return "checkpoint-*.pkl"
         return f"checkpoint-{self.name}-*.pkl"
