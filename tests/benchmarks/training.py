@@ -152,11 +152,11 @@ class ClassicModel(keras.Model):
     def call(self, inputs, training=False):
         """Logits `(rows, vocab_size)` for feature vectors and prefixes."""
         vectors, prefixes = inputs
-        image = self.merge.initial_state(vectors[:, None], training)["picture"]
+        image = self.merge.initial_state(vectors[:, None], training)["image_vector"]
         embedded = self.merge.dropout(self.merge.embedding(prefixes), training=training)
         hidden = self.merge.lstm(embedded)[0]
         last = tf.math.count_nonzero(prefixes, axis=1) - 1
-        return self.merge.logits(tf.gather(hidden, last, batch_dims=1) + image, training)
+        return self.merge.compute_logits(tf.gather(hidden, last, batch_dims=1) + image, training)
 
 
 def classic_epoch(
