@@ -64,6 +64,11 @@ def test_flickr30k_row_without_delimiter_is_read(tmp_path):
     assert read(tmp_path, text, "results.csv") == {"a.jpg": ['A cat " sits', "A dog runs ."]}
 
 
+def test_row_that_ends_before_its_last_column_has_no_caption(tmp_path):
+    text = "image_name| comment_number| comment\na.jpg| 0| A dog .\nb.jpg\n"
+    assert read(tmp_path, text, "results.csv") == {"a.jpg": ["A dog ."], "b.jpg": []}
+
+
 def test_unicode_line_separators_do_not_end_a_caption(tmp_path):
     content = "a.jpg#0\tA dog\x85 and a\u2028ball .\r\na.jpg#1\tTwo .\n"
     for encoding in ("latin-1", "utf-8"):

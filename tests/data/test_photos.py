@@ -14,7 +14,7 @@ from utils.config import load_config
 from utils.data import download
 from utils.data.caption_files import detect_preset
 from utils.data.photos import find_photos, image_paths
-from utils.data.splits import split_by_hash
+from utils.data.splits import find_splits, split_by_hash
 from utils.errors import CaptionsError
 from utils.paths import find_files
 
@@ -90,6 +90,14 @@ def test_split_by_hash_is_complete_disjoint_and_stable():
     assert 350 < len(splits["train"]) < 450 and len(splits["test"]) > 20
     more = split_by_hash([*names, *(f"new_{number}.jpg" for number in range(100))])
     assert all(set(splits[split]) <= set(more[split]) for split in splits)
+
+
+def test_names_are_not_hashed_where_the_data_set_has_splits(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    names = ["\udce9.jpg", "b.jpg"]  # a file name that is not UTF-8 cannot be hashed
+    own_splits = {"train": names[:1], "validation": names[1:]}
+    splits, _, _ = find_splits(names, own_splits, load_config("flickr8k"))
+    assert splits == {**own_splits, "test": []}
 
 
 def test_captions_file_without_the_columns_is_an_error(inputs):

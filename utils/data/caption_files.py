@@ -184,9 +184,9 @@ def read_csv(file: Path, text: str, first_line: str) -> Iterator[Row]:
         if any(fields[len(header) :]) and not is_last:
             name = fields[image_column]
             raise ValueError(f"more columns than names for {name}: quote its commas")
-        caption = fields[caption_column]
-        if is_last:  # the commas of a last caption may lack their quotes
-            caption = delimiter.join(fields[caption_column:])
+        # The commas of a last caption may lack their quotes; a row without it has none.
+        rest = delimiter.join(fields[caption_column:])
+        caption = rest if is_last else fields[caption_column]
         yield fields[image_column], caption, None
 
 

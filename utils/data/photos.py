@@ -141,9 +141,10 @@ def find_images(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], li
         CaptionsError: None is found.
     """
     names = list(names)
+    excluded = my_photos_prefixes(folder)
     for candidates in (find_files(folder), find_input("*")):
         images = [path for path in candidates if is_image(path)]
-        images = [path for path in images if not is_my_photo(path, folder)]
+        images = [path for path in images if not os.path.abspath(path).startswith(excluded)]
         paths = match_names(names, images)
         if paths:
             return paths, names_without_caption(images, paths)
@@ -154,17 +155,18 @@ def find_images(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], li
     )
 
 
-def is_my_photo(path: Path, folder: Path) -> bool:
-    """Whether an image is one of the user's uncaptioned photos for 05_visualize.
+def my_photos_prefixes(folder: Path) -> tuple[str, ...]:
+    """How the paths of the user's uncaptioned photos for 05_visualize begin.
 
-    They may lie within the folder of a data set, but are no part of it.
+    They may lie within the folder of a data set, but are no part of it. There are none if the
+    data set itself is among them.
     """
-    my_folders = []
+    prefixes = []
     for data in (MY_PHOTOS_DIR.parent, MY_PHOTOS_DIR.parent.resolve()):
-        my_folders.append(f"{data / MY_PHOTOS_DIR.name}{os.sep}")
-    if f"{folder.resolve()}{os.sep}".startswith(tuple(my_folders)):
-        return False  # the user has put the data set itself there
-    return os.path.abspath(path).startswith(tuple(my_folders))
+        prefixes.append(f"{data / MY_PHOTOS_DIR.name}{os.sep}")
+    if f"{folder.resolve()}{os.sep}".startswith(tuple(prefixes)):
+        return ()
+    return tuple(prefixes)
 
 
 def match_names(names: list[str], images: list[Path]) -> dict[str, Path]:

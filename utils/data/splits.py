@@ -49,13 +49,14 @@ def find_splits(
             download.download(working_folder(config), download.LISTS)
         lists = find_lists(working_folder(config))
     known = set(names)
-    chosen = split_by_hash(names)
-    source = "own split, by a hash of each name"
     for candidate, description in split_sources(lists, own_splits, folder):
         if is_usable(candidate, known):
             chosen = candidate
             source = description
             break
+    else:
+        chosen = split_by_hash(names)
+        source = "own split, by a hash of each name"
     splits = {}
     for split in SPLITS:
         splits[split] = [name for name in chosen.get(split, []) if name in known]
