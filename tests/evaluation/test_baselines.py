@@ -36,76 +36,94 @@ def test_protocol_of_own_split_is_not_comparable_and_counts_references():
     assert "1 to 2 references" in line
 
 
-def test_constant_caption_is_the_most_common_training_caption():
+def test_constant_caption_is_a_typical_training_caption():
     captions = ["a dog runs here", "a dog sits here", "a dog runs", "zebras yawn very loudly"]
     assert constant_caption(captions) in captions[:2]
 
 
 def test_human_baseline_is_the_mean_over_the_held_out_caption():
-    documents = References(REFERENCES)
-    each = []
-    for voice in range(5):
-        said = [group[voice] for group in REFERENCES]
-        others = [group[:voice] + group[voice + 1 :] for group in REFERENCES]
-        each.append(score(said, others))
-        each[-1]["CIDEr-D"] = cider_d(said, References(others, documents))[0]
-        assert each[-1]["CIDEr-D"] != score(said, others)["CIDEr-D"]  # its own documents
+    corpus = References(REFERENCES)
+    rounds = []
+    for held_out in range(5):
+        candidates = [captions[held_out] for captions in REFERENCES]
+        others = [captions[:held_out] + captions[held_out + 1 :] for captions in REFERENCES]
+        scores = score(candidates, others)
+        cider_of_corpus, _ = cider_d(candidates, References(others, corpus))
+        # Document frequencies of the remaining references alone would give another score.
+        assert cider_of_corpus != scores["CIDEr-D"]
+        scores["CIDEr-D"] = cider_of_corpus
+        rounds.append(scores)
     human = human_baseline(REFERENCES)
     for name in ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr-D"):
-        assert human[name] == pytest.approx(np.mean([scores[name] for scores in each]))
+        assert human[name] == pytest.approx(np.mean([scores[name] for scores in rounds]))
 
 
 def test_human_baseline_exceeds_constant_caption():
-    constant = score([constant_caption(sum(REFERENCES, []))] * len(SCENES), REFERENCES)
+    all_captions = [caption for captions in REFERENCES for caption in captions]
+    constant = score([constant_caption(all_captions)] * len(SCENES), REFERENCES)
     assert human_baseline(REFERENCES)["CIDEr-D"] > 2 * constant["CIDEr-D"]
 
 
 def test_score_with_meteor_names_the_implementation():
-    scores = score_with_meteor(*some_captions())
-    assert scores.keys() - score(*some_captions()).keys() == {
-        name for name in scores if name.startswith("METEOR (nltk")
-    }
-    given = score_with_meteor(*some_captions(), meteor=lambda *_: ("METEOR 9", 0.5, None))
-    assert given["METEOR 9"] == 0.5 and given["BLEU-4"] == scores["BLEU-4"]
+    candidates, references = candidates_and_references()
+
+    def other_meteor(candidates, references):
+        return "METEOR 9", 0.5, None
+
+    scores = score_with_meteor(candidates, references)
+    added = scores.keys() - score(candidates, references).keys()
+    assert added == {name for name in scores if name.startswith("METEOR (nltk")}
+    other_scores = score_with_meteor(candidates, references, meteor=other_meteor)
+    assert other_scores["METEOR 9"] == 0.5
+    assert other_scores["BLEU-4"] == scores["BLEU-4"]
 
 
-def some_captions(voice=0):
-    return [group[voice] for group in REFERENCES], [group[1:4] for group in REFERENCES]
+def candidates_and_references():
+    """The first caption of each scene, and the three after it as its references."""
+    candidates = [captions[0] for captions in REFERENCES]
+    references = [captions[1:4] for captions in REFERENCES]
+    return candidates, references
 
 
 def test_bootstrap_scores_are_those_of_resampled_photos():
-    candidates, references = some_captions()
-    draws = np.random.RandomState(5).multinomial(60, np.full(60, 1 / 60), 3)
-    found = bootstrap_scores(candidates, references, samples=3, seed=5)
-    for draw, photos in enumerate(np.repeat(np.arange(60), times) for times in draws):
-        part = [candidates[photo] for photo in photos], [references[photo] for photo in photos]
-        scores = score(part[0], References(part[1], References(references)))
-        for name, values in found.items():
-            assert values[draw] == pytest.approx(scores[name]), name
+    candidates, references = candidates_and_references()
+    corpus = References(references)
+    counts = np.random.RandomState(5).multinomial(60, np.full(60, 1 / 60), 3)
+    bootstrap = bootstrap_scores(candidates, references, samples=3, seed=5)
+    for sample in range(3):
+        photos = np.repeat(np.arange(60), counts[sample])
+        sample_candidates = [candidates[photo] for photo in photos]
+        sample_references = [references[photo] for photo in photos]
+        expected = score(sample_candidates, References(sample_references, corpus))
+        for name, values in bootstrap.items():
+            assert values[sample] == pytest.approx(expected[name]), name
 
 
 def test_bootstrap_interval_matches_the_normal_approximation():
-    candidates, references = some_captions()
-    each = cider_d(candidates, references)[1]
+    candidates, references = candidates_and_references()
+    mean, per_photo = cider_d(candidates, references)
     low, high = np.percentile(bootstrap_scores(candidates, references)["CIDEr-D"], [2.5, 97.5])
-    error = 1.96 * each.std() / np.sqrt(len(each))
-    assert (low, high) == pytest.approx((each.mean() - error, each.mean() + error), abs=error / 5)
+    margin = 1.96 * per_photo.std() / np.sqrt(len(per_photo))
+    assert (low, high) == pytest.approx((mean - margin, mean + margin), abs=margin / 5)
 
 
 def test_paired_bootstrap_finds_differences_within_overlapping_intervals():
     rng = np.random.RandomState(6)
-    photos = rng.normal(size=1000)  # some draws have harder photos: for both
-    first, second = photos + 0.1 + 0.02 * rng.normal(size=1000), photos
-    low, high, p = paired_bootstrap(first, second)
-    assert 0 < low < 0.1 < high < 0.2 and p < 0.01
-    assert paired_bootstrap(second, first)[2] == p
-    assert paired_bootstrap(photos, photos)[2] == 1
-    assert paired_bootstrap(photos, rng.permutation(photos))[2] > 0.5
+    # Some samples have harder photos, which lowers the scores of both captioners alike.
+    second = rng.normal(size=1000)
+    first = second + 0.1 + 0.02 * rng.normal(size=1000)
+    low, high, p_value = paired_bootstrap(first, second)
+    assert 0 < low < 0.1 < high < 0.2
+    assert p_value < 0.01
+    assert paired_bootstrap(second, first)[2] == p_value
+    assert paired_bootstrap(second, second)[2] == 1
+    assert paired_bootstrap(second, rng.permutation(second))[2] > 0.5
 
 
 def test_diversity_by_hand():
-    said = ["a dog runs", "a dog runs", "A cat sits."]
-    assert diversity(said, ["A dog runs .", "two men"]) == {
+    captions = ["a dog runs", "a dog runs", "A cat sits."]
+    training_captions = ["A dog runs .", "two men"]
+    assert diversity(captions, training_captions) == {
         "distinct tokens": 5,
         "distinct captions": 2 / 3,
         "copied from training": 2 / 3,
@@ -122,9 +140,10 @@ def test_word_category_scores_by_hand():
     assert table["colors"]["precision"] == 0 and table["actions"]["predicted"] == 1
 
 
-def test_every_word_has_one_meaning_per_category():
-    words = [
-        word for groups in WORD_CATEGORIES.values() for group in groups for word in group.split()
-    ]
+def test_no_word_is_in_two_categories_or_groups():
+    words = []
+    for groups in WORD_CATEGORIES.values():
+        for group in groups:
+            words.extend(group.split())
     assert len(words) == len(set(words))
     assert set(WORD_CATEGORIES) == {"people", "animals", "colors", "numbers", "actions", "places"}

@@ -24,18 +24,24 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
-    """A small gallery and its attention weights, a row per token."""
-    folder, rng = tmp_path_factory.mktemp("gallery"), np.random.RandomState(0)
-    weights = [rng.dirichlet(np.ones(49), size=len(text.split())) for text in CAPTIONS]
+    """The file of a small gallery, and the attention weights `(tokens, cells)` of each caption."""
+    folder = tmp_path_factory.mktemp("gallery")
+    rng = np.random.RandomState(0)
+    weights = []
     cards = []
     for number, caption in enumerate(CAPTIONS):
         path = folder / f"{number}.png"
         Image.new("RGB", (300, 200), (40 * number, 120, 200)).save(path)
-        references = ["Birds fly .", f"Caption {number} of a person, which is longer"]
-        card = {"path": path, "caption": caption, "references": references, "score": SCORES[number]}
-        cards.append(
-            card | {"confidence": CONFIDENCE[number], "attention_weights": weights[number]}
-        )
+        weights.append(rng.dirichlet(np.ones(49), size=len(caption.split())))
+        card = {
+            "path": path,
+            "caption": caption,
+            "references": ["Birds fly .", f"Caption {number} of a person, which is longer"],
+            "score": SCORES[number],
+            "confidence": CONFIDENCE[number],
+            "attention_weights": weights[number],
+        }
+        cards.append(card)
     write_gallery(folder / "gallery.html", cards, "What & who", "test <b>split</b>")
     return folder / "gallery.html", weights
 
@@ -55,9 +61,14 @@ def enter(page, field, value):
 
 def test_gallery_makes_no_request_and_escapes_captions(page, gallery):
     page.open(gallery[0])
-    asked = [e["params"]["request"]["url"] for e in page.events if "request" in e.get("params", {})]
-    assert [url[:5] for url in asked if not url.startswith("data:")] == ["file:"]
-    assert page.run("window.hacked") is None and page.run("document.title") == "What & who"
+    urls = []
+    for event in page.events:
+        if "request" in event.get("params", {}):
+            urls.append(event["params"]["request"]["url"])
+    schemes = [url.partition(":")[0] for url in urls if not url.startswith("data:")]
+    assert schemes == ["file"]  # the page itself
+    assert page.run("window.hacked") is None
+    assert page.run("document.title") == "What & who"
     assert HOSTILE in visible_captions(page)
     assert page.run("document.querySelectorAll('main script, main b, header b').length") == 0
 
@@ -87,7 +98,7 @@ def test_gallery_sorts_in_every_order(page, gallery):
         ("", "2", "", [1]),
         ("", "", "0.1", [2]),
         ("zebra", "", "", []),
-        ("confidence cider", "", "", []),  # labels of the page are not searched
+        ("probability cider", "", "", []),  # labels of the page are not searched
     ],
 )
 def test_gallery_filters_by_words_and_scores(page, gallery, query, min_score, max_score, rows):
@@ -98,8 +109,8 @@ def test_gallery_filters_by_words_and_scores(page, gallery, query, min_score, ma
     assert page.run("document.getElementById('count').value") == f"{len(rows)} of 5 photos"
 
 
-def darkest(page):
-    """The word that is marked, and the cell of the photo that is shaded least."""
+def shown_attention(page):
+    """The active token, its photo's caption, the slider's text, and the brightest grid cell."""
     return page.run(
         """(() => {
         const canvas = document.querySelector("canvas");
@@ -116,28 +127,35 @@ def test_attention_follows_keyboard_and_mouse(page, gallery):
     path, weights = gallery
     page.open(path)
     best = int(np.argmax(SCORES))
-    words = CAPTIONS[best].split()
+    tokens = CAPTIONS[best].split()
     page.run("document.querySelector('figure input').focus()")
-    for word in (0, 1):
+    for position in (0, 1):
         page.press("ArrowRight", 39)
-        cell = int(weights[best][word].argmax())
-        assert darkest(page) == [words[word], CAPTIONS[best], words[word], cell]
+        cell = int(weights[best][position].argmax())
+        assert shown_attention(page) == [tokens[position], CAPTIONS[best], tokens[position], cell]
 
+    # The third token of the second photo, which is the one with the hostile caption.
     x, y = page.run(
         "(box => [box.x + box.width / 2, box.y + box.height / 2])"
         "(document.querySelectorAll('figure')[1].querySelectorAll('.caption span')[2]"
         ".getBoundingClientRect())"
     )
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-    other = CAPTIONS.index(HOSTILE)
-    cell = int(weights[other][2].argmax())
-    assert darkest(page) == [HOSTILE.split()[2], HOSTILE, HOSTILE.split()[2], cell]
+    token = HOSTILE.split()[2]
+    cell = int(weights[CAPTIONS.index(HOSTILE)][2].argmax())
+    assert shown_attention(page) == [token, HOSTILE, token, cell]
 
 
 def test_captioner_without_attention_has_no_slider(page, gallery, tmp_path):
-    card = {"path": gallery[0].with_name("0.png"), "caption": "", "references": [], "score": 0.0}
-    cards = [card | {"confidence": 0.1, "attention_weights": np.zeros((0, 0))}]
-    write_gallery(tmp_path / "page.html", cards, "One", "")
+    card = {
+        "path": gallery[0].with_name("0.png"),
+        "caption": "",
+        "references": [],
+        "score": 0.0,
+        "confidence": 0.1,
+        "attention_weights": np.zeros((0, 0)),
+    }
+    write_gallery(tmp_path / "page.html", [card], "One", "")
     page.open(tmp_path / "page.html")
     assert page.run("document.querySelectorAll('figure').length") == 1
     assert page.run("document.querySelectorAll('figure input').length") == 0
@@ -156,5 +174,6 @@ def test_gallery_fits_the_window_and_is_accessible(page, gallery, width, scheme)
 def test_accessibility_check_finds_violations(page, tmp_path):
     (tmp_path / "bad.html").write_text("<html><p style='color:#ddd'>pale</p><img src='data:,'>")
     page.open(tmp_path / "bad.html")
-    rules = {re.match(r"[a-z-]+", fault)[0] for fault in page.accessibility_violations()}
+    violations = page.accessibility_violations()
+    rules = {re.match(r"[a-z-]+", violation)[0] for violation in violations}
     assert {"color-contrast", "image-alt", "html-has-lang"} <= rules

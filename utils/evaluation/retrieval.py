@@ -65,7 +65,7 @@ def pad_rows(array: np.ndarray, rows: int) -> np.ndarray:
 def compiled_scorer(captioner: Any) -> Callable:
     """A graph from features `(photos, cells, channels)` and captions `(captions, time)` to scores.
 
-    The last two are kept, so that another call does not trace it again.
+    The graphs of the last two captioners are cached, so that they are not traced again.
     """
 
     @tf.function
