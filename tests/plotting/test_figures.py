@@ -50,7 +50,7 @@ def test_thumbnails_keep_proportions(paths, tmp_path):
     assert figure.axes[0].get_xlabel() == "a dog"
 
 
-def test_captioned_photos_do_not_overlap(paths):
+def test_captioned_photos_do_not_overlap_or_shrink(paths):
     long = "there are three brown horses jumping through the mountains with a balloon at night"
     captions = [long, long, "b", long]
     references = [[long] * 5] * 4
@@ -66,6 +66,9 @@ def test_captioned_photos_do_not_overlap(paths):
     for box in boxes:
         assert figure.bbox.contains(box.x0, box.y0)
         assert figure.bbox.contains(box.x1, box.y1)
+    # Without enough space for the text, the layout would shrink the photos instead.
+    square_photo = figure.axes[2].get_window_extent(renderer)
+    assert square_photo.height > 0.9 * 2.1 * figure.dpi
 
 
 def test_attention_has_a_panel_for_every_token(paths):
