@@ -93,9 +93,14 @@ def jaccard(first, second):
 names = photos.splits["train"][:200]
 first_captions = [photos.captions[name][0] for name in names]
 last_captions = [photos.captions[name][-1] for name in names]
-same_photo = np.mean([jaccard(*pair) for pair in zip(first_captions, last_captions, strict=True)])
-shifted_pairs = zip(first_captions, last_captions[1:], strict=False)
-different_photos = np.mean([jaccard(*pair) for pair in shifted_pairs])
+same_photo_values = []
+for first, last in zip(first_captions, last_captions, strict=True):
+    same_photo_values.append(jaccard(first, last))
+different_photo_values = []
+for first, last in zip(first_captions, last_captions[1:], strict=False):
+    different_photo_values.append(jaccard(first, last))
+same_photo = np.mean(same_photo_values)
+different_photos = np.mean(different_photo_values)
 
 # %%
 assert same_photo > different_photos

@@ -195,7 +195,12 @@ print(f"{len(changed)} of {len(names):,} captions differ from greedy search")
 
 # %% tags=["nbval-ignore-output"]
 differ_early = [n for n in changed if predicted[n].split()[:4] != greedy_captions[n].split()[:4]]
-chosen = (differ_early + changed + [0])[0]
+if differ_early:
+    chosen = differ_early[0]
+elif changed:
+    chosen = changed[0]
+else:
+    chosen = 0
 initial_state = captioner.initial_state(grid[rows[[chosen]]].astype("float32"))
 beams = [Beam((BOS_ID,), 0.0, initial_state)]
 steps = []
@@ -431,9 +436,9 @@ print(f"beam - greedy: CIDEr-D {low:+.3f} to {high:+.3f} (95 %), p = {p_value:.3
 # ## Scores by word category
 #
 # Synonyms count as one. **Precision**: the share of the *predicted* words of a category that occur
-# in any reference of the photo. **Recall**: the share of the words *in references* (in two of them)
-# that the caption has. Below, the **diversity** of the captions: how many different tokens and
-# captions are generated, how many are copied from training, and
+# in any reference of the photo. **Recall**: of the words of a category that at least two references
+# contain, the share that the caption contains. Below, the **diversity** of the captions: how many
+# different tokens and captions are generated, how many are copied from training, and
 # [distinct-2](https://arxiv.org/abs/1510.03055), the share of distinct bigrams.
 
 # %% tags=["nbval-ignore-output"]
@@ -505,7 +510,11 @@ subsets = {
     "seen": [name for name in names if name not in unseen],
     "unseen": [name for name in names if name in unseen],
 }
-facts_per_reference = np.mean([len(parse_facts(text)) for group in references for text in group])
+fact_counts = []
+for photo_references in references:
+    for reference in photo_references:
+        fact_counts.append(len(parse_facts(reference)))
+facts_per_reference = np.mean(fact_counts)
 
 accuracies = {}
 if scenes:
@@ -648,7 +657,7 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # for texts, values in zip(groups, agreement, strict=True):
 #     chosen_texts.append(texts[values.argmax()])
 # for label, texts in {"first": flat[::10], "MBR": chosen_texts, "beam": predicted}.items():
-#     num_words = len({word for text in texts for word in text.split()})
+#     num_words = len(set(" ".join(texts).split()))
 #     print(f"{label:6} CIDEr-D {cider_d(texts, references)[0]:.2f}, {num_words} distinct words")
 # assert cider_d(chosen_texts, references)[0] > cider_d(flat[::10], references)[0]
 # ```

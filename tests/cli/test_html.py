@@ -319,9 +319,9 @@ def test_document_without_a_title_is_an_error(small, capsys):
     [
         ("gone.png", "could not be read (No such file or directory): add the image"),
         ("https://example.org/tracker.png", "add the image"),
-        ("#", "is no image"),
+        ("#", "is not an image"),
         ("../outside.png", "is outside the repository"),
-        ("README.md", "is no image (text/markdown): remove the reference"),
+        ("README.md", "is not an image (text/markdown): remove the reference"),
     ],
 )
 def test_image_that_cannot_be_embedded_is_an_error(small, capsys, source, expected):

@@ -78,7 +78,7 @@ def test_unicode_line_separators_do_not_end_a_caption(tmp_path):
 
 
 def test_empty_fields_at_the_end_of_a_row_are_ignored(tmp_path):
-    text = "image,caption,tongue\na.jpg,a dog,en,,\nb.jpg,a cat,en,\n"
+    text = "image,caption,language\na.jpg,a dog,en,,\nb.jpg,a cat,en,\n"
     assert read(tmp_path, text) == {"a.jpg": ["a dog"], "b.jpg": ["a cat"]}
 
 
@@ -97,7 +97,7 @@ def test_latin_1_is_read_and_a_photo_without_captions_is_kept(tmp_path):
         ("captions.txt", ""),
         ("captions.txt", "photo,text\na.jpg,A dog .\n"),
         ("captions.txt", "image\na.jpg\n"),
-        ("captions.txt", "id,image,caption,tongue\n1,a.jpg,a dog, running,en\n"),
+        ("captions.txt", "id,image,caption,language\n1,a.jpg,a dog, running,en\n"),
         ("captions_train2017.json", "{"),
         ("captions_train2017.json", '{"annotations": [{"image_id": 1}], "images": []}'),
         ("dataset_x.json", '{"images": [{"filename": "a.jpg"}]}'),

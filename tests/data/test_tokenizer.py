@@ -13,7 +13,7 @@ from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, toke
         ("Two dogs, one ball!", "two dogs one ball"),
         ("He doesn't see the man's T-shirt", "he does n't see the man 's t-shirt"),
         ("they’re playing", "they 're playing"),
-        ("a 4x4 climbs 1,000 metres", "a 4x4 climbs 1,000 metres"),
+        ("a 4x4 climbs 1,000 meters", "a 4x4 climbs 1,000 meters"),
         ("Ein Mädchen läuft über die Straße", "ein mädchen läuft über die straße"),
         ("девочка бежит", "девочка бежит"),
         ("...", ""),

@@ -81,7 +81,7 @@ def copy_run(earlier, folder):
     return replace(earlier.run.config, working=str(folder))
 
 
-def test_vocabulary_has_the_vocabulary_words_both_runs_once(earlier, new):
+def test_vocabulary_contains_the_words_of_both_runs_once(earlier, new):
     vocabulary = new.tokenizer.vocabulary
     assert {"quokka", *earlier.run.tokenizer.vocabulary} <= set(vocabulary)
     assert len(set(vocabulary)) == len(vocabulary)

@@ -181,7 +181,7 @@ def embed_image(source: str, folder: Path) -> str:
     if not path.is_relative_to(REPOSITORY):
         raise CaptionsError(f"{path}: is outside the repository: remove the reference to it")
     if not media_type.startswith("image/"):
-        raise CaptionsError(f"{path}: is no image ({media_type}): remove the reference to it")
+        raise CaptionsError(f"{path}: is not an image ({media_type}): remove the reference to it")
     data = base64.b64encode(path.read_bytes()).decode()
     return f"data:{media_type};base64,{data}"
 

@@ -58,8 +58,8 @@ def pack(user: str | None = None, require_owner: bool = False) -> dict[str, dict
     owner = user or template["id"].partition("/")[0]
     if require_owner and not re.fullmatch("[a-z0-9-]+", owner):
         raise CaptionsError(
-            f"owner '{owner}': is no Kaggle user name: set yours with --user or in {METADATA}, in "
-            "lower case"
+            f"owner '{owner}': is not a valid Kaggle user name: set yours with --user or in "
+            f"{METADATA}, in lower case"
         )
     packed: dict[str, dict] = {}
     for path in select_notebooks():
