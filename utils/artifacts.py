@@ -99,8 +99,9 @@ ARTIFACTS = {
 # Files that are of no use any more once an artifact is saved.
 STALE_PATTERNS = {
     "features": ("features-*.npy*",),
-    "backbone_features": ("backbone_features-*.npy*",),
-    "history": ("checkpoint-*.pkl",),
+    # The large grid of earlier versions was called frozen-*.npy.
+    "backbone_features": ("backbone_features-*.npy*", "frozen-*.npy*"),
+    "history": tuple(f"checkpoint-{stage}-*.pkl" for stage in STAGES),
 }
 
 
@@ -212,7 +213,8 @@ def read_artifact(path: Path, kind: str) -> dict[str, Any]:
         CaptionsError: It is not of that kind, or of another version of this project.
     """
     artifact = read_pickle(path)
-    if not isinstance(artifact, dict) or artifact.get("kind") != kind or "data" not in artifact:
+    stored_kind = artifact.get("kind") if isinstance(artifact, dict) else None
+    if not isinstance(stored_kind, str) or stored_kind != kind or "data" not in artifact:
         raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
     version = artifact.get("version")
     if not isinstance(version, int):

@@ -3,7 +3,8 @@
 Plain data are numbers, text, lists, dicts and NumPy arrays of these. A pickle can name any
 function to call while it is read; this reader knows only the few names that NumPy arrays need and
 refuses every other. A SHA-256 checksum follows the last byte of the pickle, where `pickle.load`
-does not look; bytes with a wrong checksum are refused before they are unpickled.
+does not look; bytes with a wrong checksum are refused before they are unpickled. The checksum finds
+damage, not malice: a file that was made to do so can still exhaust memory, but it runs no code.
 """
 
 import hashlib

@@ -174,9 +174,9 @@ def epoch_batches(
 
 
 def count_tokens(token_ids: np.ndarray) -> np.ndarray:
-    """The number of tokens to predict of each photo, for `(photos, captions, time)`."""
+    """The number of tokens to predict for each photo, from `(..., captions, time)`."""
     targets = token_ids[..., 1:]
-    return (targets != PAD_ID).sum(axis=(1, 2))
+    return (targets != PAD_ID).sum(axis=(-2, -1))
 
 
 def train_epoch(
