@@ -131,7 +131,8 @@ def load_config(preset: str | None = None, **changes: Any) -> Config:
     """Build the configuration of this run.
 
     Args:
-        preset: A key of `PRESETS`; the environment variable `CAPTIONS_PRESET` overrides it.
+        preset: A key of `PRESETS`, `sample` by default; `detect_preset` finds the one that fits
+            the data. The environment variable `CAPTIONS_PRESET` overrides it.
         **changes: Single settings; those in the environment variable `CAPTIONS_SET` override them.
 
     Returns:
@@ -169,21 +170,21 @@ def parse_value(key: str, value: Any) -> Any:
         CaptionsError: The setting does not exist, or the value has the wrong type or size.
     """
     spec = find_setting(key)
-    number = convert_value(spec, value)
+    converted = convert_value(spec, value)
     limits = spec.metadata
-    if limits.get("choices") and number not in limits["choices"]:
+    if limits.get("choices") and converted not in limits["choices"]:
         allowed = ", ".join(limits["choices"])
         raise CaptionsError(f"setting '{key}={value}': must be one of {allowed}")
     minimum = limits.get("minimum")
     maximum = limits.get("maximum")
-    if minimum is not None and not minimum <= number <= maximum:  # also false for NaN
+    if minimum is not None and not minimum <= converted <= maximum:  # also false for NaN
         raise CaptionsError(f"setting '{key}={value}': must be from {minimum:g} to {maximum:g}")
-    return number
+    return converted
 
 
 def find_setting(key: str) -> Field:
     """The dataclass field of a setting; an error gives the new name of a renamed one."""
-    settings = {each.name: each for each in fields(Config) if each.name not in NOT_ASSIGNABLE}
+    settings = {spec.name: spec for spec in fields(Config) if spec.name not in NOT_ASSIGNABLE}
     if key in settings:
         return settings[key]
     if key in RENAMED_SETTINGS:
@@ -196,7 +197,7 @@ def find_setting(key: str) -> Field:
 
 
 def convert_value(spec: Field, value: Any) -> Any:
-    """The value in the type of a setting, without losing digits."""
+    """The value in the type of a setting; 12.0 is a whole number, 2.5 is not."""
     text = str(value)
     try:
         if spec.type is int:

@@ -1,7 +1,6 @@
 """The grid of CNN features: a memory-mapped float16 `.npy` file beside its artifact."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from math import prod
@@ -13,7 +12,7 @@ import numpy as np
 from utils.artifacts import rerun_hint
 from utils.config import Config
 from utils.errors import CaptionsError
-from utils.io import RETRY_HINT
+from utils.io import RETRY_HINT, check_free_space
 from utils.paths import find_unique_input, working_folder
 
 ITEM_BYTES = 2  # of a float16
@@ -28,8 +27,8 @@ def save_grid(
     """Write the feature grid, or continue an interrupted write of it.
 
     An interrupted write, even by a crash, continues after its last complete batch at the next
-    call, and a complete file is left as it is. So the name must contain everything that decides the
-    numbers. Saving the artifact commits the file: grids that the artifact does not name are then
+    call, and a complete file is left as it is. So the name must contain everything that affects the
+    values. Saving the artifact commits the file: grids that the artifact does not name are then
     deleted.
 
     Args:
@@ -60,7 +59,7 @@ def save_grid(
         with open(partial, "r+b" if written_bytes else "wb") as file:
             file.write(header)
             file.truncate(file.seek(row_bytes * done, os.SEEK_CUR))
-            check_free_space(partial.parent, total_bytes - file.tell(), total_bytes)
+            check_free_space(partial.parent, total_bytes - file.tell())
             write_rows(file, extract_from(done))
         os.replace(partial, path)
     except OSError as error:
@@ -81,14 +80,7 @@ def report_other_partials(partial: Path) -> None:
     """Report partly written grids of other runs, which cannot be resumed."""
     prefix = partial.name.partition("-")[0]
     for other in set(partial.parent.glob(f"{prefix}-*.partial")) - {partial}:
-        print(f"{other.name}: of another encoder, list of photos or shard: extraction starts anew")
-
-
-def check_free_space(folder: Path, needed: int, total_bytes: int) -> None:
-    """Raise an `OSError` before the first byte of a file that does not fit on the disk."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(0, f"{total_bytes / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+        print(f"{other.name}: of another encoder, list of photos or shard: extraction starts over")
 
 
 def write_rows(file: IO[bytes], batches: Iterator[np.ndarray]) -> None:

@@ -1,6 +1,7 @@
 """Files that are written completely or not at all."""
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,20 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
                 f"{path}: could not be written ({error.strerror}): {RETRY_HINT}"
             ) from None
         raise
+
+
+def check_free_space(folder: Path, needed_bytes: int) -> None:
+    """Raise an error before the first byte of a file that does not fit on the disk.
+
+    Raises:
+        CaptionsError: Says how much space is needed and how much is free.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise CaptionsError(
+            f"{folder}: {needed_bytes / 1e6:,.0f} MB needed, {free_bytes / 1e6:,.0f} MB free: "
+            "free some space"
+        )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -19,7 +19,7 @@ def on_kaggle() -> bool:
 
 
 def input_folder() -> Path:
-    """The folder in which photos and other people's artifacts are looked for; never written to."""
+    """The folder in which photos and artifacts of others are looked for; never written to."""
     if folder := os.environ.get("CAPTIONS_INPUT"):
         return Path(folder)
     return KAGGLE / "input" if on_kaggle() else REPOSITORY / "data"
@@ -31,7 +31,9 @@ def working_folder(config: Config) -> Path:
         return Path(os.path.expanduser(folder))  # leaves an unknown ~user as it is
     if on_kaggle():
         return KAGGLE / "working"
-    return REPOSITORY / "working" / ("sample" if config.preset == "sample" else "")
+    if config.preset == "sample":
+        return REPOSITORY / "working" / "sample"
+    return REPOSITORY / "working"
 
 
 def find_files(folder: Path, name: str = "*") -> Iterator[Path]:
@@ -41,12 +43,16 @@ def find_files(folder: Path, name: str = "*") -> Iterator[Path]:
     """
     visited = {os.path.realpath(folder)}  # links may form a circle
     for place, subfolders, names in os.walk(folder, followlinks=True):
-        targets = {os.path.realpath(Path(place, each)): each for each in sorted(subfolders)}
-        subfolders[:] = [each for target, each in targets.items() if target not in visited]
-        visited |= targets.keys()
-        for each in matching_names(names, name):
-            path = Path(place, each)
-            if not each.startswith("._") and path.is_file():
+        unvisited = []
+        for subfolder in sorted(subfolders):
+            target = os.path.realpath(Path(place, subfolder))
+            if target not in visited:
+                visited.add(target)
+                unvisited.append(subfolder)
+        subfolders[:] = unvisited  # `os.walk` enters only these
+        for file_name in matching_names(names, name):
+            path = Path(place, file_name)
+            if not file_name.startswith("._") and path.is_file():
                 yield path
 
 

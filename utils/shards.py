@@ -29,12 +29,11 @@ def current_shard(config: Config) -> Shard:
     """
     text = config.shard or cluster_shard() or "1/1"
     match = re.fullmatch(r"(\d+)/(\d+)", text)
-    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
-    if not 1 <= shard.number <= shard.count:
-        raise CaptionsError(
-            f"setting 'shard={text}': not a shard: write 2/8 for the second of eight"
-        )
-    return shard
+    if match:
+        shard = Shard(int(match[1]), int(match[2]))
+        if 1 <= shard.number <= shard.count:
+            return shard
+    raise CaptionsError(f"setting 'shard={text}': not a shard: write 2/8 for the second of eight")
 
 
 def cluster_shard() -> str | None:

@@ -176,14 +176,14 @@ class Experiment:
             captioner = captioner.captioner
         model = captioner
         if mirrored or config.fine_tune_epochs:
-            model, views, grid = attach_top_blocks(captioner, backbone, train_data, config)
+            model, views, grid = attach_top_blocks(captioner, backbone, train_data.rows, config)
             if mirrored:
-                train_data = TrainData(*views)
+                train_data = TrainData(views, train_data.token_ids)
         else:
             grid = self.grid(config)
         references = self.captions("validation")
         validate = make_validator(grid, self.rows("validation"), references, tokenizer, config)
-        stages = build_stages(config, model, train_data.token_ids)
+        stages = list(build_stages(config, model, train_data.token_ids))
         names = [stage for setting, stage in LATER_STAGES.items() if setting in run]
         chosen = [stage for stage in stages if stage.name in names] or [stages[0]]
         history = train_stage(model, train_data, grid, validate, config, chosen[-1])

@@ -180,7 +180,7 @@ REFERENCES = [
         "girls with a red kite dance",
         "two children dance in the rain with a kite",
     ],
-    ["a cat sits on a wall", "the cat is sitting", "a grey cat"],
+    ["a cat sits on a wall", "the cat is sitting", "a gray cat"],
     ["a man plays the guitar at night", "the man is singing", "a man with a guitar"],
 ]
 

@@ -87,13 +87,15 @@ def test_a_caption_states_about_five_facts():
 def test_the_five_styles_differ():
     """Each has its own form, and they differ in how often they mention a color."""
     captions_by_style = zip(*(captions for _, captions in CAPTIONED), strict=True)
-    reporter, careful, storyteller, host, hasty = captions_by_style
-    assert all(caption[0].isupper() and caption.endswith(" .") for caption in reporter)
-    assert all(re.search(r" (is|are) \w+ing", caption) for caption in careful)
-    assert all(" , " in caption and caption.endswith(".") for caption in storyteller)
-    assert all(caption.startswith(("There is a", "There are ")) for caption in host)
-    assert not any(re.search(r"^an? (?!pair|couple|trio)| (is|are) ", caption) for caption in hasty)
-    styles = (careful, reporter, storyteller, host, hasty)
+    full_sentence, detailed, place_first, there_is, telegraphic = captions_by_style
+    assert all(caption[0].isupper() and caption.endswith(" .") for caption in full_sentence)
+    assert all(re.search(r" (is|are) \w+ing", caption) for caption in detailed)
+    assert all(" , " in caption and caption.endswith(".") for caption in place_first)
+    assert all(caption.startswith(("There is a", "There are ")) for caption in there_is)
+    assert not any(
+        re.search(r"^an? (?!pair|couple|trio)| (is|are) ", caption) for caption in telegraphic
+    )
+    styles = (detailed, full_sentence, place_first, there_is, telegraphic)
     color_shares = [fact_share("color", captions) for captions in styles]
     assert color_shares == sorted(color_shares, reverse=True)
 

@@ -230,7 +230,7 @@ def test_training_stops_after_the_last_epoch_or_without_improvement(scores, stop
 def test_the_configuration_decides_which_stages_there_are(data, changes, names, titles):
     _, tokenizer, train_data = data
     config = replace(CONFIG, decoder="merge", **changes)
-    stages = build_stages(config, build(tokenizer, config), train_data.token_ids)
+    stages = list(build_stages(config, build(tokenizer, config), train_data.token_ids))
     assert [stage.name for stage in stages] == names
     assert [stage.title for stage in stages] == titles
 

@@ -258,13 +258,13 @@ def convert_formulas(body: BeautifulSoup) -> None:
 
 def formula_to_mathml(tex: str, display: str = "inline") -> str:
     """The MathML of a formula; one that cannot be converted is shown as its TeX, as code."""
+    as_code = f"<code>{escape(tex)}</code>"
     try:
         mathml = latex_to_mathml(tex, display=display)
     except Exception:  # the converter raises many kinds of errors
-        mathml = "\\"
-    if "\\" in mathml:  # a command that it does not know
-        return f"<code>{escape(tex)}</code>"
-    return mathml
+        return as_code
+    has_unknown_command = "\\" in mathml
+    return as_code if has_unknown_command else mathml
 
 
 # === Navigation ===

@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from utils.errors import CaptionsError
+from utils.io import check_free_space
 
 RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 PHOTOS = 8091
@@ -84,15 +85,6 @@ def resume(url: str, partial: Path) -> bool:
             while chunk := response.read1(CHUNK_BYTES):
                 progress.update(file.write(chunk))
     return partial.stat().st_size == total
-
-
-def check_free_space(folder: Path, needed: int) -> None:
-    """Raise an error before a download that does not fit on the disk."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise CaptionsError(
-            f"{folder}: {needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free: free some space"
-        )
 
 
 def unpack(archive: Path, folder: Path, suffix: str, count: int) -> None:

@@ -83,7 +83,8 @@ def beam_search(
     first_scores = [0.0] + [NEG_INF] * (beam_width - 1)
     scores = tf.tile([first_scores], [features.shape[0], 1])
     outputs = decode_loop(captioner, config, features, scores, choose_best_beams)
-    ranks = length_normalized(outputs[1], outputs[0], config)
+    token_ids, log_probs, _ = outputs
+    ranks = length_normalized(log_probs, token_ids, config)
     best = tf.argmax(ranks, axis=-1, output_type=tf.int32)
     token_ids, log_probs, attention_weights = [
         tf.gather(tensor, best, batch_dims=1) for tensor in outputs

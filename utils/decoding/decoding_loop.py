@@ -1,8 +1,8 @@
 """The decoding loop that greedy search, beam search and sampling share.
 
-The whole loop over tokens is one compiled graph: nothing returns to Python between two tokens, and
-all photos of a batch and all captions of a photo are decoded at once. It knows nothing of a
-captioner but `initial_state` and `decode_step`.
+The whole loop over tokens is one compiled graph: control does not return to Python between two
+tokens, and all photos of a batch and all captions of a photo are decoded at once. Of a captioner it
+uses only `initial_state` and `decode_step`.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,7 +62,8 @@ def decode_loop(
     state = repeat_state(captioner.initial_state(features), sequences)
     last_tokens = tf.fill([photos * sequences], BOS_ID)
     # Only the shape of this step is used, so the compiled graph never runs it.
-    cells = captioner.decode_step(last_tokens, state)[2].shape[-1]
+    _, _, example_weights = captioner.decode_step(last_tokens, state)
+    cells = example_weights.shape[-1]
     token_ids = tf.fill([photos, sequences, config.max_length], PAD_ID)
     attention_weights = tf.zeros([photos, sequences, config.max_length, cells])
 
@@ -143,7 +144,7 @@ def scatter_at(tensor: Any, position: Any, values: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def compiled_decoder(decoder: Callable, captioner: Any, config: Config, **options: Any) -> Any:
-    """A decoding function as a compiled graph; asked for again, the same one, so it is traced once.
+    """A decoding function as a compiled graph; cached, so that it is traced once.
 
     Args:
         decoder: `greedy_search`, `beam_search` or `sample_sequences`.
@@ -180,7 +181,7 @@ def decode_in_batches(
         rows: The rows to decode, in this order; all by default.
         batch_size: Photos per batch.
         progress: Whether to show a progress bar.
-        make_noise: Gives the random numbers of so many photos, for sampling.
+        make_noise: Given a number of photos, returns their random numbers, for sampling.
 
     Returns:
         The captions of all rows.

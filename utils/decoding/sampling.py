@@ -72,7 +72,7 @@ def sample_sequences(
 
 
 def sample_tokens(log_probs: Any, scores: Any, uniform_noise: Any) -> tuple[Any, Any, Any]:
-    """One step of sampling, by inverting the cumulative distribution.
+    """One step of inverse transform sampling.
 
     Args:
         log_probs: Of the next token, `(photos, samples, vocab_size)`.

@@ -45,7 +45,8 @@ def paired_bootstrap(
 
     Returns:
         The 95 % interval of the difference, first minus second, and the two-sided p-value: twice
-        the fraction of samples in which the difference has the opposite sign.
+        the fraction of samples whose difference is zero or has the opposite sign. One is added to
+        both counts, so that p is never 0.
     """
     differences = np.asarray(first) - np.asarray(second)
     low, high = np.percentile(differences, [2.5, 97.5])

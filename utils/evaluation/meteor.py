@@ -29,7 +29,7 @@ def meteor(
     from nltk.translate.meteor_score import meteor_score
 
     name, find_synonyms = load_synonyms()
-    # The same words occur again and again.
+    # nltk calls these methods; their results are cached, because words occur again and again.
     wordnet = SimpleNamespace(synsets=lru_cache(maxsize=None)(find_synonyms))
     stemmer = SimpleNamespace(stem=lru_cache(maxsize=None)(PorterStemmer().stem))
     scores = []

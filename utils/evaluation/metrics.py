@@ -94,6 +94,7 @@ def bleu_counts(
     tokens, references, photo_of = prepare(candidates, references, photos)
     caption_index, order, hashes, count = hashed_ngrams(tokens)
     rows, reference_rows = references.match_ngrams(photo_of[caption_index], hashes)
+    # Each n-gram counts at most as often as in the reference that has it most.
     clipped = np.zeros(len(hashes))
     np.maximum.at(clipped, rows, np.minimum(count[rows], references.count[reference_rows]))
     matches = sum_by_order(caption_index, order, clipped, len(tokens))
@@ -114,10 +115,7 @@ def closest_length(length: int, references: list[Tokens]) -> int:
 
 def bleu_from_counts(counts: np.ndarray) -> np.ndarray:
     """BLEU-1 to BLEU-4 from counts `(..., 10)`."""
-    matches = counts[..., :4]
-    totals = counts[..., 4:8]
-    length = counts[..., 8:9]
-    closest = counts[..., 9:10]
+    matches, totals, length, closest = np.split(counts, [4, 8, 9], axis=-1)
     precisions = (matches + TINY) / (totals + SMALL)
     geometric_means = np.exp(np.cumsum(np.log(precisions), axis=-1) / np.array(ORDERS))
     ratio = (length + TINY) / (closest + SMALL)

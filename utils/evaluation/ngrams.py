@@ -54,6 +54,7 @@ def hashed_ngrams(
     tokens = chain.from_iterable(captions)
     token_hashes = np.fromiter(map(hash_token, tokens), np.uint64, lengths.sum())
     caption_of_token = np.repeat(np.arange(len(captions)), lengths)
+    # The hash of an n-gram combines the hash of its first n - 1 tokens with that of its last token.
     hashes = token_hashes
     captions_by_order = []
     orders_by_order = []
@@ -117,7 +118,8 @@ class References:
         self.count = count[rows]
 
         # Document frequency: each hash occurs here as often as there are photos that have it.
-        is_first = np.append(True, self.keys[1:] != self.keys[:-1])[: len(rows)]
+        is_first = np.ones(len(rows), bool)
+        is_first[1:] = self.keys[1:] != self.keys[:-1]
         self.hashes_by_photo = np.sort(hashes[rows][is_first])
         self.corpus = corpus or self
 
@@ -148,6 +150,8 @@ class References:
         begin, end = find_ranges(self.keys, combine_keys(photos, hashes))
         matches = end - begin
         candidate_rows = np.repeat(np.arange(len(hashes)), matches)
+        # The ranges begin:end of all n-grams, one after the other: the numbers 0, 1, 2, ... plus
+        # what is missing to the row of the match.
         offsets = np.repeat(end - np.cumsum(matches), matches)
         return candidate_rows, np.arange(len(candidate_rows)) + offsets
 

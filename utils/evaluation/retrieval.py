@@ -35,7 +35,7 @@ def sequence_log_probs(
     log_probs = np.zeros((len(grid), len(token_ids)), np.float32)
     score_pairs = compiled_scorer(captioner)
     longest = (token_ids != PAD_ID).sum(axis=1).max(initial=0)
-    token_ids = token_ids[:, : max(2, longest)]
+    token_ids = token_ids[:, : max(2, longest)]  # at least BOS and one target
     captions_per_batch = max(1, min(PAIRS_PER_BATCH, len(token_ids)))
     photos_per_batch = max(1, min(len(grid), PAIRS_PER_BATCH // captions_per_batch))
     with tqdm(total=log_probs.size, desc="retrieval", unit=" pairs", disable=not progress) as bar:
@@ -47,9 +47,9 @@ def sequence_log_probs(
                 padded_batch = pad_rows(batch, captions_per_batch)
                 result = score_pairs(padded_features, padded_batch).numpy()
                 result = result[: len(features), : len(batch)]
-                last_photo = first_photo + len(features)
-                last_caption = first_caption + len(batch)
-                log_probs[first_photo:last_photo, first_caption:last_caption] = result
+                end_photo = first_photo + len(features)
+                end_caption = first_caption + len(batch)
+                log_probs[first_photo:end_photo, first_caption:end_caption] = result
                 bar.update(result.size)
     return log_probs
 
@@ -112,10 +112,10 @@ def retrieval_metrics(
     """
     is_own = np.asarray(photo_of_caption) == np.arange(len(scores))[:, None]
     own_scores = np.where(is_own, scores, -np.inf)
-    photos_before = scores >= own_scores.max(axis=0)
+    photos_before = (scores >= own_scores.max(axis=0)) & ~is_own
     captions_before = (scores >= own_scores.max(axis=1, keepdims=True)) & ~is_own
     ranks = {
-        "text-to-image": photos_before.sum(axis=0),
+        "text-to-image": 1 + photos_before.sum(axis=0),
         "image-to-text": 1 + captions_before.sum(axis=1),
     }
     table = {}

@@ -36,14 +36,15 @@ def category_score(
 ) -> dict[str, float]:
     """Precision and recall for one category."""
     meaning_of = {word: group for group in groups for word in group.split()}
-    predicted = correct = expected = recalled = 0
+    predicted = 0
+    correct = 0
+    expected = 0
+    recalled = 0
     for caption, photo_references in zip(captions, references, strict=True):
         prediction = meanings_in(caption, meaning_of)
-        mentions = Counter(
-            meaning
-            for reference in photo_references
-            for meaning in meanings_in(reference, meaning_of)
-        )
+        mentions: Counter = Counter()
+        for reference in photo_references:
+            mentions.update(meanings_in(reference, meaning_of))
         needed = min(MIN_ANNOTATORS, len(photo_references))
         agreed = {meaning for meaning, count in mentions.items() if count >= needed}
         predicted += len(prediction)

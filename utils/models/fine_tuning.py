@@ -115,25 +115,24 @@ def build_top_blocks(
 def attach_top_blocks(
     captioner: Any,
     backbone_features: dict,
-    train_data: tuple[np.ndarray, np.ndarray],
+    rows: np.ndarray,
     config: Config,
-) -> tuple[EndToEndCaptioner, tuple[np.ndarray, np.ndarray], np.ndarray]:
+) -> tuple[EndToEndCaptioner, np.ndarray, np.ndarray]:
     """Put the top blocks in front of a captioner.
 
     Args:
         captioner: A captioner for the encoder's own grid.
         backbone_features: The artifact of `extract_backbone_features`.
-        train_data: Grid rows `(photos,)` and captions.
+        rows: The rows of the training photos, `(photos,)`.
         config: The configuration, which says where the grid is.
 
     Returns:
-        The end-to-end captioner; the training data, whose rows `(photos, 2)` now name two views of
-        every photo, as it is and mirrored; and the grid of backbone features.
+        The end-to-end captioner; the rows `(photos, 2)` of two views of every photo, as it is and
+        mirrored; and the grid of backbone features.
     """
     grid = feature_grids.load_grid(backbone_features, config)
-    rows, captions = train_data
     mirrored_rows = rows + len(grid) // 2
     views = np.stack([rows, mirrored_rows], axis=1)
     with captioner.distribute_strategy.scope():
         end_to_end = EndToEndCaptioner(build_top_blocks(backbone_features), captioner)
-    return end_to_end, (views, captions), grid
+    return end_to_end, views, grid

@@ -89,12 +89,13 @@ def show_attention(
         columns: Panels per row.
     """
     side = round(attention_weights.shape[-1] ** 0.5)
+    height, width = pixels.shape[:2]
     figure, (image_axis, *axes) = make_panels(len(words) + 1, columns, size=1.15, text_height=0.25)
     image_axis.imshow(pixels)
     dark = 0.35 * np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
     for axis, word, weights in zip(axes, words, attention_weights, strict=False):
         scaled = (255 * weights / weights.max()).astype(np.uint8).reshape(side, side)
-        overlay = Image.fromarray(scaled).resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
+        overlay = Image.fromarray(scaled).resize((width, height), Image.Resampling.BICUBIC)
         brightness = np.asarray(overlay)[..., None] / 255
         axis.imshow((dark + (pixels - dark) * brightness).astype(np.uint8))
         axis.set_title(word, fontsize=10)

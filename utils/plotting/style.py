@@ -4,6 +4,7 @@ Colors are chosen so that people with color blindness can tell them apart; the w
 each figure keeps it legible in a dark theme.
 """
 
+import math
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def make_panels(
         The figure and its axes.
     """
     columns = max(1, min(columns, count))
-    rows = max(1, -(-count // columns))
+    rows = max(1, math.ceil(count / columns))
     figure_size = (size * columns, (size + text_height) * rows)
     figure, axes = plt.subplots(rows, columns, figsize=figure_size, squeeze=False)
     for number, axis in enumerate(axes.flat):

@@ -1,9 +1,9 @@
 """Write five captions of a scene, each in a style of its own.
 
 Flickr8k has five captions per photo, because people notice different things and use different
-words. The five styles imitate that: the reporter, the careful one, the storyteller, the host
-("there is ...") and the hasty one. Each caption mentions some facts only, but most of the five
-mention each fact, so the most likely caption of a scene mentions nearly all of them.
+words. The five styles imitate that: a full sentence, a detailed one, one that begins with the
+place, one with "there is", and a telegraphic one. Each caption mentions some facts only, but most
+of the five mention each fact, so the most likely caption of a scene mentions nearly all of them.
 """
 
 from collections.abc import Callable
@@ -134,7 +134,7 @@ class PhraseBuilder:
 # Each style decides which facts a caption mentions, how often, and in which order.
 
 
-def reporter(phrases: PhraseBuilder) -> str:
+def full_sentence(phrases: PhraseBuilder) -> str:
     """Who does what, where and when; with a space before the full stop, as in Flickr8k."""
     subject = phrases.subject(color=0.8)
     verb = phrases.verb()
@@ -144,7 +144,7 @@ def reporter(phrases: PhraseBuilder) -> str:
     return join_phrases(subject, verb, thing, place, sky).capitalize() + " ."
 
 
-def careful(phrases: PhraseBuilder) -> str:
+def detailed(phrases: PhraseBuilder) -> str:
     """Nearly all facts, with "is" or "are"."""
     subject = phrases.subject(color=0.95)
     participle = phrases.participle()
@@ -154,7 +154,7 @@ def careful(phrases: PhraseBuilder) -> str:
     return join_phrases(subject, phrases.be, participle, thing, place, sky_or_side)
 
 
-def storyteller(phrases: PhraseBuilder) -> str:
+def place_first(phrases: PhraseBuilder) -> str:
     """The place or the time of day first, then a subject that may be "little"."""
     opening = phrases.place(1.0, may_move=False)
     if phrases.rng.random() < 0.5:
@@ -165,7 +165,7 @@ def storyteller(phrases: PhraseBuilder) -> str:
     return join_phrases(opening, ",", subject, verb, thing).capitalize() + "."
 
 
-def host(phrases: PhraseBuilder) -> str:
+def there_is(phrases: PhraseBuilder) -> str:
     """What there is: "There is ..."."""
     participle = phrases.participle()
     thing = phrases.thing(0.75)
@@ -175,7 +175,7 @@ def host(phrases: PhraseBuilder) -> str:
     return join_phrases("there", phrases.be, subject, participle, thing, place, sky).capitalize()
 
 
-def hasty(phrases: PhraseBuilder) -> str:
+def telegraphic(phrases: PhraseBuilder) -> str:
     """Only what is most striking, without an article and without "is" or "are"."""
     subject = phrases.subject(color=0.4, article=False)
     thing = phrases.thing(0.55)
@@ -186,7 +186,7 @@ def hasty(phrases: PhraseBuilder) -> str:
 
 
 Style = Callable[[PhraseBuilder], str]
-STYLES: tuple[Style, ...] = (reporter, careful, storyteller, host, hasty)
+STYLES: tuple[Style, ...] = (full_sentence, detailed, place_first, there_is, telegraphic)
 
 
 def write_captions(scene: Scene) -> list[str]:

@@ -107,7 +107,7 @@ class Scene:
 
 @cache
 def held_out_combinations() -> frozenset[Combination]:
-    """Choose the combinations that are kept from training.
+    """Choose the combinations that are held out from training.
 
     The set is the same on every machine and for every seed. A combination is taken only while each
     pair in it keeps most of its other partners, so a captioner has seen every part and every pair

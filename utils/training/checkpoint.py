@@ -13,7 +13,7 @@ History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "CIDEr-
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """How far a training run has come.
 
     Attributes:
         history: A dict for each epoch.

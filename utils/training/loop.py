@@ -6,7 +6,7 @@ exponential moving average (EMA) of the weights, which changes less from step to
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ Validator = Callable[[Any], float]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a training.
+    """One stage of a training run.
 
     Attributes:
         name: One of `artifacts.STAGES`; names the checkpoint.
@@ -37,7 +37,7 @@ class Stage:
         config: The run's configuration with the epochs, learning rate and label smoothing of this
             stage.
         learning_rate_setting: The setting that its learning rate comes from.
-        caption_sampler: Chooses the captions to train on; the humans' by default.
+        caption_sampler: Chooses the captions to train on; the references by default.
     """
 
     name: str
@@ -70,8 +70,8 @@ def train(
         grid: Features `(rows, cells, channels)`.
         validate: Gives the captioner's score, which decides which epoch is kept.
         config: The configuration of the run.
-        stage: The stage of the training, which decides how long and how fast; an interrupted
-            training continues from its checkpoint. Without a stage there is no checkpoint.
+        stage: Gives epochs, learning rate, label smoothing and the checkpoint that is resumed;
+            without a stage these are those of `config`, and there is no checkpoint.
 
     Returns:
         The history, one dict per epoch.
@@ -85,11 +85,10 @@ def train(
     check_shapes(captioner, data, grid)
     batch_size = global_batch_size(len(data.rows), strategy.num_replicas_in_sync, config)
     plans = plan_epochs(data, batch_size, stage_config)
+    tokens_per_photo = count_tokens(data.token_ids)
 
     # 2. Create the optimizer, and continue from the checkpoint where there is one.
-    with strategy.scope():
-        optimizer = make_optimizer(stage_config, steps=sum(len(plan) for plan in plans))
-        optimizer.build(captioner.trainable_weights)
+    optimizer = build_optimizer(captioner, stage_config, steps=sum(len(plan) for plan in plans))
     progress = load_checkpoint(captioner, optimizer, config, stage.name) if stage else Progress()
 
     # 3. Keep the features on the devices if they fit there, and compile the step.
@@ -100,12 +99,14 @@ def train(
     # 4. Train epoch by epoch: score, remember the best weights, save a checkpoint.
     with tqdm(desc=config.decoder, unit=" tokens", unit_scale=True) as bar:
         remaining = plans[len(progress.history) :]
-        bar.total = sum(count_tokens(data.token_ids[plan]).sum() for plan in remaining)
+        bar.total = sum(tokens_per_photo[plan].sum() for plan in remaining)
         while not should_stop(progress.history, stage_config):
             epoch = len(progress.history) + 1
             plan = plans[epoch - 1]
-            batches = epoch_batches(plan, data, host_features, strategy, (config.seed, epoch))
-            loss = train_epoch(step, batches, bar, epoch, stage)
+            epoch_data = TrainData(sample_views(data.rows, (config.seed, epoch)), data.token_ids)
+            batches = prefetch_batches(plan, epoch_data, host_features, strategy)
+            batch_tokens = tokens_per_photo[plan].sum(axis=1)
+            loss = train_epoch(step, zip(batches, batch_tokens, strict=True), bar, epoch, stage)
             score, ema_weights = evaluate_ema(captioner, optimizer, validate)
             progress.add_epoch(loss, score, ema_weights)
             bar.write(f"epoch {epoch:3}  loss {loss:.3f}  CIDEr-D {score:.3f}", file=sys.stderr)
@@ -115,8 +116,20 @@ def train(
     return progress.history
 
 
+def build_optimizer(captioner: Any, config: Config, steps: int) -> Any:
+    """The optimizer of a captioner, with its variables on the captioner's devices."""
+    with captioner.distribute_strategy.scope():
+        optimizer = make_optimizer(config, steps)
+        optimizer.build(captioner.trainable_weights)
+    return optimizer
+
+
 def place_features(grid: np.ndarray, strategy: Any) -> tuple[Any, np.ndarray | None]:
-    """The grid on every replica's device and None, or if it does not fit there, None and itself."""
+    """Where the features are: on every replica's device if they fit there, or on the host.
+
+    Returns:
+        The features on the devices and on the host; one of the two is None.
+    """
     if fits_in_memory(grid):
         return replicate(strategy, lambda replica: grid), None
     return None, grid
@@ -159,24 +172,10 @@ def plan_epochs(data: TrainData, batch_size: int, config: Config) -> list[np.nda
     return plans
 
 
-def epoch_batches(
-    plan: np.ndarray,
-    data: TrainData,
-    host_features: np.ndarray | None,
-    strategy: Any,
-    seed: tuple[int, ...],
-) -> Iterator[tuple[tuple[Any, Any], int]]:
-    """The batches of one epoch, with one view of each photo, and the number of their tokens."""
-    data = TrainData(sample_views(data.rows, seed), data.token_ids)
-    batches = prefetch_batches(plan, data, host_features, strategy)
-    tokens = [int(count_tokens(data.token_ids[photos]).sum()) for photos in plan]
-    return zip(batches, tokens, strict=True)
-
-
 def count_tokens(token_ids: np.ndarray) -> np.ndarray:
-    """The number of tokens to predict for each photo, from `(..., captions, time)`."""
+    """The number of tokens to predict for each photo, from `(photos, captions, time)`."""
     targets = token_ids[..., 1:]
-    return (targets != PAD_ID).sum(axis=(-2, -1))
+    return (targets != PAD_ID).sum(axis=(1, 2))
 
 
 def train_epoch(
@@ -254,7 +253,7 @@ def make_validator(
 ) -> Validator:
     """Make a function that gives the CIDEr-D of a captioner's own captions, by greedy search.
 
-    A loss with teacher forcing would show the captioner the humans' captions.
+    A loss with teacher forcing would show the captioner the references.
 
     Args:
         grid: Features `(rows, cells, channels)`.

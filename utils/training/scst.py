@@ -42,34 +42,35 @@ def advantage(scores: Any) -> Any:
 
 
 def self_critical_sampler(
-    captioner: Any, config: Config, token_ids: np.ndarray, samples: int = 5
+    captioner: Any, config: Config, corpus_token_ids: np.ndarray, samples: int = 5
 ) -> CaptionSampler:
     """Make a caption sampler for `train`: sampled captions, weighted by their advantage.
 
     Args:
         captioner: The model that is trained.
         config: Gives `max_length`.
-        token_ids: All training captions, `(photos, captions, time)`, for document frequencies.
+        corpus_token_ids: All training captions, `(photos, captions, time)`, for document
+            frequencies.
         samples: Number of captions sampled for each photo.
 
     Returns:
         A function of features and token IDs, see `CaptionSampler`.
     """
-    corpus = idf_corpus(token_ids)
+    corpus = idf_corpus(corpus_token_ids)
 
     def score(token_ids: np.ndarray, sampled: np.ndarray) -> np.ndarray:
         """CIDEr-D of the sampled captions against the photos' own, `(photos, samples)`."""
         references = References([as_tokens(captions) for captions in token_ids], corpus)
         photos = np.repeat(np.arange(len(sampled)), samples)
         captions = as_tokens(sampled.reshape(-1, sampled.shape[-1]))
-        scores = cider_d(captions, references, photos)[1]
+        _, scores = cider_d(captions, references, photos)
         return scores.reshape(len(sampled), samples).astype(np.float32)
 
     def sample_captions(features: Any, token_ids: Any) -> tuple[Any, Any]:
         photos = token_ids.shape[0]
         noise_shape = (photos, samples, config.max_length)
         uniform_noise = keras.random.uniform(noise_shape, seed=captioner.seed_generator)
-        sampled = sample_sequences(captioner, config, features, uniform_noise)[0]
+        sampled, *_ = sample_sequences(captioner, config, features, uniform_noise)
         scores = tf.numpy_function(score, [token_ids, sampled], tf.float32)
         scores = tf.ensure_shape(scores, (photos, samples))
         bos = tf.fill([photos, samples, 1], BOS_ID)

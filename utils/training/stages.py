@@ -1,6 +1,6 @@
-"""The stages of a training: decoder, fine-tuning of the CNN, self-critical training; ensembles."""
+"""The stages of a training run: decoder, fine-tuning of the CNN, SCST; and ensembles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -38,14 +38,13 @@ def train_all(
     Returns:
         The captioner or ensemble, and the history of each stage (of an ensemble's first member).
     """
-    _, _, tokenizer = validation_data
     members = []
     histories = []
     for number in range(config.ensemble_size):
         member_config = replace(config, seed=config.seed + number)
         captioner = build(member_config)
         member_features = load_matching_weights(
-            captioner, backbone_features, number, tokenizer, member_config
+            captioner, backbone_features, number, validation_data.tokenizer, member_config
         )
         captioner, history = train_member(
             captioner, features, member_features, train_data, validation_data, member_config
@@ -70,12 +69,13 @@ def train_member(
         The captioner, end to end where the CNN is fine-tuned, and the history of each stage.
     """
     if config.fine_tune_epochs:
-        captioner, views, grid = attach_top_blocks(captioner, backbone_features, train_data, config)
-        train_data = TrainData(*views)
+        captioner, rows, grid = attach_top_blocks(
+            captioner, backbone_features, train_data.rows, config
+        )
+        train_data = TrainData(rows, train_data.token_ids)
     else:
         grid = feature_grids.load_grid(features, config)
-    rows, references, tokenizer = validation_data
-    validate = make_validator(grid, rows, references, tokenizer, config)
+    validate = make_validator(grid, *validation_data, config)
     histories = {}
     best_score = -1.0
     for stage in build_stages(config, captioner, train_data.token_ids):
@@ -89,13 +89,16 @@ def train_member(
     return captioner, histories
 
 
-def build_stages(config: Config, captioner: Any, token_ids: np.ndarray) -> list[Stage]:
-    """The stages of a training, in order.
+def build_stages(config: Config, captioner: Any, token_ids: np.ndarray) -> Iterator[Stage]:
+    """The stages of a training run, in order; each is made when the one before it has ended.
 
     Args:
         config: The configuration of the run.
         captioner: The model, which self-critical training samples from.
         token_ids: The training captions, `(photos, captions, time)`.
+
+    Yields:
+        The stages; the document frequencies of SCST are counted only when its stage begins.
     """
     if config.fine_tune_epochs:
         first_name = "train_end_to_end"
@@ -103,14 +106,14 @@ def build_stages(config: Config, captioner: Any, token_ids: np.ndarray) -> list[
         first_name = "warm_start"
     else:
         first_name = "train"
-    stages = [Stage(first_name, config.decoder, config)]
+    yield Stage(first_name, config.decoder, config)
     if config.fine_tune_epochs:
         fine_tune_config = replace(
             config,
             epochs=config.fine_tune_epochs,
             learning_rate=config.fine_tune_learning_rate,
         )
-        stages.append(Stage("fine_tune", "fine-tuned", fine_tune_config, "fine_tune_learning_rate"))
+        yield Stage("fine_tune", "fine-tuned", fine_tune_config, "fine_tune_learning_rate")
     if config.scst_epochs:
         scst_config = replace(
             config,
@@ -119,8 +122,7 @@ def build_stages(config: Config, captioner: Any, token_ids: np.ndarray) -> list[
             label_smoothing=0.0,
         )
         sampler = self_critical_sampler(captioner, config, token_ids)
-        stages.append(Stage("scst", "SCST", scst_config, "scst_learning_rate", sampler))
-    return stages
+        yield Stage("scst", "SCST", scst_config, "scst_learning_rate", sampler)
 
 
 def train_stage(

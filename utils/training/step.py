@@ -11,6 +11,8 @@ from utils.config import Config
 from utils.devices import dtype_policy
 from utils.training.loss import masked_loss
 
+WARMUP_START = 0.1  # the fraction of the learning rate at which the warm-up starts
+
 # (features, token_ids) -> (token_ids, caption_weights): the captions to train on in place of the
 # given ones, `(photos, captions, time)`, and how much each counts, `(photos * captions, 1)`.
 CaptionSampler = Callable[[Any, Any], tuple[Any, Any]]
@@ -29,7 +31,7 @@ def make_optimizer(config: Config, steps: int) -> Any:
     """
     warmup_steps = max(1, int(steps * config.warmup_fraction))
     learning_rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=config.learning_rate / 10,
+        initial_learning_rate=WARMUP_START * config.learning_rate,
         decay_steps=max(1, steps - warmup_steps),
         warmup_target=config.learning_rate,
         warmup_steps=warmup_steps,
