@@ -308,20 +308,20 @@ for label, batches in {"random batches": random_batches, "bucketed batches": buc
 
 # %%
 from utils.decoding.beam_search import generate
+from utils.training.batching import make_validation_data
 from utils.training.loop import Stage, make_validator, train
 
-validation_names = splits["validation"]
-validation_rows, _ = make_training_data(
-    validation_names, captions["captions"], positions, tokenizer
+validation_data = make_validation_data(
+    splits["validation"], captions["captions"], positions, tokenizer
 )
-references = [captions["captions"][name] for name in validation_names]
-validate = make_validator(grid, validation_rows, references, tokenizer, config)
+references = validation_data.references
+validate = make_validator(grid, validation_data, config)
 caption_log = []
 
 
 def validate_and_log(captioner):
     """The validation score; a caption of one photo is appended to the log."""
-    rows = validation_rows[:1]
+    rows = validation_data.rows[:1]
     output = generate(captioner, grid, config, beam_width=1, rows=rows, progress=False)
     caption_log.append(tokenizer.decode(output.token_ids[0]))
     return validate(captioner)
@@ -452,7 +452,7 @@ print(f"{config.decoder}: {num_weights:,} weights")
 
 num_tokens = config.epochs * np.count_nonzero(train_data.token_ids)
 teraflops = 6 * num_tokens * (merge.count_params() + num_weights) / 1e12
-overhead = 2 * config.epochs * (0.02 * len(bucketed) + 0.015 * len(validation_names))
+overhead = 2 * config.epochs * (0.02 * len(bucketed) + 0.015 * len(references))
 minutes = (teraflops + overhead) / 60
 print(f"both: {teraflops:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {minutes:.1f}")
 
@@ -460,10 +460,8 @@ print(f"both: {teraflops:,.1f} TFLOP; minutes on a Kaggle GPU, estimated: {minut
 # `train_all` trains the decoder that the settings name: `attention`, unless you chose another.
 
 # %%
-from utils.training.batching import ValidationData
 from utils.training.stages import train_all
 
-validation_data = ValidationData(validation_rows, references, tokenizer)
 captioner, stage_histories = train_all(
     build, features, backbone_features, train_data, validation_data, config
 )
@@ -549,10 +547,10 @@ logits = loaded([photo, sequence[:, :-1]])
 final_loss = masked_loss(logits, sequence[:, 1:], label_smoothing=0.0).numpy()
 print(f"loss of the example's caption: untrained {initial_loss:.2f}, trained {final_loss:.2f}")
 
-rows = validation_rows[:1]
+rows = validation_data.rows[:1]
 output = generate(loaded, input_grid, config, beam_width=1, rows=rows, progress=False)
 title = f"generated: {tokenizer.decode(output.token_ids[0])}; reference: {references[0][0]}"
-paths = image_paths(validation_names[:1], config)
+paths = image_paths(splits["validation"][:1], config)
 _ = show_photos(paths, [title] * len(paths), size=3)
 
 # %% [markdown]
@@ -595,11 +593,11 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # short_config = replace(merge_config, epochs=2)
 # zero_grid = np.zeros_like(grid)
 # text_only = build(short_config)
-# validate_zeros = make_validator(zero_grid, validation_rows, references, tokenizer, config)
+# validate_zeros = make_validator(zero_grid, validation_data, config)
 # history = train(text_only, train_data, zero_grid, validate_zeros, short_config)
 # losses = [epoch["loss"] for epoch in history]
 # output = generate(
-#     text_only, zero_grid, config, beam_width=1, rows=validation_rows, progress=False
+#     text_only, zero_grid, config, beam_width=1, rows=validation_data.rows, progress=False
 # )
 # distinct = {tokenizer.decode(token_ids) for token_ids in output.token_ids}
 # print("losses", np.round(losses, 2), "distinct captions:", distinct)
@@ -622,9 +620,7 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # mean_grid = np.asarray(grid).mean(axis=1, keepdims=True)
 # results = {}
 # for label, features_used in {"mean only": mean_grid, "all cells": grid}.items():
-#     validate_grid = make_validator(
-#         features_used, validation_rows, references, tokenizer, short_config
-#     )
+#     validate_grid = make_validator(features_used, validation_data, short_config)
 #     captioner_used = build(short_config)
 #     history = train(captioner_used, train_data, features_used, validate_grid, short_config)
 #     results[label] = history[-1]
@@ -663,7 +659,7 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # bigram_config = replace(config, decoder="bigram", epochs=4)
 # bigram = build(bigram_config)
 # history = train(bigram, train_data, grid, validate, bigram_config)
-# rows = validation_rows[:5]
+# rows = validation_data.rows[:5]
 # output = generate(bigram, grid, bigram_config, beam_width=1, rows=rows, progress=False)
 # print(*[tokenizer.decode(token_ids) for token_ids in output.token_ids], sep="\n")
 # assert max(epoch["CIDEr-D"] for epoch in history) < best_epochs["merge"]["CIDEr-D"]

@@ -25,7 +25,7 @@ from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.serialization import from_dict, to_dict
 from utils.paths import working_folder
-from utils.training.batching import TrainData, make_training_data
+from utils.training.batching import TrainData, make_training_data, make_validation_data
 from utils.training.loop import History, make_validator
 from utils.training.stages import build_stages, train_stage
 
@@ -166,8 +166,11 @@ class Experiment:
         run = RUNS[name]
         mirrored = run.get("mirrored", True)
         tokenizer = self.tokenizer(config)
-        train_data = make_training_data(
-            self.names("train"), self.photos.captions, self.positions(), tokenizer
+        captions = self.photos.captions
+        positions = self.positions()
+        train_data = make_training_data(self.names("train"), captions, positions, tokenizer)
+        validation_data = make_validation_data(
+            self.names("validation"), captions, positions, tokenizer
         )
         captioner = self.starting_captioner(name, config, tokenizer, train_data)
         backbone = self.backbone_features()
@@ -181,8 +184,7 @@ class Experiment:
                 train_data = TrainData(views, train_data.token_ids)
         else:
             grid = self.grid(config)
-        references = self.captions("validation")
-        validate = make_validator(grid, self.rows("validation"), references, tokenizer, config)
+        validate = make_validator(grid, validation_data, config)
         stages = list(build_stages(config, model, train_data.token_ids))
         names = [stage for setting, stage in LATER_STAGES.items() if setting in run]
         chosen = [stage for stage in stages if stage.name in names] or [stages[0]]

@@ -34,7 +34,7 @@ from utils.feature_grids import load_grid
 from utils.features import extract_dataset
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
-from utils.training.batching import make_training_data
+from utils.training.batching import make_training_data, make_validation_data
 from utils.training.loop import make_validator, train
 
 clock = [time.process_time()]
@@ -45,7 +45,6 @@ clock.append(time.process_time())
 
 # Text comes before features, because TensorFlow's idle threads go on using the processor.
 train_names = photos.splits["train"]
-validation_names = photos.splits["validation"]
 for _ in range(5):
     captions = [caption for name in train_names for caption in photos.captions[name]]
     tokenizer = Tokenizer.fit(captions, config.min_count, config.max_length)
@@ -58,10 +57,11 @@ assert features["names"] == photos.names
 clock.append(time.process_time())
 
 grid = load_grid(features, config)
-rows = np.array([positions[name] for name in validation_names])
-references = [photos.captions[name] for name in validation_names]
+validation_data = make_validation_data(
+    photos.splits["validation"], photos.captions, positions, tokenizer
+)
 captioner = build_captioner(grid.shape[2], len(tokenizer), config)
-validate = make_validator(grid, rows, references, tokenizer, config)
+validate = make_validator(grid, validation_data, config)
 train(captioner, train_data, grid, validate, config)
 clock.append(time.process_time())
 print(json.dumps({{"CPU seconds": np.diff(clock).tolist(), "kB": peak}}))

@@ -27,6 +27,7 @@ from utils.training.batching import (
     TrainData,
     bucketed_batches,
     make_training_data,
+    make_validation_data,
     prefetch_batches,
 )
 from utils.training.loop import make_validator, train, train_epoch
@@ -200,13 +201,13 @@ def sample_data(config: Config) -> tuple:
     grid = np.concatenate(list(chunks))
     positions = {name: row for row, name in enumerate(photos.names)}
     train_names = photos.splits["train"]
-    validation_names = photos.splits["validation"]
     captions = [caption for name in train_names for caption in photos.captions[name]]
     tokenizer = Tokenizer.fit(captions, config.min_count, config.max_length)
-    references = [photos.captions[name] for name in validation_names]
-    rows = np.array([positions[name] for name in validation_names])
-    validate = make_validator(grid, rows, references, tokenizer, config)
     train_data = make_training_data(train_names, photos.captions, positions, tokenizer)
+    validation_data = make_validation_data(
+        photos.splits["validation"], photos.captions, positions, tokenizer
+    )
+    validate = make_validator(grid, validation_data, config)
     return grid, train_data, tokenizer, validate
 
 

@@ -32,7 +32,7 @@ from utils.models.serialization import to_dict
 from utils.models.warm_start import load_pretrained
 from utils.plotting.gallery import write_gallery
 from utils.sample.dataset import write_sample
-from utils.training.batching import make_training_data
+from utils.training.batching import make_training_data, make_validation_data
 from utils.training.loop import Stage, make_validator, train
 
 FEATURE_CACHE = "feature_cache"
@@ -95,9 +95,8 @@ def train_captioner(folder: Path) -> None:
     grid = feature_grids.load_grid(features, config)
     positions = {name: row for row, name in enumerate(features["names"])}
     train_data = make_training_data(splits["train"], captions, positions, tokenizer)
-    rows = [positions[name] for name in splits["validation"]]
-    references = [captions[name] for name in splits["validation"]]
-    validate = make_validator(grid, rows, references, tokenizer, config)
+    validation_data = make_validation_data(splits["validation"], captions, positions, tokenizer)
+    validate = make_validator(grid, validation_data, config)
     captioner = build_captioner(grid.shape[2], len(tokenizer), config)
     stage = Stage("train", config.decoder, config)
     history = train(captioner, train_data, grid, validate, config, stage)

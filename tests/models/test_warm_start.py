@@ -23,7 +23,6 @@ from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
 from utils.models.serialization import to_dict
 from utils.models.warm_start import load_matching_weights, load_pretrained
-from utils.training.batching import TrainData, ValidationData
 from utils.training.stages import train_all
 
 
@@ -126,10 +125,8 @@ def test_training_starts_from_the_earlier_weights(earlier, new):
     config = replace(new.config, epochs=1, learning_rate=1e-9, fine_tune_epochs=0, scst_epochs=0)
     _, train_data, validation_data = make_training_inputs(earlier.run)
     token_ids = train_data.token_ids
-    train_data = TrainData(train_data.rows, np.where(token_ids > 3, 4, token_ids))
-    validation_data = ValidationData(
-        validation_data.rows, validation_data.references, new.tokenizer
-    )
+    train_data = train_data._replace(token_ids=np.where(token_ids > 3, 4, token_ids))
+    validation_data = validation_data._replace(tokenizer=new.tokenizer)
 
     def build(config):
         return build_run_captioner(earlier.run, config, new.tokenizer)

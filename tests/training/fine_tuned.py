@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from utils import artifacts
@@ -19,7 +18,7 @@ from utils.data.tokenizer import Tokenizer
 from utils.features import extract_backbone_features, extract_dataset
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
-from utils.training.batching import ValidationData, make_training_data
+from utils.training.batching import make_training_data, make_validation_data
 from utils.training.distribution import choose_strategy
 from utils.training.stages import train_member
 
@@ -69,13 +68,9 @@ def make_training_inputs(run):
     """An untrained captioner, the training data and the validation data."""
     positions = {name: row for row, name in enumerate(run.features["names"])}
     captions = run.photos.captions
-    train_data = make_training_data(run.photos.splits["train"], captions, positions, run.tokenizer)
-    validation_names = run.photos.splits["validation"]
-    validation_data = ValidationData(
-        np.array([positions[name] for name in validation_names]),
-        [captions[name] for name in validation_names],
-        run.tokenizer,
-    )
+    splits = run.photos.splits
+    train_data = make_training_data(splits["train"], captions, positions, run.tokenizer)
+    validation_data = make_validation_data(splits["validation"], captions, positions, run.tokenizer)
     with choose_strategy().scope():
         captioner = build_run_captioner(run)
     return captioner, train_data, validation_data

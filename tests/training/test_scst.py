@@ -11,6 +11,7 @@ from tests.training.toy import CONFIG as TOY_CONFIG
 from utils.data.tokenizer import BOS_ID, EOS_ID
 from utils.evaluation.metrics import References, cider_d
 from utils.models.captioners import build_captioner
+from utils.training.batching import ValidationData
 from utils.training.loop import Stage, make_validator, train
 from utils.training.loss import masked_loss
 from utils.training.scst import advantage, as_tokens, self_critical_sampler
@@ -77,7 +78,7 @@ def test_self_critical_training_raises_the_score(toy, tmp_path, monkeypatch):
     references = []
     for captions in train_data.token_ids:
         references.append([tokenizer.decode(caption) for caption in captions])
-    validate = make_validator(grid, train_data.rows, references, tokenizer, CONFIG)
+    validate = make_validator(grid, ValidationData(train_data.rows, references, tokenizer), CONFIG)
     train(captioner, train_data, grid, validate, replace(CONFIG, epochs=15))
     before = validate(captioner)
 

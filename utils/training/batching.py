@@ -59,24 +59,48 @@ def make_training_data(
     Raises:
         CaptionsError: There is no photo, or one has no features.
     """
-    missing = [name for name in names if name not in positions]
-    if missing:
-        raise CaptionsError(
-            f"features.pkl: lacks {len(missing)} of {len(names)} photos of captions.pkl, "
-            f"e.g. {missing[0]}: run 01_features and 02_text again on the same photos"
-        )
-    if not names:
-        raise CaptionsError(
-            "captions.pkl: has no photos to train or validate on: run 02_text on other photos"
-        )
+    rows = look_up_rows(names, positions)
     captions_per_photo = max(len(captions[name]) for name in names)
     token_ids = []
     for name in names:
         texts = captions[name]
         repeated = [texts[index % len(texts)] for index in range(captions_per_photo)]
         token_ids.append(tokenizer.encode(repeated))
-    rows = np.array([positions[name] for name in names])
     return TrainData(rows, np.stack(token_ids))
+
+
+def make_validation_data(
+    names: Sequence[str],
+    captions: dict[str, list[str]],
+    positions: dict[str, int],
+    tokenizer: Tokenizer,
+) -> ValidationData:
+    """Look up the photos' rows in the feature grid and their references.
+
+    Args and errors are those of `make_training_data`.
+    """
+    rows = look_up_rows(names, positions)
+    references = [captions[name] for name in names]
+    return ValidationData(rows, references, tokenizer)
+
+
+def look_up_rows(names: Sequence[str], positions: dict[str, int]) -> np.ndarray:
+    """The photos' rows in the feature grid.
+
+    Raises:
+        CaptionsError: There is no photo, or one has no features.
+    """
+    if not names:
+        raise CaptionsError(
+            "captions.pkl: has no photos to train or validate on: run 02_text on other photos"
+        )
+    missing = [name for name in names if name not in positions]
+    if missing:
+        raise CaptionsError(
+            f"features.pkl: lacks {len(missing)} of {len(names)} photos of captions.pkl, "
+            f"e.g. {missing[0]}: run 01_features and 02_text again on the same photos"
+        )
+    return np.array([positions[name] for name in names])
 
 
 def bucketed_batches(

@@ -15,11 +15,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from utils.config import Config
-from utils.data.tokenizer import PAD_ID, Tokenizer
+from utils.data.tokenizer import PAD_ID
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.metrics import References, cider_d
-from utils.training.batching import TrainData, bucketed_batches, prefetch_batches, sample_views
+from utils.training.batching import (
+    TrainData,
+    ValidationData,
+    bucketed_batches,
+    prefetch_batches,
+    sample_views,
+)
 from utils.training.checkpoint import History, Progress, load_checkpoint, save_checkpoint
 from utils.training.distribution import fits_in_memory, replicate
 from utils.training.step import CaptionSampler, make_optimizer, make_train_step
@@ -83,8 +89,7 @@ def train(
     strategy = captioner.distribute_strategy
     stage_config = stage.config if stage else config
     check_shapes(captioner, data, grid)
-    batch_size = global_batch_size(len(data.rows), strategy.num_replicas_in_sync, config)
-    plans = plan_epochs(data, batch_size, stage_config)
+    plans = plan_epochs(data, strategy.num_replicas_in_sync, stage_config)
     tokens_per_photo = count_tokens(data.token_ids)
 
     # 2. Create the optimizer, and continue from the checkpoint where there is one.
@@ -164,8 +169,9 @@ def global_batch_size(photos: int, replicas: int, config: Config) -> int:
     return batch_size
 
 
-def plan_epochs(data: TrainData, batch_size: int, config: Config) -> list[np.ndarray]:
+def plan_epochs(data: TrainData, replicas: int, config: Config) -> list[np.ndarray]:
     """The batches of every epoch, each `(batches, batch_size)` indices of photos."""
+    batch_size = global_batch_size(len(data.rows), replicas, config)
     plans = []
     for epoch in range(1, config.epochs + 1):
         plans.append(bucketed_batches(data.token_ids, batch_size, (config.seed, epoch)))
@@ -244,32 +250,22 @@ def should_stop(history: History, config: Config) -> bool:
     return len(history) >= config.epochs or len(history) - best_epoch >= config.patience
 
 
-def make_validator(
-    grid: np.ndarray,
-    rows: np.ndarray,
-    references: list[list[str]],
-    tokenizer: Tokenizer,
-    config: Config,
-) -> Validator:
+def make_validator(grid: np.ndarray, data: ValidationData, config: Config) -> Validator:
     """Make a function that gives the CIDEr-D of a captioner's own captions, by greedy search.
 
     A loss with teacher forcing would show the captioner the references.
 
     Args:
         grid: Features `(rows, cells, channels)`.
-        rows: The rows of the validation photos.
-        references: The captions of each of them.
-        tokenizer: Decodes the generated captions.
+        data: The rows of the validation photos, their references, and the tokenizer.
         config: The configuration of the run.
     """
-    if len(rows) == 0:
-        raise CaptionsError("captions.pkl: has no photos to validate on: run 02_text on others")
-
-    corpus = References(references)
+    references = References(data.references)
 
     def validate(captioner: Any) -> float:
-        output = generate(captioner, grid, config, beam_width=1, rows=rows, progress=False)
-        captions = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
-        return float(cider_d(captions, corpus)[0])
+        output = generate(captioner, grid, config, beam_width=1, rows=data.rows, progress=False)
+        captions = [data.tokenizer.decode(token_ids) for token_ids in output.token_ids]
+        score, _ = cider_d(captions, references)
+        return float(score)
 
     return validate

@@ -75,7 +75,7 @@ def train_member(
         train_data = TrainData(rows, train_data.token_ids)
     else:
         grid = feature_grids.load_grid(features, config)
-    validate = make_validator(grid, *validation_data, config)
+    validate = make_validator(grid, validation_data, config)
     histories = {}
     best_score = -1.0
     for stage in build_stages(config, captioner, train_data.token_ids):
