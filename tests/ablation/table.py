@@ -119,7 +119,8 @@ def table() -> str:
     results = read_results()
     rows = [results[key] for name in RUNS for key in sorted(results) if key[0] == name]
     # The current input comes first: it is the one with the most runs.
-    inputs = sorted({row["pixels"] for row in rows}, key=lambda pixels: pixels != CURRENT_INPUT)
+    inputs = list(dict.fromkeys(row["pixels"] for row in rows))
+    inputs.sort(key=lambda pixels: pixels != CURRENT_INPUT)
     tables = []
     for pixels in inputs:
         lines = [table_row(row, results) for row in rows if row["pixels"] == pixels]
