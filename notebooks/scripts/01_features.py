@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Extract image features with a pretrained CNN
 #
-# *Notebook 1 of 5 · before: nothing · after: [2 Tokenize the captions](02_text.ipynb)*
+# *Notebook 1 of 5 · prerequisites: none · next: [2 Tokenize the captions](02_text.ipynb)*
 #
 # A network that generates captions needs a useful representation of the image: not "this pixel is
 # brown", but "this region contains something with four legs". The last layers of a **CNN**
@@ -66,7 +66,7 @@ print(summarize(config, "preset", "encoder", "fine_tune_epochs"))
 # ## The photos
 #
 # If you attached or downloaded captioned photos (Flickr8k, Flickr30k, COCO, or a table of your own
-# with the columns image and caption), they are found through their captions file. If not, a small
+# with the columns image and caption), they are detected by their captions file. If not, a small
 # synthetic data set is drawn: people and animals outdoors, five captions for each image. It lets
 # you run everything in minutes; the same cells run on Flickr8k. Its five captions come from five
 # templates of a program, and its CNN was trained to predict the facts of other drawn scenes. So
@@ -106,9 +106,10 @@ first_captions = [photos.captions[name][0] for name in first_names]
 _ = show_photos(first_paths, first_captions)
 
 # %% [markdown]
-# The first of them is our example in the first three notebooks; the last two need photos that were
-# not used for training. Its captions are the **references**: what a generated caption is compared
-# with. They all differ. This is the difficulty of the task: there is no single correct caption.
+# The first of them is the example in notebooks 1 to 3. Notebooks 4 and 5 use an example that was
+# not in the training data. Its captions are the **references**: what a generated caption is
+# compared with. They all differ. This is the difficulty of the task: there is no single correct
+# caption.
 
 # %%
 example = first_names[0]
@@ -263,8 +264,12 @@ by_variance = np.argsort(example_features.var(axis=0))[::-1]
 peak_cells = example_features[:, by_variance].argmax(axis=0)
 _, first_positions = np.unique(peak_cells, return_index=True)
 shown_channels = by_variance[np.sort(first_positions)[:5]]
-feature_maps = [example_features[:, channel].reshape(grid_side, -1) for channel in shown_channels]
-_ = show_feature_maps(pixels, feature_maps, [f"channel {channel}" for channel in shown_channels])
+feature_maps = []
+titles = []
+for channel in shown_channels:
+    feature_maps.append(example_features[:, channel].reshape(grid_side, grid_side))
+    titles.append(f"channel {channel}")
+_ = show_feature_maps(pixels, feature_maps, titles)
 
 # %% [markdown]
 # What if pixels are preprocessed twice, once by us and once by the model? Then all images are
@@ -296,9 +301,10 @@ assert similarity["scaled twice"] > similarity["correct"]
 from utils.features import extract_dataset
 
 num_photos = len(photos.names)
+photos_per_second = 4 * 25  # on Kaggle: four cores, which decode 25 photos a second each
 megabytes = num_photos * num_cells * channels * 2 / 1e6  # float16: two bytes a value
 print(f"{num_photos:,} photos × {num_cells} cells × {channels} channels: {megabytes:,.0f} MB")
-print(f"minutes on Kaggle, estimated: {max(0.1, num_photos / 100 / 60):.1f}")
+print(f"minutes on Kaggle, estimated: {max(0.1, num_photos / photos_per_second / 60):.1f}")
 features = extract_dataset(photos, encoder, config)
 print(f"{len(features['skipped'])} could not be read", *features["skipped"].items(), sep="\n")
 
@@ -345,13 +351,13 @@ normalized = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 query_row = 0
 similarities = normalized @ normalized[query_row]
 nearest = np.argsort(-similarities)[:4]
-assert similarities[query_row] >= similarities[nearest[0]] - 1e-5  # nothing is closer than itself
+assert similarities[query_row] >= similarities[nearest[0]] - 1e-5  # it is most similar to itself
 titles = [f"cosine {similarities[row]:.2f}" for row in nearest]
 _ = show_photos([paths[row] for row in nearest], titles)
 
 # %% [markdown]
 # The first is the example itself, followed by its three **nearest neighbors**. What they have in
-# common is what the CNN represents; it has never seen a caption.
+# common is what the CNN represents; no captions were used to train it.
 #
 # And what does one channel detect? Below are the four photos with the highest activation of the
 # channel that varies most between photos. What do they have in common?
@@ -372,7 +378,7 @@ _ = show_photos([paths[row] for row in top_rows], titles)
 # With `fine_tune_epochs`, [notebook 3](03_train.ipynb) also trains the last blocks of the CNN
 # (**fine-tuning**). For this, `backbone_features.pkl` and a second grid are saved: the features
 # below these blocks, of each photo and of the photo flipped horizontally, as **data augmentation**:
-# a dog seen from its other side is a dog.
+# a flip does not change what the photo shows.
 
 # %%
 from utils.features import extract_backbone_features
@@ -391,12 +397,12 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # - A pretrained CNN without its classification head maps an image to a grid of feature vectors.
 # - As the CNN is frozen, its features are computed once; training reads them from disk.
 #
-# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
-# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
+# *Extend*: go beyond this series. Predict the result before you run anything. Put the code
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: Which are the nearest neighbors of another example? Change `query_row` to 5. Before you
+# 1. *Vary*: Which are the nearest neighbors of another example? Change `query_row` to 5. Before you
 #    run it: will they share the place, the weather, or the subject?
 #
 # <details><summary>An answer</summary>
@@ -405,7 +411,7 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # query_row = 5
 # nearest = np.argsort(-(normalized @ normalized[query_row]))[:4]
 # captions = [photos.captions[features["names"][row]][0] for row in nearest]
-# assert query_row in nearest  # nothing is closer than itself
+# assert query_row in nearest  # it is most similar to itself
 # _ = show_photos([paths[row] for row in nearest], captions)
 # ```
 #
@@ -414,7 +420,7 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # subject: what fills much of the image has the largest weight.
 # </details>
 #
-# 2. *Change*: Which transformations change the features of the example? Flip it, turn it upside
+# 2. *Modify*: Which transformations change the features of the example? Flip it, turn it upside
 #    down, remove its color. Before you run it: which of these changes them least?
 #
 # <details><summary>An answer</summary>
@@ -436,7 +442,7 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # low similarity is.
 # </details>
 #
-# 3. *Build*: Do the features encode snow? Fit a **linear probe**
+# 3. *Implement*: Do the features encode snow? Fit a **linear probe**
 #    ([Alain and Bengio 2016](https://arxiv.org/abs/1610.01644)): a weighted sum of the channels
 #    (`np.linalg.lstsq`) that predicts whether a caption of the photo contains the word *snow*,
 #    fitted on the training photos and evaluated on the validation photos. Before you run it: will
@@ -464,11 +470,11 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # assert accuracy["snow"] > always_no
 # ```
 #
-# Snow fills many cells, so their mean encodes it. A count of two is hard to read from a mean: it
-# says how much of something there is, not how many.
+# Snow fills many cells, so their mean encodes it. A count of two is hard to read from a mean: the
+# mean says how much of something the image shows, not how many.
 # </details>
 #
-# 4. *Beyond*: An encoder is one entry in a table. Add one that is not trained: the mean color of
+# 4. *Extend*: An encoder is one entry in a table. Add one that is not trained: the mean color of
 #    each of 7 × 7 cells. Before you run it: which will be the nearest neighbors of the example?
 #
 # <details><summary>An answer</summary>

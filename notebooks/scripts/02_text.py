@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Tokenize the captions
 #
-# *Notebook 2 of 5 · before: [1 Extract image features](01_features.ipynb) (not needed here) ·
-# after: [3 Train the captioner](03_train.ipynb)*
+# *Notebook 2 of 5 · prerequisites: [1 Extract image features](01_features.ipynb) (not needed here)
+# · next: [3 Train the captioner](03_train.ipynb)*
 #
 # A network can't process text. It takes numbers, in arrays whose rows have equal lengths. So a
 # caption is split into **tokens** (here: words), and each token is replaced by its **token ID**,
@@ -342,7 +342,8 @@ pd.DataFrame(examples, columns=["prefix (input)", "next token (target)"])
 #
 # ## Save
 #
-# `captions.pkl` holds the captions and the splits, `tokenizer.pkl` the vocabulary in its order.
+# `captions.pkl` holds the captions and the splits, `tokenizer.pkl` the tokens in the order of their
+# IDs.
 # They are plain lists and dicts, which any version of any library can read.
 
 # %%
@@ -371,12 +372,12 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # - A sequence of token IDs and the same sequence shifted by one are all the training examples of a
 #   caption.
 #
-# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
-# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
+# *Extend*: go beyond this series. Predict the result before you run anything. Put the code
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: How large would the vocabulary be with a `min_count` of 1, and of 10? Before you run
+# 1. *Vary*: How large would the vocabulary be with a `min_count` of 1, and of 10? Before you run
 #    it: look at the left figure above, and guess.
 #
 # <details><summary>An answer</summary>
@@ -393,7 +394,7 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # words are rare, and these are often the most informative ones.
 # </details>
 #
-# 2. *Change*: Use the bigram model to predict each next word of the validation captions: always the
+# 2. *Modify*: Use the bigram model to predict each next word of the validation captions: always the
 #    most frequent continuation. Before you run it: will its accuracy exceed one third?
 #
 # <details><summary>An answer</summary>
@@ -414,11 +415,12 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # assert np.mean(bigram_hits) > np.mean(top_word_hits)
 # ```
 #
-# On drawn scenes it does, but barely. One previous word is worth a lot, without any image: the next
-# network has to beat that, and a good accuracy alone does not show that it uses the image.
+# On drawn scenes it does, but barely. One previous word predicts the next one well, without any
+# image: the network of the next notebook has to beat that, and a good accuracy alone does not show
+# that it uses the image.
 # </details>
 #
-# 3. *Build*: Generate captions without any image: sample each word from those that followed the
+# 3. *Implement*: Generate captions without any image: sample each word from those that followed the
 #    previous one in the training captions. Before you run it: how long will a sentence make sense?
 #
 # <details><summary>An answer</summary>
@@ -450,7 +452,7 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # that summarizes all words so far.
 # </details>
 #
-# 4. *Beyond*: Suppose the captions were in another language: German, Russian, Korean, Japanese or
+# 4. *Extend*: Suppose the captions were in another language: German, Russian, Korean, Japanese or
 #    Hindi. Before you run it: for which of these does `tokenize` find the words?
 #
 # <details><summary>An answer</summary>
@@ -467,11 +469,11 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # print("with spaces:", tokenize(" ".join(texts["Japanese"])))
 # ```
 #
-# Where spaces separate words, and letters are letters to Unicode, nothing has to change. Japanese
+# Where spaces separate words, nothing has to change. Japanese
 # and Chinese are written without spaces: the simplest fix is a space between all characters of the
 # captions file, so that each character is a token, and a larger `max_length`. Hindi and Thai write
 # vowels as combining marks, which `tokenize` treats as punctuation: they need another pattern in
-# `utils/data/tokenizer.py`. With few captions lower `min_count`, or hardly a word is frequent
+# `utils/data/tokenizer.py`. With few captions lower `min_count`, or few words are frequent
 # enough. Multi30k has German captions for the photos of Flickr30k.
 # </details>
 #

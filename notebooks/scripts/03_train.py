@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Train the captioner
 #
-# *Notebook 3 of 5 · before: [1 Extract image features](01_features.ipynb) and [2 Tokenize the
-# captions](02_text.ipynb) · after: [4 Generate and evaluate captions](04_evaluate.ipynb)*
+# *Notebook 3 of 5 · prerequisites: [1 Extract image features](01_features.ipynb) and [2 Tokenize
+# the captions](02_text.ipynb) · next: [4 Generate and evaluate captions](04_evaluate.ipynb)*
 #
 # A captioner is a language model that is conditioned on an image: *given this image and these
 # tokens, what is the next token?* Applied again and again, it generates a sentence
@@ -24,8 +24,8 @@
 #   layer;
 # - build a second one, which attends to regions of the image for every word, and compare the two.
 #
-# **You need** to have trained one Keras model; notebooks 1 and 2 run before. Minutes on two cores:
-# about 1 for the drawn sample; about two hours for 6,000 photos.
+# **You need** to have trained one Keras model, and to have run notebooks 1 and 2. Minutes on two
+# cores: about 1 for the drawn sample; about two hours for 6,000 photos.
 #
 # ## Setup
 #
@@ -272,7 +272,7 @@ print(f"{num_prefixes * sequence.size} LSTM steps instead of {sequence.size - 1}
 #
 # ## Train the merge captioner
 #
-# A batch has a number of photos with *all* their captions: so each photo is read and projected
+# A batch consists of photos with *all* their captions: so each photo is read and projected
 # once, not five times. All captions of a batch are padded to the longest one. **By hand**: the
 # share of padding in random batches. **With the library**: `bucketed_batches` groups photos whose
 # longest captions have similar lengths (**bucketing**), and shuffles the batches.
@@ -301,7 +301,7 @@ for label, batches in {"random batches": random_batches, "bucketed batches": buc
 # training stops (**early stopping**). What is scored and kept is the [**exponential moving average
 # (EMA)**](https://keras.io/api/optimizers/) of the weights, which changes less from step to step
 # than the weights. And after each epoch a **checkpoint** is saved: if training is interrupted, run
-# this notebook again, and it resumes; on the same machine with the same result.
+# this notebook again, and it resumes. On the same machine the result is the same.
 #
 # To watch the progress, `validate_and_log` also generates a caption for the first validation photo
 # after every epoch, with the most likely token at each step (see the next notebook).
@@ -348,7 +348,8 @@ for epoch, caption in zip(logged_epochs, caption_log, strict=False):
 
 # %% [markdown]
 # One photo, epoch by epoch: which does the model learn first, grammar or image content? The score
-# is that of all validation photos. (A training that was resumed shows only the epochs since then.)
+# is that of all validation photos. (After a resumed training, only the epochs since the
+# interruption are shown.)
 #
 # ## Attention
 #
@@ -439,8 +440,8 @@ boxes = {
 _ = plot_architecture(boxes)
 
 # %% [markdown]
-# In the merge captioner, tokens and image meet at the sum only: it has no *keys*, no *attention*
-# and no second LSTM, and *mean* leads straight to *sum*.
+# In the merge captioner, tokens and image are combined only in the sum: it has no *keys*, no
+# *attention* and no second LSTM, and *mean* leads straight to *sum*.
 #
 # How long will both trainings take on Kaggle, without fine-tuning? An estimate, not a measurement:
 # six floating-point operations per weight and token, of which a GPU does 10^12 a second (1 TFLOPS),
@@ -495,7 +496,7 @@ table.astype({"epoch": int}).round(2)
 # ## Going further
 #
 # Four settings make `train_all` do more. The drawn sample needs none of them; `flickr8k` uses the
-# first, which improves the score most. The second and third gained nothing significant there
+# first, which improves the score most. The second and third did not improve it significantly there
 # (`RESULTS.md`):
 #
 # - `fine_tune_epochs`: **fine-tune the CNN**. Its features were trained for classification: which
@@ -561,12 +562,12 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # - The merge architecture adds the LSTM's hidden state and the image vector.
 # - Attention computes a new image vector for every word; the curves compare the two.
 #
-# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
-# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
+# *Extend*: go beyond this series. Predict the result before you run anything. Put the code
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: With three cells and the query `[0.0, 3.0]`, the second cell got most of the weight.
+# 1. *Vary*: With three cells and the query `[0.0, 3.0]`, the second cell got most of the weight.
 #    Before you run it: which weights do the queries `[0.0, 0.0]` and `[0.0, 30.0]` give?
 #
 # <details><summary>An answer</summary>
@@ -583,7 +584,7 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # also learn how sharp its attention is.
 # </details>
 #
-# 2. *Change*: What can be learned without the image? Train the merge captioner for two epochs on a
+# 2. *Modify*: What can be learned without the image? Train the merge captioner for two epochs on a
 #    grid of zeros. Before you run it: will the loss fall? How many different captions will it
 #    generate?
 #
@@ -609,9 +610,9 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # same caption for every photo. More epochs would give a better caption, and still only one.
 # </details>
 #
-# 3. *Build*: Is it the attention, or only the larger network? Write a controlled experiment: train
-#    the attention captioner with the mean of all cells as its only cell, and another one with all
-#    cells, two epochs each. Before you run it: which one will have the lower loss?
+# 3. *Implement*: Is it the attention, or only the larger network? Write a controlled experiment:
+#    train the attention captioner with the mean of all cells as its only cell, and another one with
+#    all cells, two epochs each. Before you run it: which one will have the lower loss?
 #
 # <details><summary>An answer</summary>
 #
@@ -633,7 +634,7 @@ _ = show_photos(paths, [title] * len(paths), size=3)
 # gap grows with more epochs.
 # </details>
 #
-# 4. *Beyond*: Write another decoder, one without a recurrent state: a `MergeCaptioner`
+# 4. *Extend*: Write another decoder, one without a recurrent state: a `MergeCaptioner`
 #    (`utils/models/captioners.py`) with a dense layer in place of its LSTM, so that it sees only
 #    the last token. Before you run it: what will be wrong with its captions?
 #

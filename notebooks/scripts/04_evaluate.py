@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Generate and evaluate captions
 #
-# *Notebook 4 of 5 · before: [3 Train the captioner](03_train.ipynb) · after: [5 Visualize the
+# *Notebook 4 of 5 · prerequisites: [3 Train the captioner](03_train.ipynb) · next: [5 Visualize the
 # results](05_visualize.ipynb)*
 #
 # The captioner outputs probabilities; a **decoding** algorithm chooses tokens from them. Then the
@@ -121,7 +121,11 @@ while token_id != EOS_ID and len(greedy_ids) < config.max_length:
     probabilities = np.exp(log_softmax(np.asarray(logits)[0]))
     probabilities[list(SUPPRESSED_IDS)] = 0
     top_ids = np.argsort(probabilities)[::-1][:5]
-    table.append([f"{tokenizer.vocabulary[n]} {probabilities[n]:.0%}" for n in top_ids])
+    cells = []
+    for candidate_id in top_ids:
+        word = tokenizer.vocabulary[candidate_id]
+        cells.append(f"{word} {probabilities[candidate_id]:.0%}")
+    table.append(cells)
     token_id = top_ids[0]
     greedy_ids.append(token_id)
 pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
@@ -131,7 +135,7 @@ pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 # model is certain; otherwise several continuations fit, or it can't distinguish two things.
 #
 # **With the library**: `generate` with `beam_width=1` does this for many photos at once. The loop
-# over tokens is compiled together with the model, so nothing returns to Python between two tokens.
+# over tokens is compiled together with the model (`tf.function`), so it runs without Python.
 
 # %%
 from utils.decoding.beam_search import generate
@@ -320,10 +324,10 @@ pd.DataFrame(word_weights, columns=["word", "photos", "IDF"]).round(2)
 # %% [markdown]
 # **By hand**: the similarity of caption and reference is the cosine similarity of their TF-IDF
 # vectors, for 1-grams to 4-grams; the score is ten times the mean over these and over all
-# references. The D stands for two changes against gaming the metric: the weight of an n-gram is
-# clipped to the reference's, and a **Gaussian length penalty** (σ = 6) applies. A score of 10 would
-# require the caption to equal *every* reference; a copy of one reference scores far less. (Papers
-# often report it times 100: our 0.5 is their 50.)
+# references. The D stands for two changes that make the metric harder to game: the weight of an
+# n-gram is clipped to the reference's, and a **Gaussian length penalty** (σ = 6) applies. A score
+# of 10 would require the caption to equal *every* reference; a copy of one reference scores far
+# less. (Papers often report it times 100: our 0.5 is their 50.)
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.metrics import cider_d
@@ -332,7 +336,10 @@ from utils.evaluation.metrics import cider_d
 def tf_idf(tokens, n):
     """The TF-IDF vector of the n-grams, as a dict."""
     unseen = np.log(len(names))  # as if one photo had the n-gram
-    return {ngram: count * idf.get(ngram, unseen) for ngram, count in ngrams(tokens, n).items()}
+    vector = {}
+    for ngram, count in ngrams(tokens, n).items():
+        vector[ngram] = count * idf.get(ngram, unseen)
+    return vector
 
 
 similarities = []
@@ -391,7 +398,7 @@ print("constant caption:", systems["constant caption"][0])
 pd.DataFrame(scores).T.round(3)
 
 # %% [markdown]
-# See BLEU-1: the constant caption gets a large part of the captioner's score. So CIDEr-D is the
+# Compare BLEU-1: the constant caption gets a large part of the captioner's score. So CIDEr-D is the
 # main metric here. And a human does not score 10, as humans disagree. (The human is compared with
 # one reference less than the others. This lowers every score except CIDEr-D, which is a mean over
 # references.) It is not an upper bound: a captioner that generates what most humans would write can
@@ -494,7 +501,7 @@ table.round(3)
 # training; the **unseen** ones have a combination of subject, color and action that does not occur
 # in training at all. Does the model generalize to new combinations, or has it memorized scenes?
 # `fact_accuracy` parses each caption and compares it with the scene. Photos have no such
-# annotations; for them this section does nothing.
+# annotations, so this section is skipped for them.
 
 # %% tags=["nbval-ignore-output"]
 from utils.config import Config
@@ -577,12 +584,12 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # - A score needs baselines (a constant caption, a caption of another photo, a human) and a
 #   confidence interval. And a captioner can be used for retrieval.
 #
-# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
-# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
+# *Extend*: go beyond this series. Predict the result before you run anything. Put the code
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: How much does beam search gain? Call `generate` with 1, 3 and 8 beams, and compare its
+# 1. *Vary*: How much does beam search gain? Call `generate` with 1, 3 and 8 beams, and compare its
 #    `log_probs`, too. Before you run it: which captions are more likely, and which score higher?
 #
 # <details><summary>An answer</summary>
@@ -606,7 +613,7 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # interval have the same sign, the difference is significant.
 # </details>
 #
-# 2. *Change*: Count BOS and EOS, as many notebooks do: put `startseq` and `endseq` around every
+# 2. *Modify*: Count BOS and EOS, as many notebooks do: put `startseq` and `endseq` around every
 #    caption and reference. Before you run it: which system's BLEU-1 increases most?
 #
 # <details><summary>An answer</summary>
@@ -634,10 +641,10 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # useful.
 # </details>
 #
-# 3. *Build*: Sample ten captions for each photo (`sample`), and choose the one that is most similar
-#    to the other nine by CIDEr-D (the third argument of `cider_d` says whose references are used).
-#    This is [**minimum Bayes risk decoding**](https://aclanthology.org/N04-1022/). Before you run
-#    it: can it find a good caption among ten random ones?
+# 3. *Implement*: Sample ten captions for each photo (`sample`), and choose the one that is most
+#    similar to the other nine by CIDEr-D (the third argument of `cider_d` says whose references are
+#    used). This is [**minimum Bayes risk decoding**](https://aclanthology.org/N04-1022/). Before
+#    you run it: can it find a good caption among ten random ones?
 #
 # <details><summary>An answer</summary>
 #
@@ -667,7 +674,7 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # the same to all ten.) Sampling uses more different words; on this sample, search scores higher.
 # </details>
 #
-# 4. *Beyond*: Score the captions of another system, e.g. a large vision-language model (on your own
+# 4. *Extend*: Score the captions of another system, e.g. a large vision-language model (on your own
 #    machine: the command does not run on Kaggle). Write references and candidates into two files,
 #    and pass them to `python -m utils score`. For a test, rephrase your captions as such a model
 #    would: "The image shows ...". Before you run it: how much do these three words cost?

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Visualize the results
 #
-# *Notebook 5 of 5 · before: [4 Generate and evaluate captions](04_evaluate.ipynb) · after: your own
-# photos*
+# *Notebook 5 of 5 · prerequisites: [4 Generate and evaluate captions](04_evaluate.ipynb) · next:
+# your own photos*
 #
 # A table of scores says how good a captioner is on average. It does not say *what* it is good at.
 # This notebook is a qualitative **error analysis**: the best and the worst captions, selected by a
@@ -146,7 +146,7 @@ _ = show(selected["median"])
 
 # %% [markdown]
 # The worst, with all references: is the caption wrong, too vague, too short, or does it mention
-# what no reference mentions? A low score can mean any of these; only the photo tells.
+# what no reference mentions? A low score can mean any of these: compare it with the photo.
 
 # %%
 _ = show(selected["worst"], num_references=None)
@@ -234,7 +234,8 @@ pd.concat([frequent.head(5), frequent[5:].tail(5)])
 # %%
 from utils.plotting.charts import plot_bars
 
-groups = pd.Series(scores).groupby(lengths // 3 * 3)
+shortest_in_group = lengths // 3 * 3  # groups of three lengths: 6 to 8 words, 9 to 11 words, ...
+groups = pd.Series(scores).groupby(shortest_in_group)
 standard_errors = groups.sem().fillna(0)
 means = {}
 intervals = {}
@@ -410,12 +411,12 @@ print(f"{page.name}: {len(cards):,} photos")
 # - Attention maps show roughly which regions a word depends on.
 # - A captioner can search photos by a sentence, and write alt text for new photos.
 #
-# **Try it.** *Look*: change a value. *Change*: edit a few lines. *Build*: write a dozen lines.
-# *Beyond*: leave the scope of this series. Predict the result before you run anything. Put the code
+# **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
+# *Extend*: go beyond this series. Predict the result before you run anything. Put the code
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Look*: What does the attention of the worst caption look like? Before you run it: guess
+# 1. *Vary*: What does the attention of the worst caption look like? Before you run it: guess
 #    whether the model attended to the wrong region, or misclassified the right one.
 #
 # <details><summary>An answer</summary>
@@ -434,7 +435,7 @@ print(f"{page.name}: {len(cards):,} photos")
 # low score is not always wrong: it can be correct but short, or mention what no reference mentions.
 # </details>
 #
-# 2. *Change*: Does confidence predict the score? Compare the mean score of the more confident half
+# 2. *Modify*: Does confidence predict the score? Compare the mean score of the more confident half
 #    of the captions with that of the other half. Before you run it: how large will the difference
 #    be?
 #
@@ -453,8 +454,8 @@ print(f"{page.name}: {len(cards):,} photos")
 # human, fewer errors remain (**selective prediction**). `alt_text` says *Possibly* for that reason.
 # </details>
 #
-# 3. *Build*: Compute the mean height of the attention for each word, as a row of the grid, where 1
-#    is the top. Before you run it: which words will be high in the image, and which low?
+# 3. *Implement*: Compute the mean row of the attention for each word, where 1 is the top row of the
+#    grid. Before you run it: which words will be high in the image, and which low?
 #
 # <details><summary>An answer</summary>
 #
@@ -478,7 +479,7 @@ print(f"{page.name}: {len(cards):,} photos")
 # ones. Words such as *a* and *of* occur everywhere: their mean is near the middle.
 # </details>
 #
-# 4. *Beyond*: Write a web page of your own photos with alt text, for screen readers. Before you
+# 4. *Extend*: Write a web page of your own photos with alt text, for screen readers. Before you
 #    look: for which of them will the confidence be low?
 #
 # <details><summary>An answer</summary>

@@ -113,7 +113,7 @@ def test_exercises_have_questions_and_folded_answers(path):
 ANSWER = "<details><summary>An answer</summary>\n\n```python\nassert 1\n```\n\nText.\n</details>\n"
 EXAMPLE = "**Try it.**\n\n"
 for number in (1, 2, 3):
-    EXAMPLE += f"{number}. *Look*: What?\n\n{ANSWER}\n"
+    EXAMPLE += f"{number}. *Vary*: What?\n\n{ANSWER}\n"
 EXAMPLE += "*Next*: 2. the next notebook"
 
 
@@ -126,7 +126,7 @@ def test_example_has_no_problem():
     ("old", "new", "problem"),
     [
         ("**Try it.**", "Try it.", "no exercises"),
-        ("3. *Look*", "4. *Look*", "numbers [1, 2, 4]"),
+        ("3. *Vary*", "4. *Vary*", "numbers [1, 2, 4]"),
         ("What?", "What.", "no question"),
         ("</details>\n", "", "not folded"),
         (ANSWER, ANSWER + ANSWER, "more than one answer"),
@@ -191,7 +191,7 @@ def test_answer_that_depends_on_another_one_is_found(tmp_path):
     answer = "<details>\n```python\n{}\n```\n</details>\n"
     text = "a = 1\n\n# %% [markdown]\n# **Try it.**\n"
     for number, code in enumerate(("b = a + 1", "a = 5", "print(a)", "print(b)"), start=1):
-        text += f"# {number}. *Look*: ?\n# " + answer.format(code).replace("\n", "\n# ") + "\n"
+        text += f"# {number}. *Vary*: ?\n# " + answer.format(code).replace("\n", "\n# ") + "\n"
     (tmp_path / "small.py").write_text(f"# %%\n{text}")
     notebook, answers = append_answers(tmp_path / "small.py")
     with pytest.raises(Exception, match="name 'b' is not defined"):
