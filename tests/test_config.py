@@ -1,7 +1,9 @@
 """Presets, what overrides what, refused values, and the input and working folders."""
 
 import re
-from dataclasses import fields
+import subprocess
+import sys
+from dataclasses import fields, replace
 
 import pytest
 
@@ -9,7 +11,7 @@ from utils import config, paths
 from utils.config import PRESETS, RENAMED_SETTINGS, Config, load_config
 from utils.data.caption_files import CAPTION_FILES, detect_preset, find_captions_file
 from utils.errors import CaptionsError, os_errors_as_caption_errors
-from utils.paths import find_unique_input, input_folder, working_folder
+from utils.paths import REPOSITORY, find_unique_input, input_folder, working_folder
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,18 @@ def test_preset_changes_only_its_own_settings(preset):
     for name, default in vars(Config()).items():
         if name != "preset":
             assert getattr(loaded, name) == PRESETS[preset].get(name, default)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_config_of_a_preset_has_all_of_its_values(preset):
+    assert Config(preset) == load_config(preset)
+    assert Config(preset, units=7) == load_config(preset, units=7)
+
+
+def test_photos_can_be_combined_with_the_settings_of_the_sample():
+    mixed = replace(Config(), preset="flickr8k")
+    assert mixed.units == Config().units
+    assert working_folder(mixed) == working_folder(Config("flickr8k"))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -84,10 +98,37 @@ def test_config_cannot_be_changed_afterwards():
         (" epochs = 2 , encoder=vgg16 ,", {"epochs": "2", "encoder": "vgg16"}),
         ("encoder=a=b", {"encoder": "a=b"}),
         ("epochs=2,epochs=3", {"epochs": "3"}),
+        ('epochs=2,start_from="a, b",units=3', {"epochs": "2", "start_from": "a, b", "units": "3"}),
+        ("start_from='a,b'", {"start_from": "a,b"}),
+        ("'start_from=a,b'", {"start_from": "a,b"}),
+        ('start_from="d\'or"', {"start_from": "d'or"}),
+        (r"start_from=C:\runs\new,epochs=2", {"start_from": r"C:\runs\new", "epochs": "2"}),
+        (r'start_from="C:\a, b"', {"start_from": r"C:\a, b"}),
+        ("start_from=#1,epochs=2", {"start_from": "#1", "epochs": "2"}),
     ],
 )
 def test_changes_are_parsed_from_text(text, expected):
     assert config.parse_changes(text) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["a,b", "d'or", '15" screens', r"C:\a, b", "image=path,caption=text", ",'\"", "a b"]
+)
+def test_formatted_change_is_parsed_as_it_was(value):
+    text = f"epochs=2,{config.format_change('start_from', value)},units=3"
+    assert config.parse_changes(text) == {"epochs": "2", "start_from": value, "units": "3"}
+
+
+def test_unclosed_quotation_mark_is_refused(monkeypatch):
+    monkeypatch.setenv("CAPTIONS_SET", "start_from=d'or")
+    with pytest.raises(CaptionsError, match="start_from=d'or: a quotation mark is not closed"):
+        load_config("sample")
+
+
+def test_unquoted_comma_in_a_value_is_refused_with_a_hint(monkeypatch):
+    monkeypatch.setenv("CAPTIONS_SET", "start_from=a, b")
+    with pytest.raises(CaptionsError, match="'b': has no value: .* a comma in quotes"):
+        load_config("sample")
 
 
 def test_changes_from_text_get_the_type_of_their_setting(monkeypatch):
@@ -115,6 +156,10 @@ def test_changes_from_text_get_the_type_of_their_setting(monkeypatch):
         "preset=flickr8k",
         "max_length=1",
         "beam_width=0",
+        "encoder=vgg61",
+        "shard=9/8",
+        "shard=0/8",
+        "shard=second",
     ],
 )
 def test_invalid_change_is_refused_in_one_line_that_names_it(monkeypatch, text):
@@ -152,6 +197,33 @@ def test_choices_of_decoder_are_the_captioners_there_are():
     from utils.models.captioners import CAPTIONERS
 
     assert config.find_setting("decoder").metadata["choices"] == tuple(CAPTIONERS)
+
+
+def test_choices_of_encoder_are_the_encoders_there_are():
+    from utils.models.encoders import ENCODERS
+
+    assert config.find_setting("encoder").metadata["choices"] == ("auto", *ENCODERS)
+
+
+def test_wrong_encoder_is_refused_without_tensorflow():
+    code = (
+        "import sys\n"
+        "from utils.config import load_config\n"
+        "try: load_config('sample', encoder='vgg61')\n"
+        "except Exception as error: print(error)\n"
+        "print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    error, has_tensorflow = done.stdout.splitlines()
+    assert error.startswith("setting 'encoder=vgg61': must be one of auto, sample_cnn, ")
+    assert has_tensorflow == "False"
+
+
+@pytest.mark.parametrize("shard", ["1/1", "2/8", "8/8"])
+def test_shard_is_accepted(shard):
+    assert load_config("sample", shard=shard).shard == shard
 
 
 def test_misspelled_setting_is_refused_with_a_similar_one():

@@ -198,9 +198,9 @@ def load_saved_config(folder: str | Path | None = None) -> Config:
     if evaluated:
         recorded = {**read_artifact(evaluated, "predictions")["config"], **recorded}
     settings = dict(recorded)
-    preset = settings.pop("preset", None)
+    preset = str(settings.pop("preset", None))
     parsed = {name: parse_value(name, value) for name, value in settings.items()}
-    return replace(config, preset=str(preset), **parsed)
+    return Config(preset, working=config.working, **parsed)
 
 
 # === Checks ===

@@ -4,9 +4,15 @@ Every notebook starts with `config = load_config(detect_preset())`. A preset hol
 belong together: `sample` for the drawn sample, `flickr8k` for photos. Single settings are changed
 in the notebook's configuration cell, with `CAPTIONS_SET="epochs=2,decoder=merge"`, or with `--set`
 on the command line. The environment overrides the notebook, and the notebook overrides the preset.
+
+In `CAPTIONS_SET` and `--set` commas separate settings. A value that contains a comma is written in
+quotes: `CAPTIONS_SET='epochs=2,start_from="runs/a, b"'`.
 """
 
 import os
+import re
+import shlex
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -31,22 +37,74 @@ RENAMED_SETTINGS = {
 }
 NOT_ASSIGNABLE = ("preset", "working")  # these have an environment variable and option of their own
 
+# The CNNs in `models.encoders.ENCODERS`. Their names are here, too, because a wrong one must be
+# noticed before TensorFlow is imported.
+ENCODER_NAMES = (
+    "sample_cnn",
+    "mobilenet_v2",
+    "vgg16",
+    "resnet50",
+    "inception_v3",
+    "xception",
+    "densenet201",
+    "efficientnet_v2b0",
+    "convnext_base",
+)
+
 
 def setting(
     default: Any,
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    check: Callable[[str], Any] | None = None,
 ) -> Any:
-    """A dataclass field with the values that it accepts."""
-    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata=limits)
+    """A dataclass field with its default value and the values that it accepts.
+
+    Args:
+        default: The value of the preset `sample`; `PRESETS` has those of others that differ.
+        minimum: The smallest number.
+        maximum: The largest number.
+        choices: The texts, if not all are accepted.
+        check: Raises a CaptionsError for a text that is not accepted.
+    """
+    metadata = {
+        "default": default,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "check": check,
+    }
+    return field(default=None, metadata=metadata)  # `Config` takes the default from the preset
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The number and the count of a shard such as `2/8`.
+
+    Raises:
+        CaptionsError: It is none.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match:
+        number, count = int(match[1]), int(match[2])
+        if 1 <= number <= count:
+            return number, count
+    raise CaptionsError(f"setting 'shard={text}': not a shard: write 2/8 for the second of eight")
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of one run. `PRESETS` lists where the preset `flickr8k` differs."""
+    """All settings of one run.
 
+    A setting that is not given has the value of the preset, so `Config("flickr8k")` has all values
+    that belong to photos. `replace(config, preset=...)` changes where the photos come from, and
+    nothing else.
+
+    Raises:
+        CaptionsError: The preset does not exist.
+    """
+
+    # `sample` draws its photos, `flickr8k` finds them in the inputs.
     preset: str = "sample"
     # Folder of the artifacts; `paths.working_folder` decides where it is empty.
     working: str = ""
@@ -54,12 +112,12 @@ class Config:
     seed: int = setting(1, 0, 2**31)
 
     # 01_features
-    # The pretrained CNN, a key of `encoders.ENCODERS`, or "auto".
-    encoder: str = "sample_cnn"
+    # The pretrained CNN, or "auto" for the one that suits this machine.
+    encoder: str = setting("sample_cnn", choices=("auto", *ENCODER_NAMES))
     # Fraction of unreadable or unmatched photos above which a run stops.
     max_skipped: float = setting(0.01, 0, 1)
     # "2/8" extracts the second of eight shards of the photos, one shard per machine.
-    shard: str = ""
+    shard: str = setting("", check=parse_shard)
 
     # 02_text
     # Tokens that occur less often in the training captions become <unk>.
@@ -105,7 +163,17 @@ class Config:
     # Beams are ranked by log-probability / length ** length_penalty.
     length_penalty: float = setting(0.7, 0, 10)
 
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            known = " or ".join(PRESETS)
+            raise CaptionsError(f"preset '{self.preset}': does not exist: choose {known}")
+        for spec in fields(self):
+            if getattr(self, spec.name) is None:
+                value = PRESETS[self.preset].get(spec.name, spec.metadata["default"])
+                object.__setattr__(self, spec.name, value)
 
+
+# Where the values of a preset differ from the defaults above.
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},
     "flickr8k": {
@@ -141,26 +209,51 @@ def load_config(preset: str | None = None, **changes: Any) -> Config:
     Raises:
         CaptionsError: The preset or a setting does not exist, or a value is not allowed.
     """
-    name = os.environ.get("CAPTIONS_PRESET") or preset or "sample"
-    if name not in PRESETS:
-        raise CaptionsError(f"preset '{name}': does not exist: choose {' or '.join(PRESETS)}")
-    config = replace(Config(preset=name), **PRESETS[name])
+    config = Config(os.environ.get("CAPTIONS_PRESET") or preset or "sample")
     changes |= parse_changes(os.environ.get("CAPTIONS_SET", ""))
     parsed = {key: parse_value(key, value) for key, value in changes.items()}
     return replace(config, **parsed)
 
 
 def parse_changes(text: str) -> dict[str, str]:
-    """Split `"epochs=2,encoder=vgg16"` into a dict of strings."""
+    """Split `"epochs=2,encoder=vgg16"` into a dict of strings.
+
+    Commas within quotes belong to a value: `"start_from='a, b'"`.
+
+    Raises:
+        CaptionsError: A setting has no value, or a quotation mark is not closed.
+    """
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace = ","
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.escape = ""  # the backslashes of a path stay
+    try:
+        parts = list(lexer)
+    except ValueError:
+        raise CaptionsError(
+            f"settings {text}: a quotation mark is not closed: close it, or write a value with an "
+            "apostrophe in double quotes"
+        ) from None
     changes = {}
-    for part in text.split(","):
+    for part in parts:
         if not part.strip():
             continue
         key, _, value = part.partition("=")
         if not value.strip():
-            raise CaptionsError(f"setting '{key.strip()}': write it as key=value, e.g. epochs=2")
+            raise CaptionsError(
+                f"setting '{key.strip()}': has no value: write it as key=value, e.g. epochs=2, and "
+                "a value that contains a comma in quotes"
+            )
         changes[key.strip()] = value.strip()
     return changes
+
+
+def format_change(key: str, value: str) -> str:
+    """A setting as `key=value` for `CAPTIONS_SET`, with quotes where the value needs them."""
+    if re.search("[,'\"]", value):
+        value = "'" + value.replace("'", "'\"'\"'") + "'"
+    return f"{key}={value}"
 
 
 def parse_value(key: str, value: Any) -> Any:
@@ -175,6 +268,8 @@ def parse_value(key: str, value: Any) -> Any:
     if limits.get("choices") and converted not in limits["choices"]:
         allowed = ", ".join(limits["choices"])
         raise CaptionsError(f"setting '{key}={value}': must be one of {allowed}")
+    if limits.get("check") and converted:
+        limits["check"](converted)
     minimum = limits.get("minimum")
     maximum = limits.get("maximum")
     if minimum is not None and not minimum <= converted <= maximum:  # also false for NaN

@@ -2,13 +2,11 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from utils.config import Config
-from utils.errors import CaptionsError
+from utils.config import Config, parse_shard
 
 Item = TypeVar("Item")
 
@@ -27,13 +25,8 @@ def current_shard(config: Config) -> Shard:
     It is what the setting `shard` says, or else this worker's place in the cluster that
     TF_CONFIG describes, or else everything.
     """
-    text = config.shard or cluster_shard() or "1/1"
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match:
-        shard = Shard(int(match[1]), int(match[2]))
-        if 1 <= shard.number <= shard.count:
-            return shard
-    raise CaptionsError(f"setting 'shard={text}': not a shard: write 2/8 for the second of eight")
+    number, count = parse_shard(config.shard or cluster_shard() or "1/1")
+    return Shard(number, count)
 
 
 def cluster_shard() -> str | None:

@@ -506,10 +506,10 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 #
 # On drawn scenes it finds the same place and weather, and rarely the same subject. To use an
 # encoder in all five notebooks, add its entry to `utils/models/encoders.py`, with pretrained
-# weights, and set `encoder`. The later notebooks refuse the features of another encoder and name
-# the notebook to run again. To use a larger one from the table on your photos: `python -m utils run
-# --input your_folder --set encoder=vgg16`. It has 49 cells of 512 channels, so 8,000 photos take
-# 8,000 × 49 × 512 × 2 bytes, 401 MB.
+# weights, and its name to `utils/config.py`, and set `encoder`. The later notebooks refuse the
+# features of another encoder and name the notebook to run again. To use a larger one from the table
+# on your photos: `python -m utils run --input your_folder --set encoder=vgg16`. It has 49 cells of
+# 512 channels, so 8,000 photos take 8,000 × 49 × 512 × 2 bytes, 401 MB.
 # </details>
 #
 # *Next*: [2 Tokenize the captions](02_text.ipynb).

@@ -7,14 +7,13 @@ caption of a batch of 64 usually ends.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 import keras
 import numpy as np
 
 from tests.benchmarks import median_seconds
-from utils.config import PRESETS, Config
+from utils.config import Config
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
 from utils.decoding.beam_search import generate
 from utils.decoding.sampling import sample
@@ -27,7 +26,7 @@ PHOTOS = 1000
 CLASSIC_PHOTOS = 3
 MEAN_LENGTH = 11
 MAX_LENGTH = 16
-CONFIG = replace(Config(), **{**PRESETS["flickr8k"], "max_length": MAX_LENGTH})
+CONFIG = Config("flickr8k", max_length=MAX_LENGTH)
 
 Row = tuple[str, str, str]
 

@@ -40,7 +40,8 @@ FEATURE_CACHE = "feature_cache"
 
 def config_for(folder: Path) -> Config:
     """The configuration of a small run on photos."""
-    config = Config("flickr8k", working=str(folder / "working"), decoder="merge", epochs=2)
+    config = Config(working=str(folder / "working"), decoder="merge", epochs=2)
+    config = replace(config, preset="flickr8k")  # photos from the inputs
     return replace(config, units=8, embedding_dim=8, min_count=1, batch_size=4, max_length=8)
 
 

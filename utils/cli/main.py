@@ -122,7 +122,8 @@ def add_run_parser(commands: Any) -> None:
         action="append",
         dest="changes",
         metavar="KEY=VALUE",
-        help="change a setting (repeatable)",
+        help="change a setting (repeatable); write a value that contains a comma in quotes: "
+        """--set 'start_from="a, b"'""",
     )
     parser.add_argument(
         "--input", dest="photos", metavar="FOLDER", help="the folder of your photos and captions"
