@@ -114,7 +114,8 @@ class Config:
     # 01_features
     # The pretrained CNN, or "auto" for the one that suits this machine.
     encoder: str = setting("sample_cnn", choices=("auto", *ENCODER_NAMES))
-    # Fraction of unreadable or unmatched photos above which a run stops.
+    # Fraction of unreadable or unmatched photos above which a run stops. Five photos never stop it,
+    # unless they are more than a fifth, or this is 0.
     max_skipped: float = setting(0.01, 0, 1)
     # "2/8" extracts the second of eight shards of the photos, one shard per machine.
     shard: str = setting("", check=parse_shard)

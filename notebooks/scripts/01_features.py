@@ -293,9 +293,9 @@ assert similarity["scaled twice"] > similarity["correct"]
 # The encoder is **frozen**: its weights don't change, so the features of a photo don't either. We
 # compute them *once*, and training reads features instead of pixels: minutes instead of days. Other
 # threads decode the next photos while the CNN processes the current batch. After an interruption,
-# run the cell again: it resumes. An unreadable photo is skipped and reported; more than one in a
-# hundred is an error. The time for Kaggle is an estimate, not a measurement: it assumes that each
-# of four cores decodes 25 photos a second, and that the GPU waits for them.
+# run the cell again: it resumes. Unreadable photos are skipped and reported; more than one in a
+# hundred (and more than five) are an error. The time for Kaggle is an estimate, not a measurement:
+# it assumes that each of four cores decodes 25 photos a second, and that the GPU waits for them.
 
 # %%
 from utils.features import extract_dataset

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from utils import paths
-from utils.config import load_config
+from utils.config import Config, load_config
 from utils.data import download
 from utils.data.caption_files import detect_preset
-from utils.data.photos import find_photos, image_paths
+from utils.data.photos import check_skipped, find_photos, image_paths
 from utils.data.splits import find_splits, split_by_hash
 from utils.errors import CaptionsError
 from utils.paths import find_files
@@ -172,6 +172,43 @@ def test_captions_without_image_and_images_without_caption_are_skipped_by_name(i
         "empty.jpg": "no caption",
     }
     assert set(photos.names) == set(NAMES[1:]) and len(photos.captions[NAMES[5]]) == 3
+
+
+@pytest.mark.parametrize(
+    ("missing", "total", "max_skipped", "allowed"),
+    [
+        (1, 41, 0.01, True),
+        (5, 41, 0.01, True),
+        (6, 41, 0.01, False),
+        (1, 5, 0.01, True),
+        (2, 6, 0.01, False),
+        (1, 41, 0, False),
+        (0, 41, 0, True),
+        (80, 8091, 0.01, True),
+        (81, 8091, 0.01, False),
+        (41, 41, 1, True),
+    ],
+)
+def test_few_photos_may_be_skipped_whatever_the_fraction(missing, total, max_skipped, allowed):
+    skipped = {f"{number}.jpg": "no image" for number in range(missing)}
+    config = load_config("sample", max_skipped=max_skipped)
+    if allowed:
+        check_skipped(skipped, total, "captions.txt", config)
+        return
+    with pytest.raises(CaptionsError, match=rf"{missing} of {total} photos .*0.jpg \(no image\)"):
+        check_skipped(skipped, total, "captions.txt", config)
+
+
+def test_one_missing_photo_of_a_small_data_set_is_named_and_skipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    names = [f"{number:02}.jpg" for number in range(41)]
+    for number, name in enumerate(names[1:]):
+        save_image(tmp_path / name, number)
+    rows = "".join(f"{name},a dog\n" for name in names)
+    (tmp_path / "captions.txt").write_text("image,caption\n" + rows)
+    photos = find_photos(Config("flickr8k"))
+    assert photos.skipped == {"00.jpg": "no image"}
+    assert len(photos.names) == 40
 
 
 def test_duplicate_photo_stays_in_the_later_split_only(inputs):

@@ -20,6 +20,9 @@ from utils.paths import REPOSITORY, find_files, find_input, working_folder
 from utils.sample.dataset import write_sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# So many photos of a small data set may be skipped, even if `max_skipped` allows fewer.
+FEW_PHOTOS = 5
+FEW_FRACTION = 0.2
 MY_PHOTOS_DIR = REPOSITORY / "data" / "my_photos"  # photos for 05_visualize to caption
 
 
@@ -215,11 +218,23 @@ def normalize_name(name: str) -> str:
 
 
 def check_skipped(skipped: dict[str, str], total: int, source: str, config: Config) -> None:
-    """Raise an error if more photos are skipped than the setting `max_skipped` allows."""
-    if len(skipped) <= config.max_skipped * total:
+    """Raise an error if more photos are skipped than `max_skipped_photos` allows."""
+    if len(skipped) <= max_skipped_photos(total, config):
         return
     examples = [f"{name} ({reason})" for name, reason in list(skipped.items())[:3]]
     raise CaptionsError(
         f"{source}: {len(skipped)} of {total} photos cannot be used, e.g. {', '.join(examples)}: "
         "fix them, or allow it with the setting max_skipped=1"
     )
+
+
+def max_skipped_photos(total: int, config: Config) -> float:
+    """How many of `total` photos may be skipped.
+
+    It is the fraction `max_skipped`; but a few photos do not stop a run on a small data set, unless
+    the setting is 0.
+    """
+    if config.max_skipped == 0:
+        return 0
+    few = min(FEW_PHOTOS, FEW_FRACTION * total)
+    return max(few, config.max_skipped * total)
