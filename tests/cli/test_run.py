@@ -10,12 +10,14 @@ from unittest import mock
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from utils import artifacts, paths
 from utils.__main__ import main
 from utils.cli import executor, run
 from utils.config import Config
 from utils.paths import REPOSITORY
+from utils.sample.dataset import write_sample
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
 
@@ -366,6 +368,17 @@ def fill_working_folder(folder):
     return artifact_names, user_names
 
 
+def write_photos(folder, count=30):
+    """A small data set: photos of one caption each."""
+    folder.mkdir()
+    names = [f"{number:02}.png" for number in range(count)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (2, 2), (number, 0, 0)).save(folder / name)
+    rows = [f"{name},a dog runs\n" for name in names]
+    (folder / "captions.txt").write_text("image,caption\n" + "".join(rows))
+    return names
+
+
 @pytest.mark.parametrize("options", [[], ["--working", "elsewhere"]])
 def test_full_run_on_the_sample_removes_earlier_artifacts_and_keeps_user_files(
     recorder, monkeypatch, options
@@ -413,8 +426,7 @@ def test_shell_variables_are_ignored_on_the_sample(recorder, monkeypatch, capsys
 def test_run_on_photos_uses_shell_variables_and_options_override_them(recorder, monkeypatch):
     repository, variables = recorder
     monkeypatch.chdir(repository)
-    (repository / "mine").mkdir()
-    (repository / "mine" / "captions.txt").write_text("image,caption\n")
+    write_photos(repository / "mine")
     artifact_names, _ = fill_working_folder(repository / "out")
     monkeypatch.setenv("CAPTIONS_SET", "epochs=9")
     monkeypatch.setenv("CAPTIONS_WORKING", "out")
@@ -426,6 +438,92 @@ def test_run_on_photos_uses_shell_variables_and_options_override_them(recorder, 
         "CAPTIONS_SET": "epochs=9,units=5",
     }
     assert all((repository / "out" / name).exists() for name in artifact_names)
+
+
+# --- what the data are, before anything is computed ----------------------------------------------
+
+
+@pytest.fixture
+def photos_folder(recorder):
+    """A folder with 30 photos, three of which are left out."""
+    repository, _ = recorder
+    folder = repository / "mine"
+    names = write_photos(folder)
+    (folder / names[0]).unlink()
+    with open(folder / "captions.txt", "a") as lines:
+        lines.write(f"{names[1]},two dogs\n")
+    for split, listed in {"train": names[:20], "dev": names[20:28], "test": names[28:29]}.items():
+        (folder / f"Flickr_8k.{split}Images.txt").write_text("\n".join(listed) + "\n")
+    (folder / "uncaptioned.png").write_bytes((folder / names[1]).read_bytes())
+    return folder
+
+
+REPORT = """\
+captions    captions.txt in {folder}
+photos      19 train, 8 validation, 1 test; split: standard lists
+references  1 to 2 per photo, 1.0 on average
+vocabulary  7 tokens (min_count=4); 0.0% of the validation tokens are unknown
+left out    1 (no caption): uncaptioned.png
+left out    1 (no image): 00.png
+left out    1 (in none of the lists of the split): 29.png
+"""
+
+
+def test_check_reports_the_data_and_runs_and_writes_nothing(photos_folder, capsys, monkeypatch):
+    monkeypatch.setattr(run, "run_notebook", lambda *_: pytest.fail("a notebook was started"))
+    before = sorted(photos_folder.parent.rglob("*"))
+    assert main(["run", "--check", "--input", str(photos_folder)]) == 0
+    assert capsys.readouterr().out == REPORT.format(folder=photos_folder)
+    assert sorted(photos_folder.parent.rglob("*")) == before
+
+
+def test_run_on_photos_begins_with_the_report(photos_folder, capsys):
+    assert main(["run", "--input", str(photos_folder)]) == 0
+    assert capsys.readouterr().out.startswith(REPORT.format(folder=photos_folder))
+
+
+def test_check_needs_no_tensorflow(photos_folder):
+    code = (
+        "import sys; from utils.cli.main import main; "
+        "status = main(sys.argv[1:]); print({'tensorflow', 'keras'} & {*sys.modules}, status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--check", "--input", str(photos_folder)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "set() 0"
+
+
+def test_check_says_what_to_do_about_many_unknown_tokens(photos_folder, capsys):
+    options = ["--check", "--input", str(photos_folder), "--set", "min_count=30"]
+    assert main(["run", *options]) == 0
+    out = capsys.readouterr().out
+    assert "4 tokens (min_count=30); 100.0% of the validation tokens are unknown: lower" in out
+
+
+def test_unusable_photos_stop_a_run_before_its_first_notebook(photos_folder, monkeypatch, capsys):
+    (photos_folder / "captions.txt").write_text("image,caption\nelsewhere.jpg,a dog\n")
+    assert main(["run", "--from", "3", "--input", str(photos_folder)]) == 0
+    assert "photos not checked: " in capsys.readouterr().out
+    monkeypatch.setattr(run, "run_notebook", lambda *_: pytest.fail("a notebook was started"))
+    for options in (["--check", "--only", "3"], []):
+        assert main(["run", *options, "--input", str(photos_folder)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "none of the 1 captioned photos" in err
+
+
+def test_check_of_the_sample_draws_nothing(recorder, capsys):
+    repository, _ = recorder
+    assert main(["run", "--check"]) == 0
+    assert capsys.readouterr().out.startswith("the drawn sample: 01_features draws it")
+    folder = repository / "working" / "sample" / "sample"
+    write_sample(folder, 4, 2, 2, progress=False)
+    assert main(["run", "--check"]) == 0
+    assert "photos      4 train, 2 validation, 2 test" in capsys.readouterr().out
 
 
 # --- progress bars in a log ----------------------------------------------------------------------

@@ -131,6 +131,12 @@ def add_run_parser(commands: Any) -> None:
     parser.add_argument(
         "--working", metavar="FOLDER", help="where artifacts and executed notebooks are written"
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="run nothing: report the captions files, photos, splits and vocabulary of a run, and "
+        "what it leaves out",
+    )
 
 
 def add_download_parser(commands: Any) -> None:

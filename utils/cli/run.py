@@ -8,27 +8,23 @@ variables, and its options override them.
 """
 
 import os
-import re
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL
-from typing import IO, Any, NamedTuple
-
-import nbformat
-from nbclient.exceptions import CellExecutionError
+from typing import IO, Any
 
 from utils.artifacts import ARTIFACTS, STALE_PATTERNS, format_size, read_artifact
-from utils.cli.executor import ANSI_COLORS, NotebookExecutor, peak_memory
+from utils.cli.notebook_run import NotebookRun, run_notebook
 from utils.config import Config, load_config
 from utils.data.caption_files import CAPTION_FILES, find_captions_file
+from utils.data.photos import find_photos
+from utils.data.report import describe_data
 from utils.errors import CaptionsError
-from utils.io import write_text
 from utils.models.warm_start import load_pretrained
 from utils.paths import REPOSITORY, input_folder, working_folder
+from utils.sample.dataset import sample_is_complete
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 # The drawn photos in the working folder. Earlier versions called the folder `world`.
@@ -45,52 +41,53 @@ def artifact_patterns() -> list[str]:
     return [*patterns, "scores.json", "gallery.html"]
 
 
-class NotebookRun(NamedTuple):
-    """What the summary says about one executed notebook."""
-
-    name: str
-    seconds: float
-    peak_memory: int | None  # bytes
-
-
 @dataclass(frozen=True)
-class CodeCell:
-    """A code cell of a notebook, and where it is."""
+class RunOptions:
+    """The options of the command `run`.
 
-    index: int  # among all cells
-    cell: Any
-    heading: str  # the last one above it
-
-
-def run(
-    only: Sequence[str] | None = None,
-    start: str | None = None,
-    preset: str | None = None,
-    changes: Sequence[str] | None = None,
-    photos: str | None = None,
-    working: str | None = None,
-) -> None:
-    """Run notebooks in order.
-
-    The `CAPTIONS_*` variables of this process are set, because the kernels inherit them. Everything
-    is checked before the first kernel starts.
-
-    Args:
+    Attributes:
         only: Names of the notebooks to run; all by default.
         start: Name of the first notebook to run.
         preset: The preset; `sample` by default, `flickr8k` if there are `photos`.
         changes: Settings as `key=value`.
         photos: The input folder.
         working: The working folder.
+        check: Report what the data are, and run nothing.
+    """
+
+    only: Sequence[str] | None = None
+    start: str | None = None
+    preset: str | None = None
+    changes: Sequence[str] | None = None
+    photos: str | None = None
+    working: str | None = None
+    check: bool = False
+
+
+def run(**options: Any) -> None:
+    """Run notebooks in order.
+
+    The `CAPTIONS_*` variables of this process are set, because the kernels inherit them. Everything
+    is checked before the first kernel starts.
+
+    Args:
+        **options: Attributes of `RunOptions`.
 
     Raises:
         CaptionsError: An option is wrong, another run uses the working folder, or a cell failed.
     """
-    notebooks = select_notebooks(only, start)
-    set_variables(preset, changes or [], photos, working)
+    chosen = RunOptions(**options)
+    notebooks = select_notebooks(chosen.only, chosen.start)
+    set_variables(chosen)
     config = load_config()
     folder = prepare_folders(config)
-    load_pretrained(config)
+    _, words = load_pretrained(config)
+    if chosen.check or config.preset != "sample":
+        is_needed = chosen.check or needs_photos(notebooks)
+        print(*check_data(config, words, is_needed), sep="\n", flush=True)
+    if chosen.check:
+        return
+    make_folder(folder)
     with run_lock(folder):
         source = f"photos in {input_folder()}"
         if config.preset == "sample":
@@ -103,6 +100,32 @@ def run(
         for number, path in enumerate(notebooks, 1):
             runs.append(run_notebook(path, folder, f"{number} of {len(notebooks)}"))
         print_summary(runs, folder)
+
+
+# === What the data are ===
+
+
+def needs_photos(notebooks: Sequence[Path]) -> bool:
+    """Whether one of these notebooks reads the data; the others work with its artifacts."""
+    return any(path.stem in ("01_features", "02_text") for path in notebooks)
+
+
+def check_data(config: Config, words: Sequence[str], is_needed: bool) -> list[str]:
+    """The report on the data of a run.
+
+    Args:
+        config: The configuration of the run.
+        words: The vocabulary of the run that `start_from` names.
+        is_needed: Whether data that cannot be used are an error; otherwise a line says so.
+    """
+    if config.preset == "sample" and not sample_is_complete(input_folder()):
+        return ["the drawn sample: 01_features draws it: check your own photos with --input FOLDER"]
+    try:
+        return describe_data(find_photos(config), config, words)
+    except CaptionsError as error:
+        if is_needed:
+            raise
+        return [f"photos not checked: {error}"]
 
 
 # === Which notebooks ===
@@ -132,22 +155,19 @@ def find_notebook(name: str, paths: list[Path]) -> int:
 # === Variables and folders ===
 
 
-def set_variables(
-    preset: str | None, changes: Sequence[str], photos: str | None, working: str | None
-) -> None:
+def set_variables(options: RunOptions) -> None:
     """Set the `CAPTIONS_*` variables from the options; on the sample, ignore those of the shell."""
-    if photos and preset == "sample":
+    if options.photos and options.preset == "sample":
         raise CaptionsError("--input is for photos, but --preset sample draws its own: omit one")
-    if preset is None:
-        preset = "flickr8k" if photos else "sample"
+    preset = options.preset or ("flickr8k" if options.photos else "sample")
     if preset == "sample":
         clear_variables()
-    all_changes = [os.environ.get("CAPTIONS_SET", ""), *changes]
+    changes = [os.environ.get("CAPTIONS_SET", ""), *(options.changes or [])]
     variables = {
         "CAPTIONS_PRESET": preset,
-        "CAPTIONS_SET": ",".join(all_changes).strip(","),
-        "CAPTIONS_INPUT": photos,
-        "CAPTIONS_WORKING": working,
+        "CAPTIONS_SET": ",".join(changes).strip(","),
+        "CAPTIONS_INPUT": options.photos,
+        "CAPTIONS_WORKING": options.working,
     }
     for name, value in variables.items():
         if value:
@@ -178,13 +198,17 @@ def prepare_folders(config: Config) -> Path:
         check_input(source)
     if folder / "notebooks" == NOTEBOOKS:
         raise CaptionsError(f"{folder}: holds the notebooks themselves: name another --working")
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Make the working folder, with its folder for the executed notebooks."""
     try:
         (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CaptionsError(
             f"{folder}: could not be written ({error.strerror}): name another --working"
         ) from None
-    return folder
 
 
 def check_input(source: Path) -> None:
@@ -273,69 +297,7 @@ def remove_sample(folder: Path, artifacts: list[Path]) -> None:
             shutil.rmtree(drawn)
 
 
-# === Running one notebook ===
-
-
-def run_notebook(path: Path, folder: Path, position: str) -> NotebookRun:
-    """Execute one notebook and keep the executed copy, even if a cell fails.
-
-    Args:
-        path: The notebook.
-        folder: The working folder; the copy goes to `notebooks` in it.
-        position: Printed before the name, such as `1 of 5`.
-
-    Raises:
-        CaptionsError: A cell raised an error, or the kernel died.
-    """
-    print(f"\n{position}  {path.stem}", flush=True)
-    notebook = nbformat.read(path, as_version=4)
-    copy = folder / "notebooks" / path.name
-    code_cells = clear_outputs(notebook)
-    executor = NotebookExecutor(notebook)
-    place = "before its first cell"
-    started = time.monotonic()
-    try:
-        # The kernel sends its output as messages; through its stderr it would come a second time.
-        with executor.setup_kernel(cleanup_kc=True, cwd=str(path.parent), stderr=DEVNULL):
-            for number, code_cell in enumerate(code_cells, 1):
-                place = f"cell {number} of {len(code_cells)}{code_cell.heading}"
-                print(f"  {place} · {time.monotonic() - started:.0f} s", flush=True)
-                executor.execute_cell(code_cell.cell, code_cell.index)
-            peak = peak_memory(executor.km)
-    except CellExecutionError:
-        reason = f"failed\n\n{format_failure(code_cell.cell)}"
-    except RuntimeError as error:
-        reason = f"its kernel died, perhaps because memory ran out ({error})"
-    else:
-        return NotebookRun(path.stem, time.monotonic() - started, peak)
-    finally:
-        write_text(copy, nbformat.writes(notebook) + "\n")
-    raise CaptionsError(f"{path.stem}, {place}: {reason}\n\nthe run so far: {copy}")
-
-
-def clear_outputs(notebook: Any) -> list[CodeCell]:
-    """Remove all outputs of a notebook, and return its code cells."""
-    code_cells = []
-    heading = ""
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown":
-            headings = re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)
-            if headings:
-                heading = f" · {headings[-1]}"
-        elif cell.cell_type == "code":
-            cell.outputs = []
-            cell.execution_count = None
-            code_cells.append(CodeCell(index, cell, heading))
-    return code_cells
-
-
-def format_failure(cell: Any) -> str:
-    """The source of a failed cell and the traceback, without colors."""
-    lines = [f"    {line}" for line in cell.source.splitlines()]
-    lines.append("")
-    for output in cell.outputs:
-        lines.extend(output.get("traceback", []))
-    return ANSI_COLORS.sub("", "\n".join(lines))
+# === After the last notebook ===
 
 
 def print_summary(runs: list[NotebookRun], folder: Path) -> None:

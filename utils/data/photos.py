@@ -53,6 +53,12 @@ class Photos:
         """All photos of the three splits, in a fixed order."""
         return [name for names in self.splits.values() for name in names]
 
+    @property
+    def unlisted(self) -> list[str]:
+        """Captioned photos that are in no split, because its lists do not name them."""
+        known = {*self.names, *self.skipped}
+        return [name for name in self.captions if name not in known]
+
 
 @os_errors_as_caption_errors()
 def find_photos(config: Config) -> Photos:
