@@ -17,6 +17,7 @@ import jupytext
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
 
 from tests.test_inference import run as artifacts  # noqa: F401 (a fixture)
 from utils.cli.main import build_parser
@@ -45,6 +46,7 @@ CAPTIONER_COMMANDS = {
 OTHER_COMMANDS = {
     "pip install -r requirements.txt": "",
     "python -m utils score --references FILE --candidates FILE": r"BLEU-4 +1\.0",
+    "python -m utils run --check --input FOLDER": r"photos +\d+ train, \d+ validation",
     "python -m utils kaggle pack": "05_visualize.ipynb\n",
     "kaggle auth login": "usage: .*auth login",
     "make bench": "BLEU, ROUGE-L, CIDEr-D of 1,000 photos: times faster",
@@ -158,9 +160,18 @@ def clone(tmp_path):
     python.chmod(0o755)
     (folder / "FILE").write_text(json.dumps({"1": ["a dog runs in the snow"]}))
     for name in ("data", "FOLDER"):
-        (folder / name).mkdir()
-        (folder / name / "captions.txt").write_text("image,caption\n")
+        write_photos(folder / name)
     return folder
+
+
+def write_photos(folder):
+    """A data set of thirty photos."""
+    folder.mkdir()
+    rows = []
+    for number in range(30):
+        Image.new("RGB", (2, 2), (number, 0, 0)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,a dog runs\n")
+    (folder / "captions.txt").write_text("image,caption\n" + "".join(rows))
 
 
 @pytest.fixture
