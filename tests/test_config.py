@@ -9,7 +9,7 @@ import pytest
 
 from utils import config, paths
 from utils.config import PRESETS, RENAMED_SETTINGS, Config, load_config
-from utils.data.caption_files import CAPTION_FILES, detect_preset, find_captions_file
+from utils.data.caption_files import detect_preset, find_captions_file
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import REPOSITORY, find_unique_input, input_folder, working_folder
 
@@ -263,11 +263,11 @@ def test_preset_without_data_is_the_sample():
     assert load_config(detect_preset()).preset == "sample"
 
 
-@pytest.mark.parametrize("name", CAPTION_FILES)
+@pytest.mark.parametrize("name", ["captions.txt", "captions_clean.csv", "My photos.TSV"])
 def test_captions_file_at_any_depth_selects_photos(monkeypatch, tmp_path, name):
     path = write_captions(tmp_path / "in" / "datasets" / "somebody" / "flickr8k", name)
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "in"))
-    assert find_captions_file() == path
+    assert find_captions_file(Config("flickr8k")) == path
     assert load_config(detect_preset()).preset == "flickr8k"
 
 

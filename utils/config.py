@@ -92,6 +92,25 @@ def parse_shard(text: str) -> tuple[int, int]:
     raise CaptionsError(f"setting 'shard={text}': not a shard: write 2/8 for the second of eight")
 
 
+def parse_columns(text: str) -> dict[str, str]:
+    """The names of columns in the setting `columns`, such as `image=path,caption=text`.
+
+    Raises:
+        CaptionsError: It has another form.
+    """
+    named: dict[str, str] = {}
+    for part in text.split(","):
+        role, _, name = part.partition("=")
+        if text and (role.strip() not in ("image", "caption", "split") or not name.strip()):
+            raise CaptionsError(
+                f"setting 'columns={text}': names no column with '{part}': write it like "
+                "image=path,caption=text"
+            )
+        if name.strip():
+            named[role.strip()] = name.strip()
+    return named
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings of one run.
@@ -111,7 +130,11 @@ class Config:
     # Seed of weight initialization, shuffling, dropout and sampling.
     seed: int = setting(1, 0, 2**31)
 
-    # 01_features
+    # 01_features and 02_text
+    # The captions file, by its path or its name in the inputs, if not the one that is found.
+    captions_file: str = ""
+    # Its columns, if they have unusual names, such as "image=path,caption=text".
+    columns: str = setting("", check=parse_columns)
     # The pretrained CNN, or "auto" for the one that suits this machine.
     encoder: str = setting("sample_cnn", choices=("auto", *ENCODER_NAMES))
     # Fraction of unreadable or unmatched photos above which a run stops. Five photos never stop it,

@@ -4,12 +4,9 @@ import json
 
 import pytest
 
-from utils.data.caption_files import (
-    CAPTION_COLUMNS,
-    IMAGE_COLUMNS,
-    has_caption_columns,
-    read_captions,
-)
+from utils.data.caption_files import read_captions
+from utils.data.caption_formats import recognize
+from utils.data.caption_tables import CAPTION_COLUMNS, IMAGE_COLUMNS
 from utils.errors import CaptionsError
 
 
@@ -95,7 +92,7 @@ def test_latin_1_is_read_and_a_photo_without_captions_is_kept(tmp_path):
     ("name", "text"),
     [
         ("captions.txt", ""),
-        ("captions.txt", "photo,text\na.jpg,A dog .\n"),
+        ("captions.txt", "photo,text_length\na.jpg,A dog .\n"),
         ("captions.txt", "image\na.jpg\n"),
         ("captions.txt", "id,image,caption,language\n1,a.jpg,a dog, running,en\n"),
         ("captions_train2017.json", "{"),
@@ -115,6 +112,6 @@ def test_unreadable_file_is_an_error_of_one_line_with_its_name(tmp_path, name, t
 def test_every_table_that_is_recognized_can_be_read(tmp_path, name, caption):
     table = tmp_path / "table.csv"
     table.write_text(f"{name},{caption}\na.jpg,a dog\n")
-    assert has_caption_columns(table) and read_captions(table)[0] == {"a.jpg": ["a dog"]}
+    assert recognize(table) == "CSV" and read_captions(table)[0] == {"a.jpg": ["a dog"]}
     table.write_text(f"{name},price\na.jpg,3\n")
-    assert not has_caption_columns(table)
+    assert recognize(table) is None

@@ -101,7 +101,7 @@ def test_names_are_not_hashed_where_the_data_set_has_splits(tmp_path, monkeypatc
 
 
 def test_captions_file_without_the_columns_is_an_error(inputs):
-    (inputs / "captions.txt").write_text("photo;text\na.jpg;a dog\n")
+    (inputs / "captions.txt").write_text("title;words\na.jpg;a dog\n")
     with pytest.raises(CaptionsError, match=r"captions.txt: .*image,caption"):
         find_photos(load_config(detect_preset()))
 

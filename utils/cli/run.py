@@ -18,7 +18,7 @@ from typing import IO, Any
 from utils.artifacts import ARTIFACTS, STALE_PATTERNS, format_size, read_artifact
 from utils.cli.notebook_run import NotebookRun, run_notebook
 from utils.config import Config, load_config
-from utils.data.caption_files import CAPTION_FILES, find_captions_file
+from utils.data.caption_files import describe_missing, find_captions_file
 from utils.data.photos import find_photos
 from utils.data.report import describe_data
 from utils.errors import CaptionsError
@@ -195,7 +195,7 @@ def prepare_folders(config: Config) -> Path:
     os.environ["CAPTIONS_INPUT"] = str(source.resolve())
     os.environ["CAPTIONS_WORKING"] = str(folder)
     if config.preset != "sample":
-        check_input(source)
+        check_input(source, config)
     if folder / "notebooks" == NOTEBOOKS:
         raise CaptionsError(f"{folder}: holds the notebooks themselves: name another --working")
     return folder
@@ -211,15 +211,12 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def check_input(source: Path) -> None:
+def check_input(source: Path, config: Config) -> None:
     """Raise an error if the input folder holds no photos with captions."""
     if not source.exists():
         raise CaptionsError(f"{source}: does not exist: make download fetches Flickr8k into data/")
-    if not find_captions_file():
-        raise CaptionsError(
-            f"{input_folder()}: contains no {CAPTION_FILES[0]}, and no .csv with the columns "
-            "image,caption: name another folder"
-        )
+    if not find_captions_file(config):
+        raise CaptionsError(f"{input_folder()}: {describe_missing()}")
 
 
 @contextmanager

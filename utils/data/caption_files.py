@@ -1,21 +1,21 @@
-"""Captions files in the formats of the known data sets: names of photos, captions, some splits.
+"""The captions files of the inputs: which there are, and what is in them.
 
-Flickr8k and Flickr30k from Kaggle and from their authors, COCO, Karpathy's JSON, and any table with
-the columns image and caption.
+A captions file is recognized by its content, whatever its name is. The formats are in
+`caption_formats` and `caption_tables`.
 """
 
-import csv
-import io
-import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from utils.config import Config, load_config, parse_columns
+from utils.data.caption_formats import read_rows, recognize
 from utils.errors import CaptionsError
 from utils.paths import find_input, input_folder, on_kaggle, require_identical
 
-# The file names by which the captions of a data set are recognized, in order of preference.
+# The captions files of known data sets, in order of preference; they come before all others.
 CAPTION_FILES = (
     "captions.txt",  # Flickr8k on Kaggle
     "Flickr8k.token.txt",  # Flickr8k from its authors
@@ -24,18 +24,37 @@ CAPTION_FILES = (
     "captions_train20*.json",  # COCO
     "captions_val20*.json",
     "dataset_*.json",  # Karpathy's splits
-    "*.csv",  # any table with the columns below
 )
+CAPTION_SUFFIXES = (".csv", ".tsv", ".txt", ".token", ".json", ".jsonl", ".ndjson")
+SPLIT_NAMES = {  # names in captions files -> ours
+    "training": "train",
+    "restval": "train",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "testing": "test",
+}
 
-# The names of the two columns of a table.
-IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name")
-CAPTION_COLUMNS = ("caption", "comment")  # Flickr30k has comments
 
-# What reading a file of another format than expected can raise.
-PARSE_ERRORS = (csv.Error, LookupError, TypeError, ValueError, AttributeError, RecursionError)
-SPLIT_NAMES = {"val": "validation", "restval": "train"}  # Karpathy's names -> ours
+@dataclass(frozen=True)
+class CaptionsFile:
+    """A captions file of the inputs.
 
-Row = tuple[str, str, str | None]  # name of the photo, caption, split
+    Attributes:
+        path: Where it is.
+        format: Its format, for the user.
+        rank: The position of its name in `CAPTION_FILES`; their number for any other name.
+    """
+
+    path: Path
+    format: str
+    rank: int
+
+    def __str__(self) -> str:
+        return f"{self.path.name} ({self.format})"
+
+
+# === Find ===
 
 
 def detect_preset() -> str:
@@ -49,10 +68,10 @@ def detect_preset() -> str:
     """
     if preset := os.environ.get("CAPTIONS_PRESET"):
         return preset
-    if find_captions_file():
+    if find_captions_file(load_config()):
         return "flickr8k"
     if folder := os.environ.get("CAPTIONS_INPUT"):
-        raise CaptionsError(f"{folder}: has no {' or '.join(CAPTION_FILES)}: name another folder")
+        raise CaptionsError(f"{folder}: {describe_missing()}")
     if on_kaggle():
         raise CaptionsError(
             f"{input_folder()}: has no captions: attach the dataset adityajn105/flickr8k with "
@@ -61,28 +80,98 @@ def detect_preset() -> str:
     return "sample"
 
 
-def find_captions_file() -> Path | None:
-    """The file with the captions, at any depth in the inputs."""
-    for name in CAPTION_FILES:
-        candidates = []
-        for path in find_input(name):
-            if path.suffix != ".csv" or has_caption_columns(path):
-                candidates.append(path)
-        if file := require_identical(candidates):
-            return file
+def describe_missing() -> str:
+    """What is missing in inputs without a captions file, and how to fix it."""
+    others = [path for path in find_input("*") if path.suffix.lower() in CAPTION_SUFFIXES]
+    problem = (
+        "has no captions.txt, and no other captions file (a table with columns such as "
+        "image,caption, or COCO's or Karpathy's JSON)"
+    )
+    if not others:
+        return f"{problem}: name another folder"
+    names = ", ".join(path.name for path in others[:3])
+    return f"{problem}; {names}: name the columns with --columns image=NAME,caption=NAME"
+
+
+def find_captions_file(config: Config) -> Path | None:
+    """The captions file of a run: the one that the settings name, or the first in the inputs.
+
+    Raises:
+        CaptionsError: There is no file of that name, or there are several with other contents.
+    """
+    if config.captions_file:
+        return find_named_file(config.captions_file)
+    found = find_captions_files(parse_columns(config.columns))
+    if found:
+        return require_identical(same_name(found[0], found))
+    # A file that only has the right name: reading it says what is wrong with it.
+    for path in find_input("*"):
+        if rank_of(path.name) < len(CAPTION_FILES):
+            return path
     return None
 
 
-def has_caption_columns(path: Path) -> bool:
-    """Whether the first line of a table names a column of images and one of captions."""
-    with open(path, encoding="utf-8-sig", errors="replace") as lines:
-        header = lines.readline(1000).lower()
-    has_images = any(name in header for name in IMAGE_COLUMNS)
-    return has_images and any(name in header for name in CAPTION_COLUMNS)
+def find_named_file(name: str) -> Path:
+    """The captions file that a setting names: a path, or a part of one in the inputs.
+
+    Raises:
+        CaptionsError: There is none.
+    """
+    path = input_folder() / Path(os.path.expanduser(name))
+    if path.is_file():
+        return path
+    parts = Path(name).parts
+    found = [path for path in find_input(Path(name).name) if path.parts[-len(parts) :] == parts]
+    file = require_identical(found)
+    if file is None:
+        raise CaptionsError(
+            f"{path}: does not exist: name the captions file by its path, or by its place in "
+            f"{input_folder()}"
+        )
+    return file
 
 
-def read_captions(*files: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def same_name(file: CaptionsFile, found: Sequence[CaptionsFile]) -> list[Path]:
+    """The files that have the name of one."""
+    return [other.path for other in found if other.path.name == file.path.name]
+
+
+def find_captions_files(named: dict[str, str] | None = None) -> list[CaptionsFile]:
+    """All captions files in the inputs, at any depth.
+
+    Args:
+        named: The names of columns that the user has given, by role.
+
+    Returns:
+        Those of known data sets first, in the order of `CAPTION_FILES`; of others, those in the
+        shallowest folders.
+    """
+    found = []
+    for path in find_input("*"):
+        if path.suffix.lower() not in CAPTION_SUFFIXES:
+            continue
+        if file_format := recognize(path, named):
+            found.append(CaptionsFile(path, file_format, rank_of(path.name)))
+    return sorted(found, key=lambda file: file.rank)  # which keeps the order of equal ranks
+
+
+def rank_of(name: str) -> int:
+    """The position of the first pattern in `CAPTION_FILES` that a name matches."""
+    for rank, pattern in enumerate(CAPTION_FILES):
+        if fnmatchcase(name, pattern):
+            return rank
+    return len(CAPTION_FILES)
+
+
+# === Read ===
+
+
+def read_captions(*files: Path, columns: str = "") -> tuple[dict[str, list[str]], dict[str, list]]:
     """Read one or several captions files.
+
+    Args:
+        *files: The files.
+        columns: The columns of tables that have other names, such as `image=path,caption=text`.
 
     Returns:
         The captions by name of the photo, and the names by split where the files give splits.
@@ -90,109 +179,26 @@ def read_captions(*files: Path) -> tuple[dict[str, list[str]], dict[str, list[st
     Raises:
         CaptionsError: A file is not in one of the known formats.
     """
+    named = parse_columns(columns)
     captions: dict[str, list[str]] = {}
     splits: dict[str, dict[str, None]] = {}  # dicts as ordered sets
     for file in files:
-        read_rows = read_json if file.suffix == ".json" else read_table
-        try:
-            for name, caption, split in read_rows(file, read_text(file)):
-                name = name.strip().removeprefix("./")
-                caption = " ".join(caption.split())
-                texts = captions.setdefault(name, [])
-                if caption:
-                    texts.append(caption)
-                if split:
-                    splits.setdefault(SPLIT_NAMES.get(split, split), {})[name] = None
-        except PARSE_ERRORS as error:
-            reason = str(error) or type(error).__name__
-            raise CaptionsError(f"{file}: cannot be read ({reason}): fix or replace it") from None
+        for row in read_rows(file, named):
+            name = row.name.strip().removeprefix("./")
+            texts = captions.setdefault(name, [])
+            caption = " ".join((row.caption or "").split())
+            if caption:
+                texts.append(caption)
+            split = row.split or split_of_coco(file)
+            if split:
+                split = SPLIT_NAMES.get(split.lower(), split.lower())
+                splits.setdefault(split, {})[name] = None
     return captions, {split: list(names) for split, names in splits.items()}
 
 
-def read_text(file: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark, else in Latin-1."""
-    content = file.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")  # which accepts any bytes
-
-
-def read_json(file: Path, text: str) -> Iterator[Row]:
-    """Rows of COCO's `captions_train2017.json`, or of Karpathy's format."""
-    data = json.loads(text)
-    if "annotations" in data:
-        yield from read_coco(data, "train" if "train" in file.name else "validation")
-    else:
-        yield from read_karpathy(data)
-
-
-def read_coco(data: dict, split: str) -> Iterator[Row]:
-    """Rows of a COCO file; photos without captions come with an empty one."""
-    names = {image["id"]: image["file_name"] for image in data["images"]}
-    for name in names.values():
-        yield name, "", split
-    for annotation in data["annotations"]:
-        yield names[annotation["image_id"]], annotation["caption"], split
-
-
-def read_karpathy(data: dict) -> Iterator[Row]:
-    """Rows of a file in Karpathy's format; photos without captions come with an empty one."""
-    for image in data["images"]:
-        yield image["filename"], "", image["split"]
-        for sentence in image["sentences"]:
-            yield image["filename"], sentence["raw"], image["split"]
-
-
-def read_table(file: Path, text: str) -> Iterator[Row]:
-    """Rows of a table with a header, or of the authors' `name#0<tab>caption`."""
-    first_line = text.partition("\n")[0]
-    if re.match(r"[^\t]+#\d\t", first_line):
-        yield from read_token_file(text)
-    else:
-        yield from read_csv(file, text, first_line)
-
-
-def read_token_file(text: str) -> Iterator[Row]:
-    """Rows of Flickr8k's and Flickr30k's `.token` files."""
-    # `str.splitlines` would also split at characters that occur within captions.
-    for line in io.StringIO(text, newline=None):
-        name, _, caption = line.partition("\t")
-        yield name.rpartition("#")[0], caption, None
-
-
-def read_csv(file: Path, text: str, first_line: str) -> Iterator[Row]:
-    """Rows of a table whose columns are separated by commas, semicolons, tabs or bars."""
-    delimiter = max("|,;\t", key=first_line.count)
-    lines = io.StringIO(text, newline="")
-    if delimiter == "|":
-        rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        rows = csv.reader(lines, delimiter=delimiter)
-    header = [name.strip().lower() for name in next(rows, [])]
-    image_column = find_column(header, IMAGE_COLUMNS)
-    caption_column = find_column(header, CAPTION_COLUMNS)
-    if image_column is None or caption_column is None:
-        raise CaptionsError(f"{file}: its first line must name the columns image,caption")
-    is_last = caption_column == len(header) - 1
-    for fields in rows:
-        if not any(fields):
-            continue
-        if caption_column == len(fields):
-            # One row of Flickr30k lacks the delimiter after its number.
-            fields.append("".join(re.findall(r"^\s*\d+\s(.*)", fields[-1])))
-        if any(fields[len(header) :]) and not is_last:
-            name = fields[image_column]
-            raise ValueError(f"more columns than names for {name}: quote its commas")
-        # The commas of a last caption may lack their quotes; a row without it has none.
-        rest = delimiter.join(fields[caption_column:])
-        caption = rest if is_last else fields[caption_column]
-        yield fields[image_column], caption, None
-
-
-def find_column(header: list[str], names: tuple[str, ...]) -> int | None:
-    """The index of the first of these names that a header has."""
-    for name in names:
-        if name in header:
-            return header.index(name)
+def split_of_coco(file: Path) -> str | None:
+    """The split that the name of a part of COCO says."""
+    for split in ("train", "val", "test"):
+        if fnmatchcase(file.name, f"captions_{split}20*.json"):
+            return split
     return None

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from utils.config import Config
@@ -71,7 +72,7 @@ def find_photos(config: Config) -> Photos:
         folder = working_folder(config) / "sample"
         write_sample(folder)
         return read_photos(folder / "captions.txt", "the drawn sample", config, folder)
-    file = find_captions_file()
+    file = find_captions_file(config)
     if file is None:
         raise CaptionsError(
             "captions.txt: not found in the inputs: put Flickr8k into the folder that "
@@ -89,7 +90,8 @@ def read_photos(file: Path, source: str, config: Config, folder: Path | None = N
         config: The configuration of the run.
         folder: The folder of the drawn sample.
     """
-    captions, own_splits = read_captions(*parts_of(file))
+    columns = "" if folder else config.columns
+    captions, own_splits = read_captions(*parts_of(file), columns=columns)
     paths, uncaptioned = find_images(folder or file.parent, captions)
     skipped = skip_unusable(captions, paths, uncaptioned)
     names = [name for name in captions if name not in skipped]
@@ -102,7 +104,7 @@ def read_photos(file: Path, source: str, config: Config, folder: Path | None = N
 
 def parts_of(file: Path) -> list[Path]:
     """The captions file, with the others of its kind where a data set has several (COCO)."""
-    if "captions_" in file.name:
+    if fnmatchcase(file.name, "captions_*20*.json"):
         return sorted(file.parent.glob("captions_*20*.json"))
     return [file]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from utils.config import Config
 from utils.data import download
-from utils.data.caption_files import read_captions, read_text
+from utils.data.caption_files import read_captions
+from utils.data.caption_formats import read_text
 from utils.errors import CaptionsError
 from utils.paths import find_files, find_input, on_kaggle, working_folder
 
