@@ -15,6 +15,7 @@ from utils.training.batching import ValidationData
 from utils.training.loop import Stage, make_validator, train
 from utils.training.loss import masked_loss
 from utils.training.scst import advantage, as_tokens, self_critical_sampler
+from utils.training.step import make_optimizer, make_train_step
 
 CONFIG = replace(TOY_CONFIG, learning_rate=3e-3, label_smoothing=0.0, dropout=0.0, batch_size=11)
 
@@ -69,6 +70,29 @@ def test_caption_weights_scale_the_loss_of_each_caption():
     weights = np.array([[2.0], [-1.0]], np.float32)
     loss = float(masked_loss(logits, targets, 0.0, weights))
     assert loss == pytest.approx((2 * 2 * first - 3 * second) / 5, rel=1e-5)
+
+
+def test_sampled_captions_are_scored_without_dropout_like_they_were_sampled():
+    grid, tokenizer, (rows, token_ids) = toy_data()
+    config = replace(CONFIG, dropout=0.5)
+    captioner = build_captioner(CHANNELS, len(tokenizer), config)
+    features = tf.constant(grid[rows[:4]])
+    captions = token_ids[:4]
+    flat_captions = captions.reshape(-1, captions.shape[-1])
+    logits = captioner([features, flat_captions[:, :-1]])
+    expected = float(masked_loss(logits, flat_captions[:, 1:], 0.0))
+
+    def loss_of_a_step(sampler):
+        optimizer = make_optimizer(config, steps=1)
+        optimizer.build(captioner.trainable_weights)
+        weights = captioner.get_weights()
+        step = make_train_step(captioner, optimizer, config, caption_sampler=sampler)
+        loss = float(step(features, tf.constant(captions)))
+        captioner.set_weights(weights)
+        return loss
+
+    assert loss_of_a_step(lambda features, token_ids: (token_ids, 1.0)) == pytest.approx(expected)
+    assert loss_of_a_step(None) != pytest.approx(expected, rel=1e-3)
 
 
 def test_self_critical_training_raises_the_score(toy, tmp_path, monkeypatch):

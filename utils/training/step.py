@@ -85,8 +85,9 @@ def make_train_step(
         tokens = tf.cast(tf.math.count_nonzero(targets), tf.float32)
 
         with tf.GradientTape() as tape:
-            # 1. Forward pass: the logits of all next tokens at once (teacher forcing).
-            logits = captioner([features, inputs], training=True)
+            # 1. Forward pass: the logits of all next tokens at once (teacher forcing). Sampled
+            # captions are scored by the policy that sampled them, so without dropout (on-policy).
+            logits = captioner([features, inputs], training=caption_sampler is None)
             # 2. Loss: each replica counts by its share of the tokens in the whole batch.
             loss = masked_loss(logits, targets, config.label_smoothing, caption_weights)
             loss *= tokens / replicas.all_reduce("SUM", tokens)
