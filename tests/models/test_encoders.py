@@ -10,6 +10,11 @@ import tensorflow as tf
 
 from utils.config import Config
 from utils.errors import CaptionsError
+from utils.models.efficientnet_lite import (
+    VARIANTS,
+    build_efficientnet_lite,
+    preprocess_input,
+)
 from utils.models.encoders import (
     ENCODERS,
     Encoder,
@@ -29,7 +34,7 @@ MODULES = {
 KERAS_HOME = REPOSITORY.parent / "shared" / "keras_home"
 KERAS_ENCODERS = [
     name if name == "mobilenet_v2" else pytest.param(name, marks=pytest.mark.slow)
-    for name in sorted(set(ENCODERS) - {"sample_cnn"})
+    for name in sorted(set(ENCODERS) - {"sample_cnn", *VARIANTS})
 ]
 
 
@@ -82,6 +87,18 @@ def test_encoder_includes_preprocessing_and_gives_a_grid(name):
     assert not model.trainable_weights
     expected = np.reshape(feature_map, (cells, channels))
     np.testing.assert_allclose(model(pixels)[0], expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_efficientnet_lite_includes_preprocessing_and_gives_a_grid(name):
+    model = build_encoder(name)
+    image_size = VARIANTS[name].image_size
+    pixels = np.random.RandomState(0).randint(0, 256, (1, image_size, image_size, 3))
+    pixels = pixels.astype(np.float32)
+    feature_map = build_efficientnet_lite(name)(preprocess_input(pixels), training=False)
+    assert not model.trainable_weights
+    expected = np.reshape(feature_map, (-1, 1280))
+    np.testing.assert_allclose(model(pixels)[0], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.skipif(not KERAS_HOME.is_dir(), reason="no weights beside the repository")

@@ -12,6 +12,7 @@ import tensorflow as tf
 from utils.config import Config
 from utils.devices import local_strategy
 from utils.errors import CaptionsError
+from utils.models import efficientnet_lite
 from utils.models.h5_weights import validate_h5_weights
 from utils.paths import find_input, find_unique_input
 from utils.sample import cnn
@@ -84,6 +85,16 @@ def unchanged(pixels: Any) -> Any:
     return pixels
 
 
+def efficientnet_lite_encoder(name: str, split_layer: str) -> Encoder:
+    """An encoder of the EfficientNet-Lite family, whose weights need no download."""
+
+    def build(weights: str | None = "imagenet") -> Any:
+        return efficientnet_lite.build_efficientnet_lite(name, weights)
+
+    image_size = efficientnet_lite.VARIANTS[name].image_size
+    return Encoder(build, efficientnet_lite.preprocess_input, image_size, split_layer)
+
+
 ENCODERS = {
     "sample_cnn": Encoder(build_sample_cnn, unchanged, image_size=224, split_layer="block3_add"),
     # Trained with an image size of 224, it is better with a larger one: see RESULTS.md.
@@ -94,6 +105,9 @@ ENCODERS = {
         split_layer="block_12_add",
         image_size=288,
     ),
+    "efficientnet_lite0": efficientnet_lite_encoder("efficientnet_lite0", "block10_add"),
+    "efficientnet_lite1": efficientnet_lite_encoder("efficientnet_lite1", "block14_add"),
+    "efficientnet_lite2": efficientnet_lite_encoder("efficientnet_lite2", "block14_add"),
     "vgg16": keras_encoder(
         "vgg16",
         "VGG16",
