@@ -90,7 +90,7 @@ def measure_many_photos(captioner: Captioner, paths: list[Path]) -> Row:
     whole, encoding = median_seconds(
         lambda: captioner(paths), lambda: extract(captioner, paths), repeats=3
     )
-    what = f"{len(paths)} photos: captions a second / extraction's photos a second"
+    what = f"{len(paths)} photos: captions per second / photos per second of the extraction"
     return what, f"{encoding / whole:.0%}", ">= 80 %"
 
 

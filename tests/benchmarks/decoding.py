@@ -56,11 +56,11 @@ def measure_against_classic(captioner: keras.Model, grid: np.ndarray) -> Iterato
         lambda: decode(1), lambda: decode(3), lambda: classic_greedy(model, grid), repeats=3
     )
     classic_per_caption = classic / CLASSIC_PHOTOS
-    yield "classic loop, seconds a caption", f"{classic_per_caption:.3f}", "-"
+    yield "classic loop, seconds per caption", f"{classic_per_caption:.3f}", "-"
     ratio = classic_per_caption / (greedy / PHOTOS)
-    yield "greedy, 1,000 photos: times faster a caption", f"{ratio:.0f}", "150"
+    yield "greedy, 1,000 photos: times faster per caption", f"{ratio:.0f}", "150"
     ratio = classic_per_caption / (beam / PHOTOS)
-    yield "beam 3, 1,000 photos: times faster a caption", f"{ratio:.0f}", "60"
+    yield "beam 3, 1,000 photos: times faster per caption", f"{ratio:.0f}", "60"
 
 
 def measure_growth(grid: np.ndarray) -> Iterator[Row]:

@@ -81,7 +81,7 @@ def measure_throughput(paths: list[Path]) -> Iterator[Row]:
     yield what, f"{bare / extracted:.2f}", "0.85"
     milliseconds = 1000 * classic / CLASSIC_PHOTOS
     ratio = (classic / CLASSIC_PHOTOS) / (extracted / len(paths))
-    what = f"extract against predict one by one ({milliseconds:.0f} ms a photo)"
+    what = f"extract against predict one by one ({milliseconds:.0f} ms per photo)"
     yield what, f"{ratio:.1f}", "5"
 
 

@@ -75,7 +75,7 @@ def measure() -> Iterator[tuple[str, str, str]]:
     for number, step in enumerate(STEPS):
         seconds = [result["CPU seconds"][number] for result in results]
         few, many = milliseconds_per_photo(seconds)
-        what = f"{step}: ms of CPU a photo, {few:.2f} and, among {SIZES[-1]:,}, {many:.2f}"
+        what = f"{step}: CPU ms per photo, {few:.2f} and, among {SIZES[-1]:,}, {many:.2f}"
         yield what, f"{many / few:.2f}", "0.90 to 1.10"
     memory = [result["kB"] for result in results]
     if not memory[0]:  # this system does not report it
