@@ -53,12 +53,14 @@ TRAIN_FIELDS = (
     "ema_momentum",
     "patience",
 )
+# A captioner of any precision can be used, but a training continues only in its own.
+CHECKPOINT_FIELDS = (*TRAIN_FIELDS, "precision")
 STAGE_FIELDS = {
-    "train": TRAIN_FIELDS,
-    "warm_start": TRAIN_FIELDS,
-    "train_end_to_end": TRAIN_FIELDS,
-    "fine_tune": TRAIN_FIELDS + FINE_TUNE_FIELDS,
-    "scst": TRAIN_FIELDS + FINE_TUNE_FIELDS + SCST_FIELDS,
+    "train": CHECKPOINT_FIELDS,
+    "warm_start": CHECKPOINT_FIELDS,
+    "train_end_to_end": CHECKPOINT_FIELDS,
+    "fine_tune": CHECKPOINT_FIELDS + FINE_TUNE_FIELDS,
+    "scst": CHECKPOINT_FIELDS + FINE_TUNE_FIELDS + SCST_FIELDS,
 }
 CAPTIONER_PARENTS = ("features", "captions", "tokenizer")
 

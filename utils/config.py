@@ -52,6 +52,9 @@ ENCODER_NAMES = (
 )
 
 
+PRECISIONS = ("float32", "auto", "mixed_float16", "mixed_bfloat16")
+
+
 def setting(
     default: Any,
     minimum: float | None = None,
@@ -168,7 +171,7 @@ class Config:
     # Fraction of the steps in which the learning rate rises, before its cosine decay.
     warmup_fraction: float = setting(0.1, 0, 0.9)
     # Half precision where the hardware is fast at it ("auto"), or full precision.
-    precision: str = setting("float32", choices=("float32", "auto"))
+    precision: str = setting("float32", choices=PRECISIONS)
     # Momentum of the exponential moving average (EMA) of the weights.
     ema_momentum: float = setting(0.95, 0, 0.9999)
     # Epochs in which the CNN's top blocks are fine-tuned together with the decoder.

@@ -1,7 +1,11 @@
 """The devices of this machine, and the precision that suits them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from utils.config import Config
@@ -32,3 +36,14 @@ def dtype_policy(config: Config) -> str:
         return "mixed_float16"
     flags = CPU_INFO.read_text(errors="replace").split() if CPU_INFO.is_file() else []
     return "mixed_bfloat16" if BFLOAT16_FLAGS.intersection(flags) else "float32"
+
+
+@contextmanager
+def dtype_policy_scope(policy: Any) -> Iterator[None]:
+    """Set Keras's global dtype policy, and restore the previous one at the end."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)

@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def encode_batch(images: Images, encoder: Any) -> np.ndarray:
     return features
 
 
-@cache
+@lru_cache(maxsize=2)  # an encoder and its backbone
 def compiled_encoder(encoder: Any) -> Callable[[np.ndarray], Any]:
     """The encoder as a graph for batches of any size, traced once; devices share a batch."""
     strategy = encoder.distribute_strategy

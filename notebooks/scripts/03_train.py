@@ -488,7 +488,8 @@ merge_losses = [epoch["loss"] for epoch in histories["merge"]]
 assert merge_losses[-1] <= merge_losses[0]
 best_epochs = {}
 for name, history in histories.items():
-    best_epochs[name] = max(history, key=lambda epoch: epoch["CIDEr-D"])
+    # Of several epochs with the best score, the last one is kept.
+    best_epochs[name] = max(reversed(history), key=lambda epoch: epoch["CIDEr-D"])
 table = pd.DataFrame(best_epochs).T[["CIDEr-D", "epoch"]]
 table.astype({"epoch": int}).round(2)
 

@@ -1,13 +1,23 @@
 """Whole sequences and single steps must agree, whatever the decoder and the padding."""
 
+import random
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.ablation.transformer import TransformerCaptioner
 from tests.models.small_captioner import CELLS, VOCAB_SIZE, build, decode_stepwise, random_inputs
+from utils.config import Config
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID
-from utils.models.captioners import CAPTIONERS, AttentionCaptioner, token_frequencies
+from utils.models import captioners
+from utils.models.captioners import (
+    CAPTIONERS,
+    AttentionCaptioner,
+    build_captioner,
+    token_frequencies,
+)
 
 DECODERS = [*CAPTIONERS, "transformer"]  # the last one is in the ablation study only
 
@@ -106,6 +116,22 @@ def test_output_bias_starts_at_the_log_frequencies_of_tokens(decoder):
     assert frequencies[4] > frequencies[5] > frequencies[BOS_ID]
     captioner = build(decoder, frequencies)
     np.testing.assert_allclose(np.exp(captioner.bias), frequencies, rtol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_building_leaves_global_random_generators_alone(decoder):
+    random.seed(7)
+    np.random.seed(7)
+    expected = (random.getstate(), np.random.get_state()[1].tolist())
+    build(decoder, seed=3)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == expected
+
+
+def test_dtype_policy_is_restored_if_building_fails(monkeypatch):
+    monkeypatch.setattr(captioners, "dtype_policy", lambda config: "mixed_bfloat16")
+    with pytest.raises(ValueError, match="units"):
+        build_captioner(3, VOCAB_SIZE, Config(decoder="merge", units=-1))
+    assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

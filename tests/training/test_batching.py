@@ -35,13 +35,26 @@ def build_tokenizer(max_length=8):
     return Tokenizer.fit(texts, min_count=1, max_length=max_length)
 
 
-def test_photos_with_fewer_captions_repeat_theirs():
+def test_each_caption_occurs_once_beside_its_photo():
     tokenizer = build_tokenizer()
     rows, token_ids = make_training_data(list(CAPTIONS), CAPTIONS, POSITIONS, tokenizer)
-    assert rows.tolist() == [0, 1, 2]
-    assert token_ids.shape == (3, 3, 10)
-    for captions, name in zip(token_ids, CAPTIONS, strict=True):
-        assert {tokenizer.decode(caption) for caption in captions} == set(CAPTIONS[name])
+    assert rows.tolist() == [0, 1, 1, 2]  # most photos have two captions, the cat has three
+    assert token_ids.shape == (4, 2, 10)
+    decoded = {name: [] for name in CAPTIONS}
+    for row, captions in zip(rows, token_ids, strict=True):
+        texts = [tokenizer.decode(caption) for caption in captions if caption.any()]
+        decoded[list(CAPTIONS)[row]].extend(texts)
+    assert decoded == CAPTIONS
+
+
+def test_one_photo_with_many_captions_adds_only_its_own_captions():
+    captions = {f"{row}.jpg": ["a dog runs"] * 5 for row in range(20)}
+    captions["3.jpg"] = ["a cat sleeps"] * 50
+    positions = {name: row for row, name in enumerate(captions)}
+    rows, token_ids = make_training_data(list(captions), captions, positions, build_tokenizer())
+    assert token_ids.shape[:2] == (29, 5)
+    assert (token_ids[..., 0] != PAD_ID).sum() == 19 * 5 + 50
+    assert np.bincount(rows).tolist() == [1, 1, 1, 10] + [1] * 16
 
 
 def test_photos_without_features_are_an_error():
@@ -61,6 +74,12 @@ def test_a_long_caption_is_truncated_at_max_length(max_length, tokens):
     token_ids = make_training_data(["dog.jpg"], captions, POSITIONS, tokenizer).token_ids
     # BOS and the words, and EOS unless the caption was truncated.
     assert (token_ids != PAD_ID).sum() == tokens
+
+
+@pytest.mark.parametrize("photos", [1, 2, 3])
+def test_fewer_photos_than_a_batch_are_one_batch(photos):
+    batches = bucketed_batches(random_token_ids(photos), batch_size=32, seed=1)
+    assert batches.tolist() == [list(range(photos))]
 
 
 @pytest.mark.parametrize("batch_size", [4, 5, 30])

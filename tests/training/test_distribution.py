@@ -17,10 +17,11 @@ from tests.training.toy import CHANNELS, CONFIG, save_parents, toy_data, train_t
 from utils import devices
 from utils.decoding.beam_search import generate
 from utils.devices import dtype_policy
+from utils.errors import CaptionsError
 from utils.models import captioners
 from utils.models.captioners import build_captioner
 from utils.paths import REPOSITORY
-from utils.training import step
+from utils.training import checkpoint, step
 from utils.training.distribution import fits_in_memory
 from utils.training.loop import train
 from utils.training.step import make_optimizer, make_train_step
@@ -86,9 +87,9 @@ def test_two_processes_train_like_one_and_resume_after_one_was_killed(tmp_path):
     results = [result(process) for process in processes]
     assert results[0] == results[1]
     assert_same_history(results[0]["history"], train_toy(NO_DROPOUT, checkpoints=False)[1])
-    checkpoint = "checkpoint-train-attention-1.pkl"
-    assert (tmp_path / "chief" / checkpoint).exists()
-    assert not (tmp_path / "worker" / checkpoint).exists()
+    file = "checkpoint-train-attention-1.pkl"
+    assert (tmp_path / "chief" / file).exists()
+    assert not (tmp_path / "worker" / file).exists()
 
     folder = tmp_path / "killed"
     first, second = tf_configs("worker", "worker")
@@ -97,7 +98,7 @@ def test_two_processes_train_like_one_and_resume_after_one_was_killed(tmp_path):
     assert killed.wait(timeout=200) == -9
     survivor.kill()  # it waits for the other one
     survivor.wait()
-    assert (folder / checkpoint).exists()
+    assert (folder / file).exists()
     resumed = [start(folder, TF_CONFIG=tf_config) for tf_config in tf_configs("worker", "worker")]
     assert [result(process) for process in resumed] == results
 
@@ -106,6 +107,7 @@ def use_dtype_policy(monkeypatch, policy):
     """Compute in a precision that this machine is not fast at."""
     monkeypatch.setattr(captioners, "dtype_policy", lambda config: policy)
     monkeypatch.setattr(step, "dtype_policy", lambda config: policy)
+    monkeypatch.setattr(checkpoint, "dtype_policy", lambda config: policy)
 
 
 @pytest.mark.slow
@@ -128,7 +130,7 @@ def test_half_precision_trains_about_the_same(monkeypatch):
 
 
 @pytest.mark.slow
-def test_float16_resumes_bit_identically_and_in_another_precision(tmp_path, monkeypatch):
+def test_float16_resumes_bit_identically_and_not_in_another_precision(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path))
 
     def interrupt_second_epoch():
@@ -151,7 +153,9 @@ def test_float16_resumes_bit_identically_and_in_another_precision(tmp_path, monk
     (tmp_path / "checkpoint-train-attention-1.pkl").unlink()
     interrupt_second_epoch()
     use_dtype_policy(monkeypatch, "float32")
-    assert train_toy()[1][0] == history[0]
+    message = r"made with precision=mixed_float16 \(now float32\): restore the settings"
+    with pytest.raises(CaptionsError, match=message):
+        train_toy()
 
 
 def test_a_float16_step_with_infinite_gradients_is_skipped(monkeypatch):

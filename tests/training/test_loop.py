@@ -15,6 +15,7 @@ from utils.errors import CaptionsError
 from utils.evaluation.metrics import cider_d
 from utils.models.captioners import CAPTIONERS, build_captioner
 from utils.training.batching import TrainData, ValidationData, make_training_data
+from utils.training.checkpoint import Progress, best_epoch
 from utils.training.loop import (
     Stage,
     check_shapes,
@@ -92,8 +93,8 @@ def test_label_smoothing_equals_that_of_keras():
 def test_teacher_forcing_gives_the_loss_of_all_prefixes_one_by_one(data, decoder):
     grid, tokenizer, (rows, token_ids) = data
     captioner = build(tokenizer, replace(CONFIG, decoder=decoder))
-    features = grid[np.repeat(rows, 3)]
-    captions = token_ids.reshape(9, -1)
+    features = grid[np.repeat(rows, token_ids.shape[1])]
+    captions = token_ids.reshape(len(features), -1)
     loss = masked_loss(captioner([features, captions[:, :-1]]), captions[:, 1:], 0.0)
     losses = []
     for photo, caption in zip(features, captions, strict=True):
@@ -205,11 +206,26 @@ def test_the_moving_average_of_the_weights_is_scored_and_kept(data):
 
 @pytest.mark.parametrize(
     ("scores", "stops"),
-    [([], False), ([3, 1], False), ([3, 1, 2], True), ([1, 3, 2], False), ([1, 2, 3, 4], True)],
+    [
+        ([], False),
+        ([3, 1], False),
+        ([3, 1, 2], True),
+        ([1, 3, 2], False),
+        ([0, 0, 0], False),
+        ([1, 2, 3, 4], True),
+    ],
 )
 def test_training_stops_after_the_last_epoch_or_without_improvement(scores, stops):
     config = replace(CONFIG, epochs=4, patience=2)
     assert should_stop([{"CIDEr-D": score} for score in scores], config) == stops
+
+
+def test_the_last_of_several_best_epochs_is_kept():
+    progress = Progress()
+    for epoch, score in enumerate([0.0, 2.0, 2.0, 1.0], start=1):
+        progress.add_epoch(1.0, score, [np.array(epoch)])
+    assert progress.best_weights == [np.array(3)]
+    assert best_epoch(progress.history) == 3
 
 
 # === Stages ===
@@ -242,7 +258,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(data):
     grid, tokenizer, (rows, token_ids) = data
     grid = np.repeat(grid, 2, axis=0)
     grid[5] = np.nan
-    train_data = TrainData(np.arange(6), np.tile(token_ids, (2, 1, 1)))
+    train_data = TrainData(np.concatenate([rows, rows + 3]), np.tile(token_ids, (2, 1, 1)))
     validated = []
     message = "loss of epoch 1 is not finite from batch [123] on: lower learning_rate, delete"
     with pytest.raises(CaptionsError, match=message):

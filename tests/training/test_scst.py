@@ -14,7 +14,7 @@ from utils.models.captioners import build_captioner
 from utils.training.batching import ValidationData
 from utils.training.loop import Stage, make_validator, train
 from utils.training.loss import masked_loss
-from utils.training.scst import advantage, as_tokens, self_critical_sampler
+from utils.training.scst import advantage, as_tokens, idf_corpus, self_critical_sampler
 from utils.training.step import make_optimizer, make_train_step
 
 CONFIG = replace(TOY_CONFIG, learning_rate=3e-3, label_smoothing=0.0, dropout=0.0, batch_size=11)
@@ -29,6 +29,11 @@ def toy():
 
 def test_eos_is_a_token_of_the_reward():
     assert as_tokens([[BOS_ID, 5, 6, EOS_ID, 0]]) == [["5", "6", str(EOS_ID)]]
+
+
+def test_padding_is_no_reference():
+    token_ids = np.array([[[BOS_ID, 5, EOS_ID], [0, 0, 0]], [[BOS_ID, 5, EOS_ID]] * 2])
+    assert idf_corpus(token_ids).words == [[["5", str(EOS_ID)]], [["5", str(EOS_ID)]] * 2]
 
 
 def test_advantage_is_the_difference_to_the_mean_of_the_other_scores():

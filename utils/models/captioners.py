@@ -12,6 +12,9 @@ nested structure of tensors whose first axis is the batch, so that decoding can 
 knowing the model.
 """
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -20,7 +23,7 @@ import tensorflow as tf
 
 from utils.config import Config
 from utils.data.tokenizer import BOS_ID, PAD_ID
-from utils.devices import dtype_policy
+from utils.devices import dtype_policy, dtype_policy_scope
 
 # A state entry of this name has one row per photo, even where a photo has several captions.
 SHARED_STATE = "keys"
@@ -270,7 +273,8 @@ def build_captioner(
 ) -> Any:
     """Build the decoder that the configuration names.
 
-    The weights depend on `config.seed` alone.
+    The weights depend on `config.seed` alone; Python's global generator and Keras's dtype policy
+    stay as they are.
 
     Args:
         channels: The number of channels of the feature grid.
@@ -278,17 +282,29 @@ def build_captioner(
         config: The configuration.
         frequencies: Relative frequency of every token, `(vocab_size,)`, for the output bias.
     """
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(dtype_policy(config))
-    captioner = CAPTIONERS[config.decoder](vocab_size, config, frequencies)
-    # An encoder that is built later must compute in full precision.
-    keras.config.set_dtype_policy("float32")
-
-    captioner.channels = channels
-    example_features = np.zeros((1, 1, channels), np.float32)
-    example_tokens = np.full((1, 2), BOS_ID, np.int32)
-    captioner([example_features, example_tokens])  # creates the weights
+    with initializer_seed(config.seed):
+        with dtype_policy_scope(dtype_policy(config)):
+            captioner = CAPTIONERS[config.decoder](vocab_size, config, frequencies)
+        captioner.channels = channels
+        example_features = np.zeros((1, 1, channels), np.float32)
+        example_tokens = np.full((1, 2), BOS_ID, np.int32)
+        captioner([example_features, example_tokens])  # creates the weights
     return captioner
+
+
+@contextmanager
+def initializer_seed(seed: int) -> Iterator[None]:
+    """Make the weights that are created inside depend on the seed alone.
+
+    Keras draws the seeds of its initializers from Python's global generator, whose state is
+    restored at the end.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def token_frequencies(token_ids: np.ndarray, vocab_size: int) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Image encoders: pretrained CNNs without their classification heads, in one table."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from utils.config import Config
-from utils.devices import local_strategy
+from utils.devices import dtype_policy_scope, local_strategy
 from utils.errors import CaptionsError
 from utils.models import efficientnet_lite
 from utils.models.h5_weights import validate_h5_weights
@@ -229,14 +228,3 @@ def load_pretrained_backbone(name: str, encoder: Encoder) -> Any:
             f"encoder '{name}': its weights could not be loaded ({reason}): allow network access "
             "once, or set KERAS_HOME to the folder that has them, or attach their .h5 file"
         ) from None
-
-
-@contextmanager
-def dtype_policy_scope(policy: Any) -> Iterator[None]:
-    """Set Keras's global dtype policy, and restore the previous one at the end."""
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)

@@ -49,7 +49,7 @@ def plot_histories(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> An
         epochs = [row["epoch"] for row in history]
         losses = [row["loss"] for row in history]
         scores = [row["CIDEr-D"] for row in history]
-        best = int(np.argmax(scores))
+        best = len(scores) - 1 - int(np.argmax(scores[::-1]))  # the last of several
         loss_axis.plot(epochs, losses, label=name)
         score_axis.plot(epochs, scores, label=name)
         score_axis.plot(epochs[best], scores[best], "o", ms=10, mfc="none", color=INK)

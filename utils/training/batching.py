@@ -14,6 +14,9 @@ from utils.training.distribution import replicate
 class TrainData(NamedTuple):
     """What a captioner is trained on.
 
+    A photo with many more captions than most is listed several times, each time with others of its
+    captions. Captions that a photo lacks are rows of padding, which count nothing.
+
     Attributes:
         rows: Rows of the feature grid, `(photos,)`, or `(photos, views)` where each photo has
             several views, of which every epoch uses one.
@@ -53,20 +56,26 @@ def make_training_data(
         tokenizer: Encodes the captions.
 
     Returns:
-        As many captions for each photo as the photo with most captions has; the others repeat
-        theirs.
+        Each photo with its captions, in groups of the median number of captions per photo: an
+        epoch uses every caption once, and costs as much as there are captions.
 
     Raises:
         CaptionsError: There is no photo, or one has no features.
     """
     rows = look_up_rows(names, positions)
-    captions_per_photo = max(len(captions[name]) for name in names)
-    token_ids = []
-    for name in names:
+    counts = sorted(len(captions[name]) for name in names)
+    group_size = counts[len(counts) // 2]
+    group_rows = []
+    groups = []
+    for name, row in zip(names, rows, strict=True):
         texts = captions[name]
-        repeated = [texts[index % len(texts)] for index in range(captions_per_photo)]
-        token_ids.append(tokenizer.encode(repeated))
-    return TrainData(rows, np.stack(token_ids))
+        for start in range(0, len(texts), group_size):
+            group_rows.append(row)
+            groups.append(tokenizer.encode(texts[start : start + group_size]))
+    token_ids = np.full((len(groups), group_size, groups[0].shape[1]), PAD_ID, np.int32)
+    for group_token_ids, group in zip(token_ids, groups, strict=True):
+        group_token_ids[: len(group)] = group
+    return TrainData(np.array(group_rows), token_ids)
 
 
 def make_validation_data(
@@ -113,7 +122,7 @@ def bucketed_batches(
 
     Args:
         token_ids: The captions, `(photos, captions, time)`.
-        batch_size: Photos per batch.
+        batch_size: Photos per batch; all of them if there are fewer.
         seed: Seed of the shuffling.
 
     Returns:
@@ -122,6 +131,7 @@ def bucketed_batches(
     """
     rng = np.random.RandomState(seed)
     longest_caption = (token_ids != PAD_ID).sum(axis=-1).max(axis=-1)
+    batch_size = min(batch_size, len(token_ids))
     used = len(token_ids) - len(token_ids) % batch_size
     order = rng.permutation(len(token_ids))[:used]
     order = order[np.argsort(longest_caption[order], kind="stable")]

@@ -1,12 +1,13 @@
 """Checkpoints: an interrupted training resumes with bit-identical results."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from utils import artifacts
 from utils.config import Config
+from utils.devices import dtype_policy
 
 History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "CIDEr-D"
 
@@ -24,10 +25,20 @@ class Progress:
     best_weights: list[np.ndarray] | None = None
 
     def add_epoch(self, loss: float, score: float, weights: list[np.ndarray]) -> None:
-        """Append an epoch; keep its weights if it is better than all before."""
-        if all(score > row["CIDEr-D"] for row in self.history):
-            self.best_weights = weights
+        """Append an epoch; keep its weights if it is the best."""
         self.history.append({"epoch": len(self.history) + 1, "loss": loss, "CIDEr-D": score})
+        if best_epoch(self.history) == len(self.history):
+            self.best_weights = weights
+
+
+def best_epoch(history: History) -> int:
+    """The number of the epoch with the best score, the last of several.
+
+    With a single validation photo all scores are 0, as then no n-gram is rare: training should go
+    on for all epochs.
+    """
+    scores = [row["CIDEr-D"] for row in history]
+    return len(scores) - int(np.argmax(scores[::-1]))
 
 
 def save_checkpoint(
@@ -49,7 +60,7 @@ def save_checkpoint(
         "history": progress.history,
         "best_weights": progress.best_weights,
     }
-    artifacts.save(stage, checkpoint, config)
+    artifacts.save(stage, checkpoint, with_precision(config))
 
 
 def load_checkpoint(captioner: Any, optimizer: Any, config: Config, stage: str) -> Progress:
@@ -65,19 +76,27 @@ def load_checkpoint(captioner: Any, optimizer: Any, config: Config, stage: str) 
         The progress of the training; that of a new one if there is no checkpoint.
 
     Raises:
-        CaptionsError: The checkpoint is damaged or belongs to another run.
+        CaptionsError: The checkpoint is damaged, belongs to another run, or was made in another
+            precision.
     """
     if not artifacts.find(stage, config):
         return Progress()
-    checkpoint = artifacts.load(stage, config)
+    checkpoint = artifacts.load(stage, with_precision(config))
     variables = training_variables(captioner, optimizer)
     for variable, value in zip(variables, checkpoint["variables"], strict=True):
         variable.assign(value)
-    # On a machine of another precision, only one of the two trainings scales its loss.
     scale_variables = loss_scale_variables(optimizer)
-    for variable, value in zip(scale_variables, checkpoint["loss_scale"], strict=False):
+    for variable, value in zip(scale_variables, checkpoint["loss_scale"], strict=True):
         variable.assign(value)
     return Progress(checkpoint["history"], checkpoint["best_weights"])
+
+
+def with_precision(config: Config) -> Config:
+    """The configuration with the precision that this machine computes in.
+
+    A checkpoint records it: a training that continued in another one would not end the same.
+    """
+    return replace(config, precision=dtype_policy(config))
 
 
 def training_variables(captioner: Any, optimizer: Any) -> list[Any]:

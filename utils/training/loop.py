@@ -26,7 +26,13 @@ from utils.training.batching import (
     prefetch_batches,
     sample_views,
 )
-from utils.training.checkpoint import History, Progress, load_checkpoint, save_checkpoint
+from utils.training.checkpoint import (
+    History,
+    Progress,
+    best_epoch,
+    load_checkpoint,
+    save_checkpoint,
+)
 from utils.training.distribution import fits_in_memory, replicate
 from utils.training.step import CaptionSampler, make_optimizer, make_train_step
 
@@ -246,8 +252,8 @@ def should_stop(history: History, config: Config) -> bool:
     """Whether all epochs are done, or the best one was `patience` epochs ago (early stopping)."""
     if not history:
         return False
-    best_epoch = int(np.argmax([row["CIDEr-D"] for row in history])) + 1
-    return len(history) >= config.epochs or len(history) - best_epoch >= config.patience
+    epochs_since_best = len(history) - best_epoch(history)
+    return len(history) >= config.epochs or epochs_since_best >= config.patience
 
 
 def make_validator(grid: np.ndarray, data: ValidationData, config: Config) -> Validator:

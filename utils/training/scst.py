@@ -32,7 +32,12 @@ def as_tokens(token_ids: Any) -> list[list[str]]:
 
 def idf_corpus(token_ids: np.ndarray) -> References:
     """The captions `(photos, captions, time)` from which document frequencies are counted."""
-    return References([as_tokens(captions) for captions in token_ids])
+    return References([reference_tokens(captions) for captions in token_ids])
+
+
+def reference_tokens(token_ids: np.ndarray) -> list[list[str]]:
+    """The tokens of a photo's captions `(captions, time)`; rows of padding are no captions."""
+    return as_tokens(token_ids[(token_ids != PAD_ID).any(axis=1)])
 
 
 def advantage(scores: Any) -> Any:
@@ -60,7 +65,7 @@ def self_critical_sampler(
 
     def score(token_ids: np.ndarray, sampled: np.ndarray) -> np.ndarray:
         """CIDEr-D of the sampled captions against the photos' own, `(photos, samples)`."""
-        references = References([as_tokens(captions) for captions in token_ids], corpus)
+        references = References([reference_tokens(captions) for captions in token_ids], corpus)
         photos = np.repeat(np.arange(len(sampled)), samples)
         captions = as_tokens(sampled.reshape(-1, sampled.shape[-1]))
         _, scores = cider_d(captions, references, photos)
