@@ -19,7 +19,7 @@ LAYERS = [
     ["io"],
     ["safe_pickle"],
     ["artifacts"],
-    ["feature_grids"],
+    ["feature_grids", "feature_cache"],
     ["devices"],
     ["data", "sample"],
     ["models"],

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from utils import artifacts, features
+from utils import artifacts, feature_cache, features
 from utils.config import Config
 from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.retrieval import sequence_log_probs
-from utils.io import write_atomically
 from utils.models.encoders import build_encoder
 from utils.models.fine_tuning import split_encoder
 from utils.models.serialization import from_dict
-from utils.paths import working_folder
 
 BATCH_SIZE = 32
 SEARCH_CHUNK = 256  # photos whose features are in memory at once
@@ -139,10 +137,7 @@ class Captioner:
         Returns:
             The file of every photo that can be read.
         """
-        captioner_path = artifacts.artifact_path("captioner", self.config)
-        folder = (
-            working_folder(self.config) / "feature_cache" / artifacts.fingerprint(captioner_path)
-        )
+        folder = feature_cache.cache_folder(self.config)
         files = {}
         for path in paths:
             try:
@@ -156,8 +151,10 @@ class Captioner:
         rows = (row for grid in self.extract_features(new_paths, failures) for row in grid)
         for path, row in zip(new_paths, rows, strict=True):
             if failures is None or path not in failures:
-                save_array(files[path], row)
-        return {path: file for path, file in files.items() if file.is_file()}
+                feature_cache.save_features(files[path], row)
+        files = {path: file for path, file in files.items() if file.is_file()}
+        feature_cache.prune(folder, files.values())
+        return files
 
     def extract_features(
         self, photos: Sequence[Any], failures: dict[str, str] | None = None
@@ -167,15 +164,6 @@ class Captioner:
             yield from features.extract_features(
                 photos, self.encoder, "captions", failures=failures
             )
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write one array to a `.npy` file, whole or not at all."""
-
-    def write(file: Any) -> None:
-        np.save(file, array)
-
-    write_atomically(path, write)
 
 
 def alt_text(row: dict, min_probability: float = 0.25) -> str:

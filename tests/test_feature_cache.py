@@ -1,0 +1,40 @@
+"""The cache of `search` does not grow without limit."""
+
+import os
+
+import numpy as np
+
+from utils.feature_cache import prune, save_features
+
+
+def test_features_of_earlier_captioners_are_deleted(tmp_path):
+    save_features(tmp_path / "earlier" / "photo.npy", np.zeros(3))
+    save_features(tmp_path / "current" / "photo.npy", np.zeros(3))
+    prune(tmp_path / "current", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
+    assert (tmp_path / "current" / "photo.npy").is_file()
+
+
+def test_photos_that_were_searched_longest_ago_are_deleted_first(tmp_path):
+    paths = []
+    for number in range(6):
+        path = tmp_path / "current" / f"{number}.npy"
+        save_features(path, np.zeros(100, np.uint8))
+        os.utime(path, (number, number))
+        paths.append(path)
+    size = paths[0].stat().st_size
+    prune(tmp_path / "current", paths[:1], max_bytes=3 * size)
+    assert sorted(path.name for path in tmp_path.rglob("*.npy")) == ["0.npy", "4.npy", "5.npy"]
+
+
+def test_files_of_the_current_search_are_kept_even_if_they_are_too_large(tmp_path):
+    paths = [tmp_path / "current" / f"{number}.npy" for number in range(3)]
+    for path in paths:
+        save_features(path, np.zeros(100))
+    prune(tmp_path / "current", paths, max_bytes=1)
+    assert all(path.is_file() for path in paths)
+
+
+def test_a_cache_that_does_not_exist_yet_is_fine(tmp_path):
+    prune(tmp_path / "feature_cache" / "current", [])
+    assert not list(tmp_path.iterdir())

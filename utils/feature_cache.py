@@ -1,0 +1,64 @@
+"""The files in which a search keeps the features of photos, so that the next one is faster."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from utils import artifacts
+from utils.config import Config
+from utils.io import write_atomically
+from utils.paths import working_folder
+
+FOLDER = "feature_cache"
+MAX_BYTES = 2_000_000_000
+
+
+def cache_folder(config: Config) -> Path:
+    """The folder of this captioner: another captioner may need other features."""
+    captioner_path = artifacts.artifact_path("captioner", config)
+    return working_folder(config) / FOLDER / artifacts.fingerprint(captioner_path)
+
+
+def save_features(path: Path, features: np.ndarray) -> None:
+    """Write the features of one photo, whole or not at all."""
+
+    def write(file: IO[bytes]) -> None:
+        np.save(file, features)
+
+    write_atomically(path, write)
+
+
+def prune(folder: Path, used: Iterable[Path], max_bytes: int = MAX_BYTES) -> None:
+    """Delete the features of earlier captioners, and of photos that were not searched lately.
+
+    Args:
+        folder: What `cache_folder` returns.
+        used: The files of the current search, which are kept.
+        max_bytes: Beyond this size of the folder, the files that were used longest ago are deleted.
+    """
+    if not folder.is_dir():
+        return
+    for other in folder.parent.iterdir():
+        if other != folder and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+    for path in used:
+        with suppress(OSError):  # another process may have deleted it
+            os.utime(path)
+    files = []
+    for path in folder.glob("*.npy"):
+        with suppress(OSError):
+            status = path.stat()
+            files.append((status.st_mtime, path, status.st_size))
+    total = sum(size for _, _, size in files)
+    kept = set(used)
+    for _, path, size in sorted(files):
+        if total <= max_bytes:
+            break
+        if path not in kept:
+            path.unlink(missing_ok=True)
+            total -= size
