@@ -7,7 +7,7 @@ import pytest
 
 from utils.paths import REPOSITORY
 
-IMPORT_NAMES = {"pillow": "PIL", "beautifulsoup4": "bs4"}
+IMPORT_NAMES = {"pillow": "PIL", "pillow-heif": "pillow_heif", "beautifulsoup4": "bs4"}
 
 # Packages that no module here imports: a file that uses the package, and the text that does so.
 KAGGLE_CLIENT = distribution("kaggle").locate_file("kaggle")

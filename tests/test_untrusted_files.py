@@ -17,13 +17,15 @@ from PIL import Image
 from utils.cli.score import load_captions
 from utils.data.caption_files import read_captions
 from utils.data.download import unpack
-from utils.data.images import image_error, read_pixels
+from utils.data.images import add_heic, image_error, read_pixels
 from utils.data.tokenizer import Tokenizer, tokenize
 from utils.errors import CaptionsError
 from utils.models.encoders import build_encoder
 from utils.models.h5_weights import validate_h5_weights
 
 # All examples of a test share one folder, and each overwrites its file.
+add_heic()  # which can also write it
+
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 COCO = {
@@ -41,7 +43,7 @@ JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
 )
-IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "HEIF")
 
 
 # === Generated file contents ===

@@ -1,13 +1,17 @@
 """Pictures of every kind become the same pixels; what is none says why."""
 
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from utils.data import images
 from utils.data.images import image_error, open_image, read_pixels
+from utils.paths import REPOSITORY
 
 SIDE = 64
 RAMP = np.tile(np.linspace(0, 255, SIDE).astype(np.uint8), (SIDE, 1))
@@ -114,7 +118,7 @@ def test_image_error_says_why_a_file_is_unreadable(tmp_path):
         ("empty.jpg", b"", "empty or not an image"),
         ("text.jpg", b"hello " * 99, "empty or not an image"),
         ("cut.jpg", whole[: len(whole) // 2], "truncated"),
-        ("bomb.png", png(30_000, 30_000), "too many pixels"),
+        ("bomb.png", png(30_000, 30_000), "more than 179 megapixels"),
     ):
         (tmp_path / name).write_bytes(content)
         assert reason in image_error(tmp_path / name)
@@ -127,3 +131,44 @@ def test_image_of_the_caller_is_not_changed(tmp_path):
     with Image.open(tmp_path / "large.jpg") as image:
         assert open_image(image, 100).size == (2000, 1600) and image.size == (2000, 1600)
     assert max(open_image(tmp_path / "large.jpg", 100).size) < 2000
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "photo.avif"])
+def test_heic_and_avif_are_read(tmp_path, name):
+    images.add_heic()  # which can also write it
+    Image.fromarray(COLORS).save(tmp_path / name, quality=95)
+    assert difference(tmp_path / name, COLORS) < 4
+
+
+def test_picture_that_no_reader_accepts_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif")
+    assert image_error(tmp_path / "a.heic") == "damaged HEIC"
+    assert image_error(tmp_path / "a.avif") == "damaged AVIF"
+    monkeypatch.setattr(images, "add_heic", lambda: False)
+    monkeypatch.setattr(Image, "registered_extensions", dict)
+    assert "pip install pillow-heif" in image_error(tmp_path / "a.heic")
+    assert "pip install -U pillow" in image_error(tmp_path / "a.avif")
+
+
+def test_heic_is_not_read_where_pillow_heif_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert not images.add_heic.__wrapped__()
+
+
+def test_reason_is_one_line(tmp_path):
+    images.add_heic()
+    Image.fromarray(COLORS).save(tmp_path / "cut.heic")
+    content = (tmp_path / "cut.heic").read_bytes()
+    (tmp_path / "cut.heic").write_bytes(content[:-20])  # the library's reason ends the line
+    assert "\n" not in image_error(tmp_path / "cut.heic")
+
+
+def test_large_photo_is_read_without_a_warning(tmp_path):
+    path = tmp_path / "large.png"
+    Image.new("1", (10_000, 9_000)).save(path)  # above the 89 megapixels at which Pillow warns
+    code = f"from utils.data.images import image_error; print(image_error({str(path)!r}))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert (result.stdout, result.stderr) == ("None\n", "")

@@ -4,12 +4,20 @@ Pillow reads what users have: photos rotated by an EXIF tag, CMYK, palettes, 16 
 It releases the interpreter lock, so a few threads that decode keep a CNN busy.
 """
 
+import warnings
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from utils.data.picture_files import picture_format
+
+# Pillow warns of photos that it reads, such as those with more than 89 megapixels (from twice as
+# many on it raises an error) or with damaged EXIF data. What it cannot read is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # How a photo becomes a square. It is part of the name of the feature file: another mode gives
 # other features.
@@ -49,7 +57,7 @@ def open_image(photo: Photo, image_size: int) -> Image.Image:
     if isinstance(photo, np.ndarray):
         photo = Image.fromarray(photo)
     is_open = isinstance(photo, Image.Image)
-    with nullcontext(photo) if is_open else Image.open(photo) as image:
+    with nullcontext(photo) if is_open else open_file(photo) as image:
         if not is_open:  # `draft` would change the caller's image
             image.draft(None, (2 * image_size, 2 * image_size))
         image = ImageOps.exif_transpose(image)
@@ -62,14 +70,51 @@ def open_image(photo: Photo, image_size: int) -> Image.Image:
         return image.convert("RGB")
 
 
+def open_file(path: str | Path) -> Image.Image:
+    """Open an image file in a format that Pillow knows, or in HEIC.
+
+    Raises:
+        UnidentifiedImageError: It is no image, or its format cannot be read here.
+    """
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if not add_heic():
+            raise
+        return Image.open(path)
+
+
+@cache
+def add_heic() -> bool:
+    """Teach Pillow to read HEIC with pillow-heif, and return whether this is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:  # as on Kaggle
+        return False
+    register_heif_opener()
+    return True
+
+
 def image_error(photo: str | Path) -> str | None:
     """Why a photo cannot be read, in a few words, or None if it can."""
     try:
         read_pixels(photo, 224)
     except UnidentifiedImageError:
-        return "empty or not an image"
+        return unidentified_reason(photo)
     except Image.DecompressionBombError:
-        return "too many pixels"
+        return f"more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
     except Exception as error:  # a damaged file can fail in any way
-        return getattr(error, "strerror", None) or str(error)
+        return getattr(error, "strerror", None) or " ".join(str(error).split())
     return None
+
+
+def unidentified_reason(photo: str | Path) -> str:
+    """Why no reader accepts a file: what is missing for its format, or that it is no image."""
+    found = picture_format(photo)
+    if found == "HEIC" and not add_heic():
+        return "HEIC is not read without the package pillow-heif (pip install pillow-heif)"
+    if found == "AVIF" and ".avif" not in Image.registered_extensions():
+        return "AVIF is not read by this Pillow (pip install -U pillow)"
+    if found:
+        return f"damaged {found}"
+    return "empty or not an image"

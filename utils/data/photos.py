@@ -20,7 +20,19 @@ from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import REPOSITORY, find_files, find_input, working_folder
 from utils.sample.dataset import write_sample
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+)
 # So many photos of a small data set may be skipped, even if `max_skipped` allows fewer.
 FEW_PHOTOS = 5
 FEW_FRACTION = 0.2
