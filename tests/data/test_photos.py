@@ -130,10 +130,44 @@ def test_of_two_images_with_one_name_the_shallower_is_used(inputs):
     assert find_photos(load_config(detect_preset())).paths[NAMES[0]] == inputs / "Images" / NAMES[0]
 
 
+def test_different_photos_of_one_name_at_equal_depth_are_skipped_with_both_paths(inputs):
+    save_image(inputs / "More" / NAMES[0], 7)
+    save_image(inputs / "More" / NAMES[1], 1)  # a copy, which is no doubt
+    photos = find_photos(load_config(detect_preset(), **ALL))
+    assert photos.skipped.keys() == {NAMES[0]} and NAMES[0] not in photos.names
+    for folder in ("Images", "More"):
+        assert str(inputs / folder / NAMES[0]) in photos.skipped[NAMES[0]]
+    assert photos.paths[NAMES[1]] == inputs / "Images" / NAMES[1]
+
+
+def test_photos_found_under_other_names_are_said(inputs):
+    rows = "".join(f'"C:\\Photos\\{name.upper()}",a dog\n' for name in NAMES)
+    (inputs / "captions.txt").write_text("image,caption\n" + rows)
+    photos = find_photos(load_config(detect_preset()))
+    assert sorted(photos.paths.values()) == [inputs / "Images" / name for name in NAMES]
+    assert photos.skipped == {}
+    assert photos.notes == [
+        "6 photos are found in another case or with another suffix, e.g. "
+        f"{NAMES[0]} for C:\\Photos\\{NAMES[0].upper()}"
+    ]
+
+
+def test_folder_with_more_of_the_photos_is_used(inputs, tmp_path):
+    shutil.move(inputs / "Images", tmp_path / "Images")
+    save_image(inputs / "preview" / NAMES[0], 0)
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.paths[NAMES[5]] == tmp_path / "Images" / NAMES[5]
+
+
 def test_captions_without_images_error_says_where_images_belong(inputs):
+    save_image(inputs / "Images" / "another.png")
     for name in NAMES:
         (inputs / "Images" / name).unlink()
-    with pytest.raises(CaptionsError, match="none of the 6 captioned photos"):
+    with pytest.raises(CaptionsError, match=r"none of the 6 captioned .*1 others, e.g. another"):
+        find_photos(load_config(detect_preset()))
+    for number, folder in enumerate("ab"):
+        save_image(inputs / folder / NAMES[0], number)
+    with pytest.raises(CaptionsError, match=r"none of the 6 captioned .*different images"):
         find_photos(load_config(detect_preset()))
 
 

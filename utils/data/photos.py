@@ -5,16 +5,16 @@ set at different places.
 """
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from utils.config import Config
 from utils.data.caption_files import find_captions_file, read_captions
+from utils.data.name_matching import Matches, match_names
 from utils.data.splits import Splits, drop_duplicates, find_splits
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import REPOSITORY, find_files, find_input, working_folder
@@ -51,6 +51,7 @@ class Photos:
         splits: The names in "train", "validation" and "test".
         subsets: Other lists of names, such as the sample's "unseen".
         skipped: The names that are not used, with the reason.
+        notes: What else the user should know.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Photos:
     splits: Splits
     subsets: Splits
     skipped: dict[str, str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -104,14 +106,16 @@ def read_photos(file: Path, source: str, config: Config, folder: Path | None = N
     """
     columns = "" if folder else config.columns
     captions, own_splits = read_captions(*parts_of(file), columns=columns)
-    paths, uncaptioned = find_images(folder or file.parent, captions)
-    skipped = skip_unusable(captions, paths, uncaptioned)
+    matches, uncaptioned = find_images(folder or file.parent, captions)
+    paths = matches.paths
+    skipped = skip_unusable(captions, matches, uncaptioned)
     names = [name for name in captions if name not in skipped]
     splits, split_source, subsets = find_splits(names, own_splits, config, folder)
     skipped.update(drop_duplicates(splits, paths))
     check_skipped(skipped, len(captions) + len(uncaptioned), str(file), config)
     check_splits(splits, file, split_source, len(names))
-    return Photos(source, split_source, paths, captions, splits, subsets, skipped)
+    notes = describe_inexact(matches)
+    return Photos(source, split_source, paths, captions, splits, subsets, skipped, notes)
 
 
 def parts_of(file: Path) -> list[Path]:
@@ -122,17 +126,28 @@ def parts_of(file: Path) -> list[Path]:
 
 
 def skip_unusable(
-    captions: dict[str, list[str]], paths: dict[str, Path], uncaptioned: list[str]
+    captions: dict[str, list[str]], matches: Matches, uncaptioned: list[str]
 ) -> dict[str, str]:
-    """The names without an image or without a caption, with the reason."""
+    """The names without one image or without a caption, with the reason."""
     skipped = dict.fromkeys(uncaptioned, "no caption")
     for name in captions:
-        if name not in paths:
-            skipped[name] = "no image"
-    for name in paths:
+        if name not in matches.paths:
+            skipped[name] = matches.problems.get(name, "no image")
+    for name in matches.paths:
         if not captions[name]:
             skipped[name] = "no caption"
     return skipped
+
+
+def describe_inexact(matches: Matches) -> list[str]:
+    """A line on the photos whose files have other names than the captions file gives them."""
+    if not matches.inexact:
+        return []
+    name = matches.inexact[0]
+    return [
+        f"{len(matches.inexact):,} photos are found in another case or with another suffix, e.g. "
+        f"{matches.paths[name].name} for {name}"
+    ]
 
 
 def check_splits(splits: Splits, file: Path, split_source: str, photos: int) -> None:
@@ -149,7 +164,7 @@ def check_splits(splits: Splits, file: Path, split_source: str, photos: int) -> 
             raise CaptionsError(f"{file}: {name} is in two splits: check the lists of the split")
 
 
-def find_images(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
+def find_images(folder: Path, names: Iterable[str]) -> tuple[Matches, list[str]]:
     """Find the images of captioned photos, at any depth in `folder`, or else in the inputs.
 
     Args:
@@ -157,24 +172,41 @@ def find_images(folder: Path, names: Iterable[str]) -> tuple[dict[str, Path], li
         names: The names of the photos; a name may contain folders, such as `train/1.jpg`.
 
     Returns:
-        The file of each photo that is found, and the names of images beside these that have no
-        captions.
+        The files of the photos, in the place that has more of them, and the names of images beside
+        these that have no captions.
 
     Raises:
         CaptionsError: None is found.
     """
     names = list(names)
     excluded = my_photos_prefixes(folder)
+    best = Matches()
+    images: list[Path] = []
     for candidates in (find_files(folder), find_input("*")):
-        images = [path for path in candidates if is_image(path)]
-        images = [path for path in images if not os.path.abspath(path).startswith(excluded)]
-        paths = match_names(names, images)
-        if paths:
-            return paths, names_without_caption(images, paths)
-    example = names[0] if names else "none"
-    raise CaptionsError(
-        f"{folder}: none of the {len(names)} captioned photos is here or in the inputs, "
-        f"e.g. {example}: put them beside the captions file"
+        found = [path for path in candidates if is_image(path)]
+        found = [path for path in found if not os.path.abspath(path).startswith(excluded)]
+        matches = match_names(names, found)
+        if not images or len(matches.paths) > len(best.paths):
+            best = matches
+            images = found
+        if len(best.paths) == len(names):
+            break
+    if not best.paths:
+        raise CaptionsError(describe_unmatched(folder, names, images, best))
+    return best, names_without_caption(images, best)
+
+
+def describe_unmatched(folder: Path, names: list[str], images: list[Path], matches: Matches) -> str:
+    """The error that none of the captioned photos is found."""
+    examples = f"e.g. {names[0]}" if names else "the captions file is empty"
+    if matches.problems:
+        name, problem = next(iter(matches.problems.items()))
+        examples = f"{name}: {problem}"
+    elif images:
+        examples += f", but {len(images)} others, e.g. {images[0].name}"
+    return (
+        f"{folder}: none of the {len(names)} captioned photos is here or in the inputs "
+        f"({examples}): put them beside the captions file, with the names that it gives them"
     )
 
 
@@ -192,25 +224,11 @@ def my_photos_prefixes(folder: Path) -> tuple[str, ...]:
     return tuple(prefixes)
 
 
-def match_names(names: list[str], images: list[Path]) -> dict[str, Path]:
-    """The file of each name; of several files with one name, that in the shallowest folder."""
-    depths = {name.count("/") + 1 for name in names}
-    by_name = {}
-    for path in sorted(images, key=lambda path: (-len(path.parts), path)):
-        for depth in depths:
-            by_name[normalize_name("/".join(path.parts[-depth:]))] = path
-    paths = {}
-    for name in names:
-        key = normalize_name(name)
-        if key in by_name:
-            paths[name] = by_name[key]
-    return paths
-
-
-def names_without_caption(images: list[Path], paths: dict[str, Path]) -> list[str]:
+def names_without_caption(images: list[Path], matches: Matches) -> list[str]:
     """The names of images that lie beside captioned ones and have no captions."""
-    folders = {path.parent for path in paths.values()}
-    captioned = {path.name for path in paths.values()}
+    folders = {path.parent for path in matches.paths.values()}
+    captioned = {path.name for path in matches.paths.values()}
+    captioned |= {Path(name).name for name in matches.problems}
     deepest_first = sorted(images, key=lambda path: (-len(path.parts), path))
     uncaptioned = []
     for path in deepest_first:
@@ -222,19 +240,14 @@ def names_without_caption(images: list[Path], paths: dict[str, Path]) -> list[st
 def image_paths(names: Collection[str], config: Config) -> list[Path]:
     """The files of these photos, to be shown; none where there are artifacts but no images."""
     with suppress(CaptionsError):
-        found, _ = find_images(working_folder(config), names)
-        return [found[name] for name in names if name in found]
+        matches, _ = find_images(working_folder(config), names)
+        return [matches.paths[name] for name in names if name in matches.paths]
     return []
 
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image by its name, and not a `._` file of macOS."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
-
-
-def normalize_name(name: str) -> str:
-    """A name in one Unicode form: an `é` can be one character or two."""
-    return unicodedata.normalize("NFC", name)
 
 
 def check_skipped(skipped: dict[str, str], total: int, source: str, config: Config) -> None:

@@ -36,6 +36,7 @@ def describe_data(photos: Photos, config: Config, words: Sequence[str] = ()) -> 
         f"references  {describe_references(photos)}",
         f"vocabulary  {describe_vocabulary(measure_vocabulary(photos, config, words), config)}",
     ]
+    lines += [f"note        {line}" for line in photos.notes]
     return lines + [f"left out    {line}" for line in describe_left_out(photos)]
 
 
