@@ -32,9 +32,9 @@ def write_photo(path: Path, seed: int = 0, mode: str = "RGB") -> None:
     Image.fromarray(pixels).convert(mode).save(path)
 
 
-def write_photos(folder: Path, names: Iterable[str]) -> None:
+def write_photos(folder: Path, names: Iterable[str], first_seed: int = 0) -> None:
     """Write photos that all differ."""
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(names, start=first_seed):
         write_photo(folder / name, seed)
 
 
@@ -153,7 +153,7 @@ def flickr30k_from_kaggle(folder: Path) -> Captions:
 def coco_train_and_val(folder: Path) -> Captions:
     train = captioned_photos(folder, "train2017/", 20)
     validation = make_captions(numbered(6, "val2017/9{}.jpg"))
-    write_photos(folder, validation)
+    write_photos(folder, validation, first_seed=100)
     write_json(folder / "annotations/captions_train2017.json", coco(train))
     write_json(folder / "annotations/captions_val2017.json", coco(validation))
     return train | validation
