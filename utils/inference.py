@@ -12,7 +12,7 @@ import numpy as np
 
 from utils import artifacts, feature_cache, features
 from utils.config import Config
-from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer
+from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer, tokenize
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.retrieval import sequence_log_probs
@@ -177,7 +177,7 @@ def alt_text(row: dict, min_probability: float = 0.25) -> str:
         min_probability: The threshold.
     """
     caption = row["caption"]
-    tokens = len(caption.split()) + 1  # EOS is a token, too
+    tokens = len(tokenize(caption)) + 1  # EOS is a token, too
     mean_probability = row["probability"] ** (1 / tokens)
     sentence = caption if mean_probability >= min_probability else f"possibly {caption}"
     return f"{sentence[:1].upper()}{sentence[1:]}."

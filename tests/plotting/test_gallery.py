@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.chromium import Page
+from utils.data.tokenizer import tokenize
 from utils.plotting.gallery import write_gallery
 
 HOSTILE = '<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 1"> & "dogs"'
@@ -32,7 +33,7 @@ def gallery(tmp_path_factory):
     for number, caption in enumerate(CAPTIONS):
         path = folder / f"{number}.png"
         Image.new("RGB", (300, 200), (40 * number, 120, 200)).save(path)
-        weights.append(rng.dirichlet(np.ones(49), size=len(caption.split())))
+        weights.append(rng.dirichlet(np.ones(49), size=len(tokenize(caption))))
         card = {
             "path": path,
             "caption": caption,
@@ -127,7 +128,7 @@ def test_attention_follows_keyboard_and_mouse(page, gallery):
     path, weights = gallery
     page.open(path)
     best = int(np.argmax(SCORES))
-    tokens = CAPTIONS[best].split()
+    tokens = tokenize(CAPTIONS[best])
     page.run("document.querySelector('figure input').focus()")
     for position in (0, 1):
         page.press("ArrowRight", 39)
@@ -141,9 +142,53 @@ def test_attention_follows_keyboard_and_mouse(page, gallery):
         ".getBoundingClientRect())"
     )
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-    token = HOSTILE.split()[2]
+    token = tokenize(HOSTILE)[2]
     cell = int(weights[CAPTIONS.index(HOSTILE)][2].argmax())
     assert shown_attention(page) == [token, HOSTILE, token, cell]
+
+
+LANGUAGES = ["女の子が橋を渡る", "कुत्ता घास पर है", "a dog's ball"]
+
+
+@pytest.fixture(scope="module")
+def gallery_of_languages(tmp_path_factory):
+    """A gallery whose captions are in several scripts."""
+    folder = tmp_path_factory.mktemp("languages")
+    Image.new("RGB", (30, 20)).save(folder / "photo.png")
+    cards = []
+    for caption in LANGUAGES:
+        card = {
+            "path": folder / "photo.png",
+            "caption": caption,
+            "references": [],
+            "score": 1.0,
+            "confidence": 0.5,
+            "attention_weights": np.ones((len(tokenize(caption)), 49)),
+        }
+        cards.append(card)
+    write_gallery(folder / "gallery.html", cards, "Languages", "")
+    return folder / "gallery.html"
+
+
+def test_each_token_of_any_script_has_its_attention(page, gallery_of_languages):
+    page.open(gallery_of_languages)
+    texts = page.run("[...document.querySelectorAll('.caption')].map(p => p.textContent)")
+    assert texts == LANGUAGES
+    for number, caption in enumerate(LANGUAGES):
+        spans = f"document.querySelectorAll('.caption')[{number}].children"
+        assert page.run(f"[...{spans}].map(span => span.textContent)") == tokenize(caption)
+        maximum = page.run(f"document.querySelectorAll('figure > input')[{number}].max")
+        assert maximum == str(len(tokenize(caption)))
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [("橋", [0]), ("कुत्ता", [1]), ("त्ता", []), ("dog's", [2]), ("og", [])],
+)
+def test_gallery_finds_words_of_any_script(page, gallery_of_languages, query, rows):
+    page.open(gallery_of_languages)
+    enter(page, "query", query.replace("'", "\\'"))
+    assert visible_captions(page) == [LANGUAGES[row] for row in rows]
 
 
 def test_captioner_without_attention_has_no_slider(page, gallery, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from utils.data.tokenizer import tokenize
 from utils.io import write_text
 from utils.plotting.style import load_thumbnail
 
@@ -28,15 +29,16 @@ def write_gallery(path: str | Path, cards: Sequence[dict[str, Any]], title: str,
     Args:
         path: The HTML file.
         cards: For each photo a dict with `path`, `caption`, `references`, `score`, `confidence` and
-            `attention_weights` `(tokens, cells)`.
+            `attention_weights` `(tokens, cells)`; a `path` of None is a photo that is missing.
         title: The title of the page.
         note: A line below it.
     """
     # 1,000 photos make a page of about 10 MB.
     size = 160 * (1000 / max(1, len(cards))) ** 0.5
     size = int(np.clip(size, MIN_THUMBNAIL, MAX_THUMBNAIL))
-    data = json.dumps([encode_card(card, size) for card in cards])
+    data = json.dumps([encode_card(card, size) for card in cards], ensure_ascii=False)
     data = data.replace("<", "\\u003c")  # no caption can end the script element
+    data = data.encode(errors="replace").decode()  # half a surrogate pair cannot be written
     template = Template(GALLERY_TEMPLATE.read_text(encoding="utf-8"))
     page = template.substitute(title=html.escape(title), note=html.escape(note), cards=data)
     write_text(path, page)
@@ -53,6 +55,7 @@ def encode_card(card: dict[str, Any], size: int) -> dict[str, Any]:
     image = io.BytesIO()
     Image.fromarray(load_thumbnail(card["path"], size)).save(image, "JPEG", quality=75)
     encoded = {key: card[key] for key in ("caption", "references", "score", "confidence")}
+    encoded["tokens"] = tokenize(card["caption"])
     encoded["image"] = base64.b64encode(image.getvalue()).decode()
     encoded["weights"] = base64.b64encode(weights.astype(np.uint8).tobytes()).decode()
     return encoded

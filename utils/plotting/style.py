@@ -18,6 +18,7 @@ from utils.errors import os_errors_as_caption_errors
 BLUE = "#0072b2"
 INK = "#22313f"
 GRAY = "#8a94a0"
+MISSING_SHADE = 220  # of the square in place of a photo that is missing
 # Behind text that crosses lines.
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 
@@ -26,7 +27,12 @@ plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
 
 @os_errors_as_caption_errors()
 def load_thumbnail(path: Any, size: int = 224) -> np.ndarray:
-    """A photo in its own proportions, `(height, width, 3)` in 0..255, at most `size` per side."""
+    """A photo in its own proportions, `(height, width, 3)` in 0..255, at most `size` per side.
+
+    A missing photo, whose path is None, is a gray square.
+    """
+    if path is None:
+        return np.full((size, size, 3), MISSING_SHADE, np.uint8)
     photo = open_image(path, size)
     photo.thumbnail((size, size))
     return np.asarray(photo)
