@@ -1,11 +1,20 @@
 """Captions files in the formats of the known data sets, intact and broken."""
 
+import io
 import json
+from unittest import mock
 
 import pytest
 
-from utils.data.caption_files import read_captions
-from utils.data.caption_formats import recognize
+from utils.config import load_config, parse_columns
+from utils.data.caption_files import (
+    CAPTION_FILES,
+    detect_preset,
+    find_captions_file,
+    find_captions_files,
+    read_captions,
+)
+from utils.data.caption_formats import SAMPLE_BYTES, recognize
 from utils.data.caption_tables import CAPTION_COLUMNS, IMAGE_COLUMNS
 from utils.errors import CaptionsError
 
@@ -115,3 +124,251 @@ def test_every_table_that_is_recognized_can_be_read(tmp_path, name, caption):
     assert recognize(table) == "CSV" and read_captions(table)[0] == {"a.jpg": ["a dog"]}
     table.write_text(f"{name},price\na.jpg,3\n")
     assert recognize(table) is None
+
+
+# === More formats and encodings ===
+
+TABLE = "image,caption\na.jpg,Ein Mädchen läuft\nb.jpg,Zwei Jungen\n"
+GERMAN = {"a.jpg": ["Ein Mädchen läuft"], "b.jpg": ["Zwei Jungen"]}
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be"]
+)
+def test_table_in_any_of_the_encodings_is_recognized_and_read(tmp_path, encoding):
+    assert read(tmp_path, TABLE.encode(encoding), "own.csv") == GERMAN
+    assert recognize(tmp_path / "own.csv") == "CSV"
+
+
+def test_big_endian_byte_order_mark_is_understood(tmp_path):
+    content = "\ufeff".encode("utf-16-be") + TABLE.encode("utf-16-be")
+    assert read(tmp_path, content, "own.csv") == GERMAN
+    assert recognize(tmp_path / "own.csv") == "CSV"
+
+
+COCO_IMAGES = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]
+COCO_CAPTIONS = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]
+COCO = {"info": {"year": 2017}, "images": COCO_IMAGES, "annotations": COCO_CAPTIONS}
+COCO_REVERSED = {"annotations": COCO_CAPTIONS, "images": COCO_IMAGES}
+KARPATHY = {
+    "images": [
+        {"filename": "a.jpg", "split": "train", "sentences": [{"raw": "a dog"}]},
+        {"filename": "b.jpg", "split": "val", "sentences": [{"raw": "a cat"}]},
+    ]
+}
+ROWS = [{"file_name": "a.jpg", "text": "a dog"}, {"file_name": "b.jpg", "text": "a cat"}]
+JSON_LINES = "".join(f"{json.dumps(row)}\n" for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected_format"),
+    [
+        ("annotations.json", COCO, "COCO JSON"),
+        ("x.json", COCO_REVERSED, "COCO JSON"),
+        ("captions.json", KARPATHY, "Karpathy's JSON"),
+        ("x.json", {"a.jpg": ["a dog"], "b.jpg": "a cat"}, "JSON of captions by name"),
+        ("x.json", ROWS, "JSON rows"),
+        ("x.json", [{"image": "a.jpg", "caption": ["a dog"]}, *ROWS[1:]], "JSON rows"),
+        ("x.json", JSON_LINES, "JSON rows"),
+        ("metadata.jsonl", JSON_LINES, "JSON rows"),
+        ("x.tsv", "image\tcaption\na.jpg\ta dog\nb.jpg\ta cat\n", "TSV"),
+        ("x.TXT", "\n\nFile Name;Caption\na.jpg;a dog\nb.jpg;a cat\n", "table separated by ;"),
+        ("x.csv", "path|text\na.jpg|a dog\nb.jpg|a cat\n", "table separated by |"),
+        ("x.txt", "a.jpg#0\ta dog\n\nb.jpg#0\ta cat\n", "token file"),
+    ],
+)
+def test_format_is_recognized_whatever_the_name_is(tmp_path, name, content, expected_format):
+    text = content if isinstance(content, str) else json.dumps(content, indent=1)
+    assert read(tmp_path, text, name) == {"a.jpg": ["a dog"], "b.jpg": ["a cat"]}
+    assert recognize(tmp_path / name) == expected_format
+    if not isinstance(content, str):
+        (tmp_path / name).write_text(json.dumps(content))  # in one line
+        assert recognize(tmp_path / name) == expected_format
+
+
+def test_several_columns_of_captions_are_all_read(tmp_path):
+    text = "image,caption_1,caption_2,Caption 3\na.jpg,a dog,two dogs,\nb.jpg,a cat\n"
+    assert read(tmp_path, text) == {"a.jpg": ["a dog", "two dogs"], "b.jpg": ["a cat"]}
+    assert recognize(tmp_path / "captions.txt") == "CSV"
+
+
+def test_column_of_splits_gives_the_splits(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("image,caption,split\na.jpg,a dog,Train\nb.jpg,a cat,val\nc.jpg,a cow,test\n")
+    expected = {"train": ["a.jpg"], "validation": ["b.jpg"], "test": ["c.jpg"]}
+    assert read_captions(path)[1] == expected
+
+
+@pytest.mark.parametrize("columns", ["image=Bild,caption=Text 1", " caption = text_1 , image=bild"])
+def test_columns_can_be_named(tmp_path, columns):
+    path = tmp_path / "own.csv"
+    path.write_text("caption,Bild,Text 1\nnone,a.jpg,ein Hund\n")
+    assert recognize(path) is None and recognize(path, parse_columns(columns)) == "CSV"
+    assert read_captions(path, columns=columns)[0] == {"a.jpg": ["ein Hund"]}
+    path.with_suffix(".json").write_text('[{"Bild": "a.jpg", "Text 1": "ein Hund"}]')
+    assert read_captions(path.with_suffix(".json"), columns=columns)[0] == {"a.jpg": ["ein Hund"]}
+    with pytest.raises(CaptionsError, match="has the columns caption, Bild, Text 1, not photo"):
+        read_captions(path, columns="image=photo")
+
+
+@pytest.mark.parametrize("columns", ["image", "image=", "=path", "picture=path", "image=a,,"])
+def test_wrong_columns_setting_is_refused_with_an_example(columns):
+    with pytest.raises(CaptionsError, match=r"'columns=.*image=path,caption=text"):
+        load_config("sample", columns=columns)
+
+
+# === What is no captions file ===
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("scores.json", '{"BLEU-1": 0.5, "caption": 1}'),
+        ("scenes.json", '[{"name": "scene_00001.jpg", "place": "beach"}]'),
+        ("instances_val2017.json", '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": '
+         '[{"image_id": 1, "bbox": []}]}'),
+        ("questions.json", '{"images": [{"id": 1}], "questions": [{"image_id": 1}]}'),
+        ("results.json", '[{"image_id": 1, "score": 0.5}]'),
+        ("captions.csv", "image,caption,probability\na.jpg,a dog,0.5\n"),
+        ("captions.json", '[{"photo": "a.jpg", "caption": "a dog", "probability": 0.5}]'),
+        ("captions.jsonl", '{"photo": "a.jpg", "caption": "a dog", "probability": 0.5}\n'),
+        ("CrowdFlowerAnnotations.txt", "a.jpg\tb.jpg#2\t0\t1\n"),
+        ("Flickr_8k.trainImages.txt", "a.jpg\nb.jpg\n"),
+        ("requirements.txt", "numpy>=2\n"),
+        ("sales.csv", "date,price,description\n2020,3,x\n"),
+        ("readme.txt", "This image has a caption, and another image.\n"),
+        ("long.csv", "x" * 200_000),
+        ("empty.csv", ""),
+        ("empty.json", ""),
+        ("binary.txt", b"\xff\xfe\x00\xd8\x01"),
+        ("deep.json", "[" * 100_000),
+        ("line.json", "{" * 100_000 + "\n"),
+    ],
+)  # fmt: skip
+def test_other_file_is_no_captions_file(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert recognize(path) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_only_the_ends_of_a_large_file_are_read(tmp_path, encoding):
+    images = [{"id": number, "file_name": f"{number:09}ü.jpg"} for number in range(20_000)]
+    notes = [{"image_id": number, "caption": "ä dog"} for number in range(20_000)]
+    path = tmp_path / "large.json"
+    text = json.dumps({"images": images, "annotations": notes}, ensure_ascii=False)
+    path.write_bytes(text.encode(encoding))
+    read_bytes = 0
+
+    class CountingFile(io.FileIO):
+        def read(self, size=-1):
+            nonlocal read_bytes
+            content = super().read(size)
+            read_bytes += len(content)
+            return content
+
+    with mock.patch("builtins.open", lambda path, mode: CountingFile(path, "r")):
+        assert recognize(path) == "COCO JSON"
+    assert read_bytes <= 2 * SAMPLE_BYTES < path.stat().st_size / 10
+
+
+# === Broken files ===
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (COCO | {"annotations": [COCO_CAPTIONS[0], {"image_id": 2, "caption": None}]},
+         r"annotations\[1\], image 2: the caption is null"),
+        (COCO | {"annotations": [{"image_id": 2}]}, r"annotations\[0\]: has no caption"),
+        ({"images": [{"filename": "a.jpg", "sentences": [{"raw": 3}]}]},
+         r"images\[0\].sentences\[0\], a.jpg: the caption is 3, not text"),
+        ({"a.jpg": None}, "a.jpg: the caption is null"),
+        ({"a.jpg": ["a dog", None]}, "a.jpg, caption 1: the caption is null"),
+        ([*ROWS, {"file_name": "c.jpg", "text": None}], "row 2, c.jpg: the caption is null"),
+        ({"images": [{"filename": None, "sentences": []}]}, "the name None is not text"),
+        ({"images": [{"filename": "a", "split": 1, "sentences": []}]}, "split of a, 1, is not"),
+        ('{"a.jpg": "a dog", "a.jpg": "a cat"}', "the same key twice, 'a.jpg'"),
+        ('{"a.jpg": "a dog"', "is not valid JSON"),
+        ([*ROWS, {"id": 3}], "row 2 has the keys id"),
+        (b"\xff\xfe\x00", "is not valid JSON"),
+    ],
+)  # fmt: skip
+def test_place_of_a_wrong_value_is_named(tmp_path, data, place):
+    text = data if isinstance(data, str | bytes) else json.dumps(data)
+    with pytest.raises(CaptionsError, match=f"x.json: .*{place}") as error:
+        read(tmp_path, text, "x.json")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path, delimiter):
+    rows = [("image", "caption"), ("a.jpg", '"a dog'), ("b.jpg", "a cat"), ("c.jpg", 'a "cow"')]
+    text = "".join(f"{name}{delimiter}{caption}\n" for name, caption in rows)
+    with pytest.raises(CaptionsError, match="caption of a.jpg, .* close its quotation mark"):
+        read(tmp_path, text)
+    text = text.replace('"a dog', '"a dog,\nand a man"')
+    assert read(tmp_path, text)["a.jpg"] == ["a dog, and a man"]
+
+
+# === Which file of the inputs ===
+
+
+def write_inputs(folder, **texts):
+    """Write files into an input folder; `__` in a name stands for a dot, `_in_` for a slash."""
+    for name, text in texts.items():
+        path = folder / name.replace("__", ".").replace("_in_", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_captions_files_of_known_data_sets_come_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    table = "image,caption\na.jpg,a dog\n"
+    token = "a.jpg#0\ta dog\n"
+    write_inputs(
+        tmp_path,
+        backup__csv=table,
+        deep_in_captions__txt=table,
+        Flickr8k__token__txt=token,
+        Flickr8k__lemma__token__txt=token,
+        scores__json="{}",
+        notes__md=table,
+    )
+    found = find_captions_files()
+    assert [file.path.name for file in found] == [
+        "captions.txt",
+        "Flickr8k.token.txt",
+        "Flickr8k.lemma.token.txt",
+        "backup.csv",
+    ]
+    assert [file.rank < len(CAPTION_FILES) for file in found] == [True, True, False, False]
+    assert str(find_captions_files()[1]) == "Flickr8k.token.txt (token file)"
+
+
+@pytest.mark.parametrize("name", ["own.dat", "deep/own.dat", "{folder}/deep/own.dat"])
+def test_captions_file_can_be_named(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    table = "image,caption\na.jpg,a dog\n"
+    write_inputs(tmp_path, captions__txt=table, deep_in_own__dat=table)
+    config = load_config("flickr8k", captions_file=name.format(folder=tmp_path))
+    assert find_captions_file(config) == tmp_path / "deep" / "own.dat"
+
+
+def test_captions_file_that_is_named_but_missing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
+    monkeypatch.setenv("CAPTIONS_SET", "captions_file=own.csv")
+    write_inputs(tmp_path, captions__txt="image,caption\n")
+    with pytest.raises(CaptionsError, match="own.csv: does not exist: name the captions file"):
+        detect_preset()
+
+
+def test_folder_without_captions_says_which_tables_it_has(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
+    write_inputs(tmp_path, photos__csv="Bild,Satz\na.jpg,ein Hund\n")
+    with pytest.raises(CaptionsError, match=r"no other captions file .*photos.csv: name the col"):
+        detect_preset()
+    monkeypatch.setenv("CAPTIONS_SET", "columns='image=Bild,caption=Satz'")
+    assert detect_preset() == "flickr8k"

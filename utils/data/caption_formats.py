@@ -22,6 +22,7 @@ from utils.data.caption_tables import (
     read_header,
     read_table,
 )
+from utils.data.name_matching import IMAGE_SUFFIX
 from utils.errors import CaptionsError
 
 # What is read of a file to recognize its format, at its beginning and at its end.
@@ -37,7 +38,7 @@ JSON_ROWS = "JSON rows"
 
 TOKEN_LINE = r"[^\t\n]+#\d+\t"
 JSON_KEY = r'"((?:[^"\\]|\\.){1,60})"\s*:'
-CAPTIONS_OF_NAME = r'\s*\{\s*"[^"]+\.(?:jpe?g|png|webp|gif|bmp|tiff?)"\s*:\s*(?:\[\s*)?"'
+CAPTIONS_OF_NAME = rf'\s*\{{\s*"[^"]+{IMAGE_SUFFIX}"\s*:\s*(?:\[\s*)?"'
 
 # What reading a file of another format than expected can raise.
 STRUCTURE_ERRORS = (LookupError, TypeError, AttributeError)
@@ -60,7 +61,7 @@ def recognize(path: Path, named: Mapping[str, str] | None = None) -> str | None:
             return recognize_table(head.decode(encoding, errors="replace"), named or {})
         size = file.seek(0, os.SEEK_END)
         file.seek(max(len(head), size - SAMPLE_BYTES) // 4 * 4)  # where a character begins
-        tail = file.read()
+        tail = file.read(SAMPLE_BYTES)
     text = head.decode(encoding, errors="replace")
     return recognize_json(text, tail.decode(encoding, errors="replace"), named or {})
 
@@ -81,7 +82,7 @@ def recognize_table(text: str, named: Mapping[str, str]) -> str | None:
 
 def recognize_json(head: str, tail: str, named: Mapping[str, str]) -> str | None:
     """The format of a JSON file from its beginning and its end."""
-    if re.match(CAPTIONS_OF_NAME, head, re.IGNORECASE):
+    if re.match(CAPTIONS_OF_NAME, head):
         return CAPTIONS_BY_NAME
     keys = list(dict.fromkeys(re.findall(JSON_KEY, head + tail)))
     if re.match(r"\s*\{", head) and not is_json_lines(head):
@@ -123,8 +124,6 @@ def read_rows(file: Path, named: Mapping[str, str] | None = None) -> list[Row]:
         return rows
     except json.JSONDecodeError as error:
         raise CaptionsError(f"{file}: is not valid JSON ({error}): fix or replace it") from None
-    except UnicodeError:
-        raise CaptionsError(f"{file}: is no text: fix or replace it") from None
     except STRUCTURE_ERRORS as error:
         reason = f"{type(error).__name__}: {error}"
         raise CaptionsError(

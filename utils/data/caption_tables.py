@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from utils.data.name_matching import IMAGE_SUFFIX
+
 # The names of columns, and of the keys of JSON objects, without what is not a letter or digit:
 # `filename` also stands for `file_name` and `File Name`. Those of one kind in order of preference.
 IMAGE_COLUMNS = (
@@ -36,7 +38,7 @@ GENERATED_COLUMNS = ("probability", "confidence")
 
 DELIMITERS = {",": "CSV", ";": "table separated by ;", "\t": "TSV", "|": "table separated by |"}
 # The beginning of another row within a caption: a quotation mark before it is not closed.
-SWALLOWED_ROW = r"\n[^\n{delimiter}]*\.(?:jpe?g|png|webp|gif|bmp|tiff?)\"?\s*{delimiter}"
+SWALLOWED_ROW = r"\n[^\n]*{suffix}\"?\s*{delimiter}"
 
 
 class Row(NamedTuple):
@@ -146,7 +148,9 @@ def read_table(text: str, named: Mapping[str, str]) -> Iterator[Row]:
         raise ValueError(missing_columns(header, named))
     lines = csv_rows(text, delimiter)
     next(lines)
-    swallowed = re.compile(SWALLOWED_ROW.format(delimiter=re.escape(delimiter)), re.IGNORECASE)
+    swallowed = re.compile(
+        SWALLOWED_ROW.format(suffix=IMAGE_SUFFIX, delimiter=re.escape(delimiter))
+    )
     for fields in lines:
         if not any(fields):
             continue

@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heic|heif)$")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+)
+# A regular expression for the end of the name of an image, in any case.
+IMAGE_SUFFIX = rf"(?i:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
 
 
 @dataclass
@@ -58,7 +72,7 @@ def without_case(name: str) -> str:
 
 def stem(name: str) -> str:
     """A name in lower case, without the suffix of an image."""
-    return IMAGE_SUFFIX.sub("", without_case(name))
+    return re.sub(f"{IMAGE_SUFFIX}$", "", without_case(name))
 
 
 # From the strictest to the most tolerant.

@@ -14,25 +14,12 @@ from pathlib import Path
 
 from utils.config import Config
 from utils.data.caption_files import find_captions_file, read_captions
-from utils.data.name_matching import Matches, match_names
+from utils.data.name_matching import IMAGE_SUFFIXES, Matches, match_names
 from utils.data.splits import Splits, drop_duplicates, find_splits
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import REPOSITORY, find_files, find_input, working_folder
 from utils.sample.dataset import write_sample
 
-IMAGE_SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".heic",
-    ".heif",
-)
 # So many photos of a small data set may be skipped, even if `max_skipped` allows fewer.
 FEW_PHOTOS = 5
 FEW_FRACTION = 0.2
