@@ -14,7 +14,7 @@ from utils.config import Config, load_config
 from utils.data import download
 from utils.data.caption_files import detect_preset
 from utils.data.photos import check_skipped, find_photos, image_paths
-from utils.data.splits import find_splits, split_by_hash
+from utils.data.splits import OwnSplits, find_splits, split_by_hash
 from utils.errors import CaptionsError
 from utils.paths import find_files
 
@@ -92,11 +92,19 @@ def test_split_by_hash_is_complete_disjoint_and_stable():
     assert all(set(splits[split]) <= set(more[split]) for split in splits)
 
 
+@pytest.mark.parametrize(
+    ("photos", "sizes"), [(2, [1, 1, 0]), (3, [1, 1, 1]), (4, [2, 1, 1]), (12, [9, 1, 2])]
+)
+def test_split_by_hash_of_few_photos_has_no_empty_split(photos, sizes):
+    splits = split_by_hash([f"{number:02}.png" for number in range(photos)])
+    assert [len(names) for names in splits.values()] == sizes
+
+
 def test_names_are_not_hashed_where_the_data_set_has_splits(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     names = ["\udce9.jpg", "b.jpg"]  # a file name that is not UTF-8 cannot be hashed
     own_splits = {"train": names[:1], "validation": names[1:]}
-    splits, _, _ = find_splits(names, own_splits, load_config("flickr8k"))
+    splits, _, _ = find_splits(names, OwnSplits(own_splits), load_config("flickr8k"))
     assert splits == {**own_splits, "test": []}
 
 

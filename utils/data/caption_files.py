@@ -5,7 +5,6 @@ A captions file is recognized by its content, whatever its name is. The formats 
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -94,7 +93,7 @@ def describe_missing() -> str:
 
 
 def find_captions_file(config: Config) -> Path | None:
-    """The captions file of a run: the one that the settings name, or the first in the inputs.
+    """The captions file that the settings name, or the first in the inputs.
 
     Raises:
         CaptionsError: There is no file of that name, or there are several with other contents.
@@ -103,7 +102,7 @@ def find_captions_file(config: Config) -> Path | None:
         return find_named_file(config.captions_file)
     found = find_captions_files(parse_columns(config.columns))
     if found:
-        return require_identical(same_name(found[0], found))
+        return found[0].path
     # A file that only has the right name: reading it says what is wrong with it.
     for path in find_input("*"):
         if rank_of(path.name) < len(CAPTION_FILES):
@@ -129,11 +128,6 @@ def find_named_file(name: str) -> Path:
             f"{input_folder()}"
         )
     return file
-
-
-def same_name(file: CaptionsFile, found: Sequence[CaptionsFile]) -> list[Path]:
-    """The files that have the name of one."""
-    return [other.path for other in found if other.path.name == file.path.name]
 
 
 def find_captions_files(named: dict[str, str] | None = None) -> list[CaptionsFile]:

@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from utils.config import Config
-from utils.data.caption_files import find_captions_file, read_captions
+from utils.data.data_set import DataSet, find_data_set, read_data_set
 from utils.data.name_matching import IMAGE_SUFFIXES, Matches, match_names
 from utils.data.splits import Splits, drop_duplicates, find_splits
 from utils.errors import CaptionsError, os_errors_as_caption_errors
@@ -72,44 +71,40 @@ def find_photos(config: Config) -> Photos:
     if config.preset == "sample":
         folder = working_folder(config) / "sample"
         write_sample(folder)
-        return read_photos(folder / "captions.txt", "the drawn sample", config, folder)
-    file = find_captions_file(config)
-    if file is None:
+        return read_photos(
+            read_data_set(folder / "captions.txt"), "the drawn sample", config, folder
+        )
+    data_set = find_data_set(config)
+    if data_set is None:
         raise CaptionsError(
             "captions.txt: not found in the inputs: put Flickr8k into the folder that "
             "CAPTIONS_INPUT names, or set CAPTIONS_PRESET=sample"
         )
-    return read_photos(file, f"{file.name} in {file.parent}", config)
+    return read_photos(data_set, data_set.source, config)
 
 
-def read_photos(file: Path, source: str, config: Config, folder: Path | None = None) -> Photos:
-    """Read a captions file, and find the photos and the lists of splits that belong to it.
+def read_photos(
+    data_set: DataSet, source: str, config: Config, folder: Path | None = None
+) -> Photos:
+    """Find the photos and the lists of splits that belong to captions.
 
     Args:
-        file: The captions file.
-        source: A description of it for the user.
+        data_set: The captions.
+        source: A description of them for the user.
         config: The configuration of the run.
         folder: The folder of the drawn sample.
     """
-    columns = "" if folder else config.columns
-    captions, own_splits = read_captions(*parts_of(file), columns=columns)
-    matches, uncaptioned = find_images(folder or file.parent, captions)
+    captions = data_set.captions
+    matches, uncaptioned = find_images(folder or data_set.folder, captions)
     paths = matches.paths
     skipped = skip_unusable(captions, matches, uncaptioned)
     names = [name for name in captions if name not in skipped]
-    splits, split_source, subsets = find_splits(names, own_splits, config, folder)
+    splits, split_source, subsets = find_splits(names, data_set.own_splits, config, folder)
     skipped.update(drop_duplicates(splits, paths))
-    check_skipped(skipped, len(captions) + len(uncaptioned), str(file), config)
-    check_splits(splits, file, split_source, len(names))
+    check_skipped(skipped, len(captions) + len(uncaptioned), source, config)
+    check_splits(splits, source, split_source, len(names))
     notes = describe_inexact(matches)
     return Photos(source, split_source, paths, captions, splits, subsets, skipped, notes)
-
-
-def parts_of(file: Path) -> list[Path]:
-    """The captions file, with the others of its kind where a data set has several (COCO)."""
-    if fnmatchcase(file.name, "captions_*20*.json"):
-        return sorted(file.parent.glob("captions_*20*.json"))
-    return [file]
 
 
 def skip_unusable(
@@ -137,18 +132,18 @@ def describe_inexact(matches: Matches) -> list[str]:
     ]
 
 
-def check_splits(splits: Splits, file: Path, split_source: str, photos: int) -> None:
+def check_splits(splits: Splits, source: str, split_source: str, photos: int) -> None:
     """Raise an error if a needed split is empty, or if a photo is in two splits."""
     for split in ("train", "validation"):
         if not splits[split]:
             raise CaptionsError(
-                f"{file}: the {split} split ({split_source}) has none of {photos} photos: "
+                f"{source}: the {split} split ({split_source}) has none of {photos} photos: "
                 "check the lists of the split, or add photos"
             )
     counts = Counter(name for names in splits.values() for name in names)
     for name, count in counts.items():
         if count > 1:
-            raise CaptionsError(f"{file}: {name} is in two splits: check the lists of the split")
+            raise CaptionsError(f"{source}: {name} is in two splits: check the lists of the split")
 
 
 def find_images(folder: Path, names: Iterable[str]) -> tuple[Matches, list[str]]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.config import Config
 from utils.data import download
@@ -26,14 +27,28 @@ TAIL_BYTES = 4096
 Splits = dict[str, list[str]]
 
 
+class OwnSplits(NamedTuple):
+    """The splits that captions files give.
+
+    Attributes:
+        names: The names of the photos in each split.
+        source: Where they come from, for the user.
+        is_by_user: Whether the user has split the captions into files named after splits.
+    """
+
+    names: Splits
+    source: str = "the parts that the data set comes in"
+    is_by_user: bool = False
+
+
 def find_splits(
-    names: list[str], own_splits: Splits, config: Config, folder: Path | None = None
+    names: list[str], own_splits: OwnSplits, config: Config, folder: Path | None = None
 ) -> tuple[Splits, str, Splits]:
     """Split photos by the first source that lists some of them.
 
-    The sources, in order: lists in the inputs (on Kaggle, whose copy of Flickr8k lacks them, they
-    are downloaded); a file in Karpathy's format; the parts in which the captions files come; a
-    hash of each name.
+    The sources, in order: captions files that the user has named after splits; lists in the inputs
+    (on Kaggle, whose copy of Flickr8k lacks them, they are downloaded); a file in Karpathy's
+    format; the parts in which the captions files come; a hash of each name.
 
     Args:
         names: The photos.
@@ -66,15 +81,17 @@ def find_splits(
 
 
 def split_sources(
-    lists: Splits, own_splits: Splits, folder: Path | None
+    lists: Splits, own_splits: OwnSplits, folder: Path | None
 ) -> Iterator[tuple[Splits, str]]:
     """The sources of a ready-made split, in order of preference; files are read only if needed."""
+    if own_splits.is_by_user:
+        yield own_splits.names, own_splits.source
     yield lists, "standard lists" if folder is None else "the sample's own lists"
     if folder is None:
         for path in find_input("dataset_*.json"):
             _, splits = read_captions(path)
             yield splits, "standard lists"
-    yield own_splits, "the parts that the data set comes in"
+    yield own_splits.names, own_splits.source
 
 
 def is_usable(splits: Splits, known: set[str]) -> bool:
@@ -99,18 +116,30 @@ def find_lists(folder: Path | None = None) -> Splits:
 
 
 def split_by_hash(names: list[str]) -> Splits:
-    """80, 10 and 10 % by a hash of the name: a photo keeps its split when others are added."""
+    """80, 10 and 10 % by a hash of the name: a photo keeps its split when others are added.
+
+    Of a few photos, at least one is for validation, and one for the test if there are three.
+    """
     splits: Splits = {split: [] for split in SPLITS}
     for name in sorted(names):
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        tenth = int(digest[:8], 16) % 10
+        tenth = hash_name(name) % 10
         if tenth < 8:
             splits["train"].append(name)
         elif tenth == 8:
             splits["validation"].append(name)
         else:
             splits["test"].append(name)
+    for split in ("validation", "test"):
+        if not splits[split] and len(splits["train"]) > 1:
+            moved = min(splits["train"], key=hash_name)
+            splits["train"].remove(moved)
+            splits[split].append(moved)
     return splits
+
+
+def hash_name(name: str) -> int:
+    """A number that depends on the name of a photo alone."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
 
 
 def drop_duplicates(splits: Splits, paths: dict[str, Path]) -> dict[str, str]:

@@ -1,0 +1,287 @@
+"""Which captions files of the inputs make up the data set of a run, and which are ignored.
+
+Files with a split in their names, such as `train.csv` and `val.csv`, belong together, and give the
+splits. Of other files the first one is used. The rest is ignored, which the description says; but
+files that contradict each other are an error, because nobody can know which of them is right.
+"""
+
+import filecmp
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from utils.config import Config, parse_columns
+from utils.data.caption_files import (
+    CAPTION_FILES,
+    SPLIT_NAMES,
+    CaptionsFile,
+    find_captions_file,
+    find_captions_files,
+    rank_of,
+    read_captions,
+)
+from utils.data.caption_formats import KARPATHY
+from utils.data.splits import SPLITS, OwnSplits, Splits, hash_name
+from utils.errors import CaptionsError
+from utils.paths import input_folder
+
+# Flickr8k comes with a second captions file, whose words are reduced to their base forms.
+LEMMATIZED_FILES = "*.lemma.token.txt"
+MAX_IGNORED = 3  # that a description names
+
+Captions = dict[str, list[str]]
+Group = dict[Path, str]  # files that belong together, and the split of each; empty for a single one
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The captions of a run, and where they come from.
+
+    Attributes:
+        files: The captions files that are used.
+        captions: The captions by name of the photo.
+        own_splits: The splits that the files give.
+        ignored: The other captions files, with the reason.
+    """
+
+    files: list[Path]
+    captions: Captions
+    own_splits: OwnSplits
+    ignored: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files, or the one that holds the folders of all."""
+        return Path(os.path.commonpath([file.parent for file in self.files]))
+
+    @property
+    def source(self) -> str:
+        """The files that are used, and those that are ignored, for the user."""
+        text = f"{join_names(self.files)} in {self.folder}"
+        if not self.ignored:
+            return text
+        parts = [f"{show_path(path)} ({reason})" for path, reason in self.ignored.items()]
+        if len(parts) > MAX_IGNORED:
+            parts[MAX_IGNORED:] = [f"{len(parts) - MAX_IGNORED} more"]
+        return f"{text}; ignored: {', '.join(parts)}"
+
+
+def find_data_set(config: Config) -> DataSet | None:
+    """The data set in the inputs, or None if they hold no captions file.
+
+    Raises:
+        CaptionsError: Captions files contradict each other, or cannot be read.
+    """
+    found = find_captions_files(parse_columns(config.columns))
+    groups = group_files(found)
+    if config.captions_file or not groups:
+        groups = [named_group(config, groups)]
+    group = groups[0]
+    if not group:
+        return None
+    data_set = read_group(group, config)
+    ignored = {}
+    for file in found:
+        if file.path not in group:
+            ignored[file.path] = why_ignored(file, data_set, config)
+    return replace(data_set, ignored=ignored)
+
+
+# === Which files belong together ===
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that a file or folder is named after: "validation" for `captions_val2017`."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    splits = {SPLIT_NAMES.get(word.lower(), word.lower()) for word in words}
+    splits &= SPLITS.keys()
+    return splits.pop() if len(splits) == 1 else None
+
+
+def family_and_split(path: Path) -> tuple[Path, str]:
+    """What a file with a split shares with those of the other splits, and its split.
+
+    It is the folder for `train.csv` and `val.csv`, and for `train/captions.csv` and
+    `val/captions.csv` the folder with the name of the file.
+    """
+    split = split_of_name(path.stem)
+    folder_split = split_of_name(path.parent.name)
+    if split:
+        return path.parent.parent if folder_split else path.parent, split
+    if folder_split:
+        return path.parent.parent / path.name, folder_split
+    return path, ""
+
+
+def group_files(found: Sequence[CaptionsFile]) -> list[Group]:
+    """The data sets that captions files may be, the one to choose first.
+
+    Files with a split in their names are one data set if there is a training split and another one.
+    They come before other files of their folder.
+    """
+    families: dict[Path, Group] = {}
+    for file in found:
+        family, split = family_and_split(file.path)
+        families.setdefault(family, {})[file.path] = split
+
+    groups: list[Group] = []
+    for group in families.values():
+        splits = set(group.values())
+        if "train" in splits and len(splits) > 1:
+            groups.append(group)
+        else:
+            groups.extend({path: ""} for path in group)
+
+    ranks = folder_ranks(found)
+
+    def order(group: Group) -> tuple[int, bool]:
+        first_file = next(iter(group))
+        return ranks[first_file.parent], len(group) == 1
+
+    return sorted(groups, key=order)  # which keeps the order of equal ones
+
+
+def folder_ranks(found: Sequence[CaptionsFile]) -> dict[Path, int]:
+    """The best rank of a file in each folder."""
+    ranks: dict[Path, int] = {}
+    for file in found:
+        folder = file.path.parent
+        ranks[folder] = min(file.rank, ranks.get(folder, file.rank))
+    return ranks
+
+
+def named_group(config: Config, groups: Sequence[Group]) -> Group:
+    """The group of the file that `find_captions_file` returns; empty if there is none."""
+    named = find_captions_file(config)
+    for group in groups:
+        if named in group:
+            return group
+    return {named: ""} if named else {}
+
+
+# === What is in them ===
+
+
+def read_data_set(file: Path, columns: str = "") -> DataSet:
+    """The data set in a single file."""
+    captions, splits = read_captions(file, columns=columns)
+    return DataSet([file], captions, OwnSplits(splits))
+
+
+def read_group(group: Group, config: Config) -> DataSet:
+    """Read files that belong together.
+
+    Raises:
+        CaptionsError: A photo is in two splits, or has other captions in another file.
+    """
+    if len(group) == 1:
+        (file,) = group
+        return read_data_set(file, config.columns)
+    captions: Captions = {}
+    splits: Splits = {split: [] for split in SPLITS if split in group.values()}
+    file_of: dict[str, Path] = {}
+    for file, split in group.items():
+        own_captions, _ = read_captions(file, columns=config.columns)
+        check_overlap(file, own_captions, captions, file_of, group)
+        for name, texts in own_captions.items():
+            if name not in captions:
+                captions[name] = texts
+                file_of[name] = file
+                splits[split].append(name)
+    source = f"the parts that the data set comes in: {join_names(group)}"
+    if "validation" not in splits:
+        take_validation(splits)
+        source += "; validation: a tenth of train, by a hash of each name"
+    is_by_user = not any(rank_of(file.name) < len(CAPTION_FILES) for file in group)
+    return DataSet(list(group), captions, OwnSplits(splits, source, is_by_user))
+
+
+def check_overlap(
+    file: Path, own_captions: Captions, captions: Captions, file_of: dict[str, Path], group: Group
+) -> None:
+    """Raise an error if a photo of a file is in another split, or has other captions elsewhere."""
+    for name, texts in own_captions.items():
+        if name not in captions:
+            continue
+        earlier = file_of[name]
+        if group[earlier] != group[file]:
+            raise CaptionsError(
+                f"{file}: {name} is also in {show_path(earlier)}, so it is in two splits: remove "
+                "it from one of them"
+            )
+        check_same_captions(name, texts, captions, f"{show_path(earlier)} and {show_path(file)}")
+
+
+def check_same_captions(name: str, texts: list[str], captions: Captions, files: str) -> None:
+    """Raise an error if two files give one photo different captions.
+
+    Args:
+        name: The photo.
+        texts: Its captions in one file.
+        captions: The captions in the other.
+        files: The names of both, for the error.
+    """
+    if normalize_captions(texts) != normalize_captions(captions[name]):
+        raise CaptionsError(
+            f"{files}: give {name} other captions: remove one of the files, or name the right one "
+            "with --captions (setting captions_file)"
+        )
+
+
+def normalize_captions(captions: Iterable[str]) -> list[str]:
+    """Captions without what differs between copies of a data set: order, case and punctuation."""
+    return sorted(" ".join(re.findall(r"\w+", caption.lower())) for caption in captions)
+
+
+def take_validation(splits: Splits) -> None:
+    """Move a tenth of the training photos, chosen by a hash, to a validation split; in place."""
+    by_hash = sorted(splits["train"], key=hash_name)
+    count = max(1, len(by_hash) // 10)
+    validation = set(by_hash[:count])
+    splits["validation"] = [name for name in splits["train"] if name in validation]
+    splits["train"] = [name for name in splits["train"] if name not in validation]
+
+
+def why_ignored(file: CaptionsFile, chosen: DataSet, config: Config) -> str:
+    """Why a captions file is not used.
+
+    Raises:
+        CaptionsError: It contradicts the files that are used.
+    """
+    if config.captions_file:
+        return "another one is named"
+    if any(filecmp.cmp(file.path, path, shallow=False) for path in chosen.files):
+        return "a copy"
+    if file.format == KARPATHY:
+        return "except for its split, if nothing else gives one"
+    if fnmatchcase(file.path.name, LEMMATIZED_FILES):
+        return "base forms of words"
+    try:
+        captions, _ = read_captions(file.path, columns=config.columns)
+    except CaptionsError as error:
+        return f"cannot be read: {error}"
+    common = [name for name in captions if name in chosen.captions]
+    files = f"{join_names(chosen.files)} and {show_path(file.path)}"
+    for name in common:
+        check_same_captions(name, captions[name], chosen.captions, files)
+    if not common:
+        return "captions of other photos"
+    others = len(captions) - len(common)
+    return f"the same captions, and {others} other photos" if others else "the same captions"
+
+
+# === How a user is told ===
+
+
+def show_path(path: Path) -> str:
+    """A path below the inputs, for the user."""
+    folder = input_folder()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def join_names(paths: Iterable[Path]) -> str:
+    """The names of files, separated by commas."""
+    return ", ".join(path.name for path in paths)
