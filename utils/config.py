@@ -42,6 +42,9 @@ NOT_ASSIGNABLE = ("preset", "working")  # these have an environment variable and
 ENCODER_NAMES = (
     "sample_cnn",
     "mobilenet_v2",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
     "vgg16",
     "resnet50",
     "inception_v3",

@@ -189,7 +189,7 @@ def test_dataset_that_is_attached_twice_is_read_once(inputs):
 def test_two_different_datasets_are_an_error_that_names_both(inputs):
     attach_photos(inputs, "old")
     attach_photos(inputs, "new", "somebody", caption="A cat sleeps.")
-    message = error_message(detect_preset)
+    message = error_message(find_photos, load_config(detect_preset()))
     assert "input/flickr8k/captions.txt" in message
     assert "somebody/flickr8k/captions.txt" in message
 

@@ -212,7 +212,7 @@ def check_overlap(
                 f"{file}: {name} is also in {show_path(earlier)}, so it is in two splits: remove "
                 "it from one of them"
             )
-        check_same_captions(name, texts, captions, f"{show_path(earlier)} and {show_path(file)}")
+        check_same_captions(name, texts, captions, f"{earlier} and {file}")
 
 
 def check_same_captions(name: str, texts: list[str], captions: Captions, files: str) -> None:
@@ -264,7 +264,7 @@ def why_ignored(file: CaptionsFile, chosen: DataSet, config: Config) -> str:
     except CaptionsError as error:
         return f"cannot be read: {error}"
     common = [name for name in captions if name in chosen.captions]
-    files = f"{join_names(chosen.files)} and {show_path(file.path)}"
+    files = f"{', '.join(str(path) for path in chosen.files)} and {file.path}"
     for name in common:
         check_same_captions(name, captions[name], chosen.captions, files)
     if not common:
