@@ -1,7 +1,9 @@
 """Tests of the command `score`: the same scores from every format, one line for a wrong file."""
 
+import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 
 from utils.__main__ import main
 from utils.cli import score as score_command
+from utils.cli.score_files import load_captions
 from utils.evaluation.metrics import score
 from utils.paths import REPOSITORY
 
@@ -109,9 +112,175 @@ def test_all_formats_give_the_same_scores(command, references, suffix, candidate
     assert all(0 <= value <= 10 for value in printed.values())
 
 
-def test_line_breaks_in_quotes_stay_in_their_caption():
-    text = 'image,caption\n1.jpg,"a dog\nruns"\n2.jpg,two\x85cats\n'
-    assert score_command.csv_pairs(text) == [("1.jpg", "a dog\nruns"), ("2.jpg", "two\x85cats")]
+def test_line_breaks_in_quotes_stay_in_their_caption(tmp_path):
+    path = tmp_path / "captions.csv"
+    path.write_bytes('image,caption\n1.jpg,"a dog\nruns"\n2.jpg,two\x85cats\n'.encode())
+    assert load_captions(path).captions == {"1.jpg": ["a dog\nruns"], "2.jpg": ["two\x85cats"]}
+
+
+def as_table(captions, delimiter):
+    """Captions of each ID as a table with another delimiter."""
+    lines = [f"file name{delimiter}caption"]
+    for name, group in captions.items():
+        for text in group:
+            quoted = text.replace('"', '""')
+            lines.append(f'{name}{delimiter}"{quoted}"')
+    return "\n".join(lines) + "\n"
+
+
+def as_karpathy(captions):
+    """Captions of each ID in Karpathy's format."""
+    images = []
+    for position, (name, group) in enumerate(captions.items()):
+        sentences = [{"raw": text} for text in group]
+        split = ("train", "restval", "test")[position % 3]
+        images.append({"filename": name, "imgid": 9, "split": split, "sentences": sentences})
+    return {"images": images, "dataset": "coco"}
+
+
+def as_json_lines(captions):
+    """Captions of each ID as JSON Lines."""
+    rows = [{"photo": name, "caption": text} for name, group in captions.items() for text in group]
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (as_table(REFERENCES, ";"), ".csv"),
+        (as_table(REFERENCES, "\t"), ".tsv"),
+        (as_table(REFERENCES, "\t").encode("utf-16"), ".csv"),
+        (as_karpathy(REFERENCES), ".json"),
+        (as_json_lines(REFERENCES), ".json"),
+        (as_json_lines(REFERENCES), ".jsonl"),
+    ],
+)
+def test_all_formats_that_run_reads_are_scored(command, content, suffix):
+    _, expected, _ = command(REFERENCES, CANDIDATES, "--json")
+    status, out, err = command(content, CANDIDATES, "--json", suffixes=(suffix, ".json"))
+    assert (status, out, err) == (0, expected, "")
+
+
+# === Photos of two files ===
+
+COCO_IMAGES = [{"id": number, "file_name": f"COCO_{number}.jpg"} for number in range(4)]
+COCO = {
+    "images": COCO_IMAGES,
+    "annotations": [
+        {"image_id": number, "caption": f"a {animal} and a {other}"}
+        for number, animal in enumerate(("dog", "cat", "cow", "pig"))
+        for other in ("man", "woman")
+    ],
+}
+KARPATHY = {
+    "images": [
+        {"filename": f"COCO_{number}.jpg", "cocoid": number, "split": split, "sentences": []}
+        for number, split in enumerate(("test", "val", "test", "restval"))
+    ]
+}
+COCO_RESULTS = [{"image_id": number, "caption": "a dog and a man"} for number in range(4)]
+
+
+def as_names(results):
+    """COCO's results with file names instead of IDs."""
+    return {f"val/COCO_{row['image_id']}.jpg": row["caption"] for row in results}
+
+
+def test_photos_are_paired_by_id_or_by_file_name(command):
+    status, expected, _ = command(COCO, COCO_RESULTS, "--json")
+    assert status == 0
+    assert command(COCO, as_names(COCO_RESULTS), "--json") == (0, expected, "")
+
+
+@pytest.mark.parametrize("make_candidates", [list, as_names])
+@pytest.mark.parametrize("form", ["Karpathy", "names", "IDs"])
+def test_subset_scores_only_its_photos(command, tmp_path, form, make_candidates):
+    file = tmp_path / "subset.json"
+    file.write_text(json.dumps(KARPATHY))
+    subset = f"{file}:test"
+    if form != "Karpathy":
+        subset = str(tmp_path / "subset.txt")
+        lines = "COCO_0.jpg\nCOCO_2.jpg\n" if form == "names" else "0\n2\n\n"
+        (tmp_path / "subset.txt").write_text(lines)
+    chosen = [COCO_RESULTS[0], COCO_RESULTS[2]]
+    references = COCO | {"annotations": COCO["annotations"][:2] + COCO["annotations"][4:6]}
+    _, expected, _ = command(references, chosen, "--json")
+    status, out, err = command(COCO, make_candidates(COCO_RESULTS), "--json", "--subset", subset)
+    assert (status, out) == (0, expected)
+    assert err.startswith(f"{subset}: 2 of the 4 photos in ")
+    assert "2 captions in " in err and "are of other photos: not scored" in err
+    status, out, err = command(COCO, make_candidates(chosen), "--json", "--subset", subset)
+    assert (status, out, err.count("\n")) == (0, expected, 1)
+
+
+def test_subset_can_be_a_split_of_the_references(command):
+    references = as_karpathy(REFERENCES)
+    _, expected, _ = command({"ü": REFERENCES["ü"]}, {"ü": CANDIDATES["ü"]}, "--json")
+    status, out, _ = command(references, CANDIDATES, "--json", "--subset", "Test")
+    assert (status, out) == (0, expected)
+    status, out, _ = command(references, CANDIDATES, "--json", "--subset", "train")
+    assert status == 0 and out != expected  # train and restval
+
+
+@pytest.mark.parametrize(
+    ("subset", "text", "expected"),
+    [
+        ("val", "", "val is no file and no split of .*, whose splits are: train, test"),
+        (
+            "{folder}/x.json:mine",
+            json.dumps(KARPATHY),
+            "mine is no file .* test, validation, train",
+        ),
+        ("{folder}/x.txt", "1\n8\n", "1 of its 2 photos are not in .*, e.g. 8: name one split"),
+        ("{folder}/x.txt", "\n", "names no photos"),
+        ("{folder}/x.json", "{", "x.json: is not valid JSON"),
+        ("{folder}/x.txt", "1\n7\nü\n", None),
+    ],
+)
+def test_wrong_subset_is_one_line_and_exit_status_2(command, tmp_path, subset, text, expected):
+    for suffix in ("json", "txt"):
+        (tmp_path / f"x.{suffix}").write_text(text)
+    subset = subset.format(folder=tmp_path)
+    status, out, err = command(as_karpathy(REFERENCES), CANDIDATES, "--subset", subset)
+    if expected is None:
+        assert (status, err.count("\n")) == (0, 1)
+    else:
+        assert (status, out) == (2, "")
+        assert re.search(expected, err) and err.count("\n") == 1
+
+
+def test_missing_captions_within_a_subset_are_refused(command):
+    references = as_karpathy(REFERENCES)
+    status, _, err = command(references, {"7": "a dog"}, "--subset", "test")
+    assert status == 2 and "has no caption for ü" in err
+
+
+def test_scores_of_each_photo_are_written_as_csv(command, tmp_path):
+    path = tmp_path / "photos.csv"
+    status, out, _ = command(REFERENCES, CANDIDATES, "--json", "--per-photo", str(path))
+    assert status == 0
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["caption"]) for row in rows] == list(CANDIDATES.items())
+    corpus = json.loads(out)
+    assert list(rows[0]) == ["image", "caption", *corpus]
+    for metric in corpus.keys() - {f"BLEU-{order}" for order in range(1, 5)}:
+        mean = sum(float(row[metric]) for row in rows) / len(rows)
+        assert mean == pytest.approx(corpus[metric], abs=1e-4)
+    one = score(list(CANDIDATES.values())[:1], list(REFERENCES.values())[:1])
+    assert float(rows[0]["BLEU-2"]) == pytest.approx(one["BLEU-2"], abs=1e-4)
+
+
+def test_columns_of_the_references_can_be_named(command):
+    references = "key,id,words\n" + "".join(
+        f'{number},{name},"{text}"\n'
+        for number, (name, group) in enumerate(REFERENCES.items())
+        for text in group
+    )
+    columns = ("--columns", "image=id,caption=words")
+    _, expected, _ = command(REFERENCES, CANDIDATES, "--json")
+    found = command(references, CANDIDATES, "--json", *columns, suffixes=(".csv", ".json"))
+    assert found == (0, expected, "")
 
 
 def test_table_names_the_data_and_the_protocol(command):
@@ -128,18 +297,27 @@ def test_table_names_the_data_and_the_protocol(command):
         (REFERENCES, RESULTS + [{"image_id": 8, "caption": "a"}], "8 has no references"),
         (REFERENCES | {"8": []}, RESULTS + [{"image_id": 8, "caption": "a"}], "8 has no ref"),
         (REFERENCES, RESULTS[1:], "has no caption for 1"),
-        (REFERENCES, RESULTS + [{"image_id": "1", "caption": "a"}], "1 has several captions"),
+        (REFERENCES, RESULTS + [{"image_id": "1", "caption": "a"}], "1 has 2 captions"),
         (REFERENCES, '{"1": "a", "7": "b", "1": "c"}', "the same key twice"),
         (REFERENCES, CANDIDATES | {"7": " . "}, "the caption of 7 is empty"),
         (REFERENCES | {"7": [""]}, RESULTS, "the caption of 7 is empty"),
         (REFERENCES, "a dog runs", "is not valid JSON"),
         (REFERENCES, "", "is not valid JSON"),
-        (REFERENCES, b"\xff\xfe\x00", "has none of the formats"),
+        (REFERENCES, b"\xff\xfe\x00", "is not valid JSON"),
         (REFERENCES, "[" * 100_000, "recursion"),
         (REFERENCES, "3", "has none of the formats"),
         (REFERENCES, [{"id": 1, "text": "a"}], "has none of the formats"),
-        (REFERENCES, {"1": None}, "has none of the formats"),
-        (REFERENCES, {"1": [3]}, "has none of the formats"),
+        (REFERENCES, {"1": None}, "1: the caption is null"),
+        (REFERENCES, {"1": [3]}, "1, caption 0: the caption is 3, not text"),
+        (REFERENCES, [RESULTS[0], {"image_id": 7, "caption": None}], "row 1, 7: the caption is n"),
+        (
+            [
+                {"file": "a", "image_id": 1, "caption": "b"},
+                {"file": "a", "image_id": 2, "caption": "b"},
+            ],
+            RESULTS,
+            "a is the name of image 1 and of image 2",
+        ),
         (REFERENCES, [], "contains no captions"),
         (REFERENCES, None, "could not be read"),
     ],

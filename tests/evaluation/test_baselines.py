@@ -66,16 +66,9 @@ def test_human_baseline_exceeds_constant_caption():
 
 def test_score_with_meteor_names_the_implementation():
     candidates, references = candidates_and_references()
-
-    def other_meteor(candidates, references):
-        return "METEOR 9", 0.5, None
-
     scores = score_with_meteor(candidates, references)
     added = scores.keys() - score(candidates, references).keys()
     assert added == {name for name in scores if name.startswith("METEOR (nltk")}
-    other_scores = score_with_meteor(candidates, references, meteor=other_meteor)
-    assert other_scores["METEOR 9"] == 0.5
-    assert other_scores["BLEU-4"] == scores["BLEU-4"]
 
 
 def candidates_and_references():

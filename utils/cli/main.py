@@ -202,17 +202,36 @@ def add_score_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "score",
         help="score a file of captions",
-        description="Compute BLEU, ROUGE-L, CIDEr-D and METEOR of a file of captions. Formats: "
-        'COCO annotations and results (JSON), {"id": ["caption", ...]} (JSON), and CSV (.csv or '
-        ".txt) whose second column is named caption, as `caption --csv` writes it. IDs are "
-        "compared as text; where they differ, the file names in them are compared.",
+        description="Compute BLEU, ROUGE-L, CIDEr-D and METEOR of a file of captions. Formats: all "
+        "that `run` reads, i.e. tables (CSV, TSV, ; or |) with a header such as image,caption, "
+        "COCO's annotations and results, Karpathy's JSON, JSON Lines, .token files, and "
+        '{"name": ["caption", ...]} (JSON); and what `caption` writes. Photos are paired by names, '
+        "IDs or file names, whichever most of the two files have in common.",
     )
     parser.set_defaults(function_path="utils.cli.score.score")
     parser.add_argument(
-        "--references", metavar="FILE", required=True, help="reference captions, one or more per ID"
+        "--references",
+        metavar="FILE",
+        required=True,
+        help="reference captions, one or more per photo",
     )
     parser.add_argument(
-        "--candidates", metavar="FILE", required=True, help="captions to score, one per ID"
+        "--candidates", metavar="FILE", required=True, help="captions to score, one per photo"
+    )
+    parser.add_argument(
+        "--subset",
+        metavar="SPLIT_OR_FILE",
+        help="score only these photos: a split of the references such as test, a file with a name "
+        "in each line, or a split of another captions file, such as dataset_coco.json:test",
+    )
+    parser.add_argument(
+        "--per-photo", metavar="FILE", help="also write the scores of each photo, as CSV"
+    )
+    parser.add_argument(
+        "--columns",
+        default="",
+        metavar="image=NAME,caption=NAME",
+        help="the columns of the references, if they have unusual names",
     )
     parser.add_argument(
         "--json", action="store_true", dest="as_json", help="print the scores as JSON"

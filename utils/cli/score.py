@@ -1,180 +1,151 @@
 """Score a file of captions: `python -m utils score`.
 
-The files are COCO annotations and results, `{id: [captions]}` and CSV; IDs are compared as text.
+The files have any of the formats of captions files; `score_files` reads them.
 """
 
 import csv
 import io
 import json
-import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from utils.data.tokenizer import tokenize
-from utils.errors import CaptionsError
+from utils.cli.score_files import (
+    FileError,
+    ScoreFile,
+    load_captions,
+    pair_photos,
+    select_subset,
+)
 from utils.evaluation.meteor import meteor
-from utils.evaluation.ngrams import tokenize_all
-from utils.evaluation.protocol import SCORING_RULES, describe_references, score_with_meteor
-
-CSV_SUFFIXES = (".csv", ".txt")
-
-
-class FileError(CaptionsError):
-    """A file of captions cannot be used: what is wrong with it."""
-
-    exit_status = 2
+from utils.evaluation.metrics import score as score_corpus
+from utils.evaluation.metrics import score_photos
+from utils.evaluation.ngrams import Caption, References, tokenize_all
+from utils.evaluation.protocol import SCORING_RULES, describe_references
+from utils.io import write_text
 
 
-def score(references: str | Path, candidates: str | Path, as_json: bool = False) -> None:
+def score(
+    references: str | Path,
+    candidates: str | Path,
+    as_json: bool = False,
+    subset: str | None = None,
+    per_photo: str | None = None,
+    columns: str = "",
+) -> None:
     """Print the scores of captions against reference captions.
 
     Args:
-        references: A file of reference captions, one or more per ID.
-        candidates: A file of captions to score, one per ID.
+        references: A file of reference captions, one or more per photo.
+        candidates: A file of captions to score, one per photo.
         as_json: Print JSON instead of a table.
+        subset: The photos to score: a split of the references, a file, or `FILE:SPLIT`.
+        per_photo: A CSV file to write with the scores of each photo.
+        columns: The columns of the references, such as `image=path,caption=text`.
 
     Raises:
-        FileError: A file cannot be read, or the IDs of the two do not match.
+        FileError: A file cannot be read, or the photos of the two do not match.
     """
-    references_by_id = load_captions(references)
-    candidates_by_id = load_captions(candidates)
-    if not candidates_by_id.keys() <= references_by_id.keys():
-        references_by_id = shorten_ids(references_by_id)
-        candidates_by_id = shorten_ids(candidates_by_id)
-    for name, captions in candidates_by_id.items():
-        if name not in references_by_id:
-            raise FileError(f"{candidates}: {name} has no references in {references}: add some")
-        if len(captions) > 1:
-            raise FileError(f"{candidates}: {name} has several captions: keep one")
-    for name in references_by_id:
-        if name not in candidates_by_id:
-            raise FileError(f"{candidates}: has no caption for {name}, which is in {references}")
+    reference_file = load_captions(references, columns)
+    candidate_file = load_captions(candidates)
+    is_part = subset is not None
+    if subset is not None:
+        total = len(reference_file.captions)
+        reference_file = select_subset(reference_file, subset)
+        scored = len(reference_file.captions)
+        print(f"{subset}: {scored:,} of the {total:,} photos in {references}", file=sys.stderr)
+    captions = pair_captions(reference_file, candidate_file, is_part)
 
-    reference_lists = [references_by_id[name] for name in candidates_by_id]
-    candidate_list = [captions[0] for captions in candidates_by_id.values()]
-    scores = score_with_meteor(candidate_list, reference_lists, best_meteor)
+    names = list(captions)
+    texts = [candidate for candidate, _ in captions.values()]
+    prepared = References([group for _, group in captions.values()])
+    meteor_name, meteor_score, meteor_scores = best_meteor(texts, prepared.words)
+    scores = {**score_corpus(texts, prepared), meteor_name: meteor_score}
+    if per_photo:
+        photo_scores = {**score_photos(texts, prepared), meteor_name: meteor_scores}
+        write_photo_scores(per_photo, dict(zip(names, texts, strict=True)), photo_scores)
     if as_json:
         print(json.dumps(scores, indent=1))
     else:
         for name, value in scores.items():
             print(f"{name:26} {value:.4f}")
-        print(f"\n{describe_references(reference_lists)}; {SCORING_RULES}")
+        print(f"\n{describe_references(prepared.words)}; {SCORING_RULES}")
 
 
-# === Reading files of captions ===
+def pair_captions(
+    references: ScoreFile, candidates: ScoreFile, is_part: bool
+) -> dict[str, tuple[str, list[str]]]:
+    """The candidate and the references of each photo, by the candidates' name of it.
 
-
-def load_captions(file: str | Path) -> dict[str, list[str]]:
-    """Read the captions of each ID from a file in any of the formats.
+    Args:
+        references: The reference captions.
+        candidates: The captions to score.
+        is_part: Whether the references are a subset, so that candidates of other photos are none of
+            its concern.
 
     Raises:
-        FileError: The file cannot be read, has another format, or has an empty caption.
+        FileError: A photo has no reference, no candidate or several.
     """
-    try:
-        text = Path(file).read_text(encoding="utf-8-sig")
-        captions = group_by_id(parse_captions(file, text))
-    except OSError as error:
-        fix = "check that it exists and that you have permission"
-        raise FileError(f"{file}: could not be read ({error.strerror}): {fix}") from None
-    except json.JSONDecodeError as error:
-        raise FileError(f"{file}: is not valid JSON ({error})") from None
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        raise FileError(f"{file}: has none of the formats that --help describes") from None
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise FileError(f"{file}: {error}") from None
-    if not captions:
-        raise FileError(f"{file}: contains no captions")
-    return captions
-
-
-def parse_captions(file: str | Path, text: str) -> list[tuple[Any, str]]:
-    """The pairs of ID and caption in the text of a file; its suffix decides the format."""
-    if Path(file).suffix.lower() in CSV_SUFFIXES:
-        return csv_pairs(text)
-    return json_pairs(text)
-
-
-def group_by_id(pairs: list[tuple[Any, str]]) -> dict[str, list[str]]:
-    """The captions of each ID, as text; an empty caption is a ValueError."""
-    captions: dict[str, list[str]] = {}
-    for name, caption in pairs:
-        if not tokenize(caption):
-            raise ValueError(f"the caption of {name} is empty: fill it in, or remove it")
-        captions.setdefault(str(name), []).append(caption)
-    return captions
-
-
-def shorten_ids(captions: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Replace IDs that are paths by their file names, unless two of these are the same.
-
-    The same photos may be in another folder on the machine that captioned them.
-    """
-    shortened = {re.split(r"[/\\]", name)[-1]: group for name, group in captions.items()}
-    return shortened if len(shortened) == len(captions) else captions
-
-
-def csv_pairs(text: str) -> list[tuple[str, str]]:
-    """IDs and captions from the first two columns of a CSV file with a header."""
-    rows = list(csv.reader(io.StringIO(text, newline="")))
-    header = rows[0] if rows else []
-    columns = [name.strip().lower() for name in header if name.strip()]
-    if len(columns) < 2 or columns[1] != "caption":
-        raise ValueError("the first line must name the columns, the second of them caption")
-    pairs = []
-    for row in rows[1:]:
-        if not row:
+    pairs = pair_photos(references, candidates)
+    captions = {}
+    others = 0
+    for key, name in pairs.second.items():
+        group = references.captions[pairs.first[key]] if key in pairs.first else []
+        if not group and is_part:
+            others += 1
             continue
-        if len(columns) > 2 and len(row) != len(columns):
-            raise ValueError(
-                f"the row of {row[0]} has {len(row)} fields, the first line {len(columns)}: put "
-                "captions that contain commas in quotes"
+        if not group:
+            raise FileError(
+                f"{candidates.path}: {name} has no references in {references.path}: add some, or "
+                "score a part of the photos with --subset"
             )
-        # With two columns, the commas of a caption may lack their quotes.
-        caption = row[1] if len(columns) > 2 else ",".join(row[1:])
-        pairs.append((row[0].strip(), caption))
-    return pairs
+        if len(candidates.captions[name]) != 1:
+            count = len(candidates.captions[name])
+            raise FileError(f"{candidates.path}: {name} has {count} captions: keep one")
+        captions[name] = (candidates.captions[name][0], group)
+    for key, name in pairs.first.items():
+        if references.captions[name] and key not in pairs.second:
+            raise FileError(
+                f"{candidates.path}: has no caption for {name}, which is in {references.path}: add "
+                "it, or score a part of the photos with --subset"
+            )
+    if others:
+        print(
+            f"{others:,} captions in {candidates.path} are of other photos: not scored",
+            file=sys.stderr,
+        )
+    return captions
 
 
-def json_pairs(text: str) -> list[tuple[Any, str]]:
-    """IDs and captions from COCO annotations or results, `caption --json`, or a dict."""
-    data = json.loads(text, object_pairs_hook=dict_without_duplicates)
-    if isinstance(data, dict) and "annotations" in data:
-        data = data["annotations"]
-    if isinstance(data, list):
-        return [(annotation_id(row), row["caption"]) for row in data]
-    pairs = []
-    for name, captions in data.items():
-        if isinstance(captions, str):
-            captions = [captions]
-        for caption in captions:
-            pairs.append((name, caption))
-    return pairs
+def write_photo_scores(
+    path: str | Path, captions: Mapping[str, str], scores: Mapping[str, np.ndarray]
+) -> None:
+    """Write a CSV file with the scores of each photo.
 
-
-def annotation_id(row: dict) -> Any:
-    """The ID in one annotation of COCO, or in one row of `caption --json`."""
-    return row["image_id"] if "image_id" in row else row["photo"]
-
-
-def dict_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object as a dict; a duplicate key, whose first value would be lost, is an error."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("an object in it has the same key twice: rename one")
-    return result
+    Args:
+        path: The file.
+        captions: The caption of each photo, by name.
+        scores: The scores of all photos in this order, by metric.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "caption", *scores))
+    for row, (name, caption) in enumerate(captions.items()):
+        values = [f"{metric[row]:.4f}" for metric in scores.values()]
+        writer.writerow((name, caption, *values))
+    write_text(path, text.getvalue())
 
 
 # === METEOR ===
 
 
 def best_meteor(
-    candidates: Sequence[str], references: Sequence[Sequence[str]]
+    candidates: Sequence[str], references: Sequence[Sequence[Caption]]
 ) -> tuple[str, float, np.ndarray]:
     """METEOR 1.5 if Java and pycocoevalcap are installed, otherwise the one of NLTK.
 

@@ -43,6 +43,23 @@ def score(candidates: Sequence[Caption], references: ReferenceCaptions) -> dict[
     return scores
 
 
+def score_photos(
+    candidates: Sequence[Caption], references: ReferenceCaptions
+) -> dict[str, np.ndarray]:
+    """The scores of each candidate by name, as fractions.
+
+    The mean of BLEU over candidates is not BLEU of the corpus, which adds up counts first.
+    """
+    tokens, references, _ = prepare(candidates, references, None)
+    _, bleu_scores = bleu(tokens, references)
+    scores = {}
+    for order, column in zip(ORDERS, bleu_scores.T, strict=True):
+        scores[f"BLEU-{order}"] = column
+    scores["ROUGE-L"] = rouge_l(tokens, references)[1]
+    scores["CIDEr-D"] = cider_d(tokens, references)[1]
+    return scores
+
+
 def prepare(
     candidates: Sequence[Caption],
     references: ReferenceCaptions,

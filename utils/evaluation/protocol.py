@@ -1,6 +1,6 @@
 """How scores are computed and reported: the protocol that belongs to every table of scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from utils.config import Config
@@ -36,15 +36,11 @@ def describe_references(references: Sequence[Sequence[Any]]) -> str:
 
 
 def score_with_meteor(
-    candidates: Sequence[Any],
-    references: References | Sequence[Sequence[Any]],
-    meteor: Callable[..., tuple[str, float, Any]] | None = None,
+    candidates: Sequence[Any], references: References | Sequence[Sequence[Any]]
 ) -> dict[str, float]:
-    """All scores of the corpus by name, with METEOR (nltk's, unless another is given)."""
-    if meteor is None:
-        from utils.evaluation.meteor import meteor as nltk_meteor  # nltk is slow to import
+    """All scores of the corpus by name, with nltk's METEOR."""
+    from utils.evaluation.meteor import meteor  # nltk is slow to import
 
-        meteor = nltk_meteor
     captions = references.words if isinstance(references, References) else references
     name, value, _ = meteor(candidates, captions)
     return {**score(candidates, references), name: value}
