@@ -285,8 +285,13 @@ def test_a_loss_that_is_not_finite_names_setting_and_checkpoints_of_its_stage(na
 
 def test_a_batch_too_small_for_all_devices_names_the_setting():
     assert global_batch_size(photos=3, replicas=2, config=CONFIG) == 2
-    with pytest.raises(CaptionsError, match="batch_size=1.*2 devices.*raise it"):
+    with pytest.raises(CaptionsError, match="batch_size=1.*2 devices: set it to 2 or more"):
         global_batch_size(photos=3, replicas=2, config=replace(CONFIG, batch_size=1))
+
+
+def test_fewer_photos_than_devices_are_an_error():
+    with pytest.raises(CaptionsError, match="1 photos cannot be divided among 2 devices: add"):
+        global_batch_size(photos=1, replicas=2, config=CONFIG)
 
 
 def test_data_that_do_not_fit_the_captioner_are_an_error(data):

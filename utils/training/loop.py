@@ -166,11 +166,16 @@ def global_batch_size(photos: int, replicas: int, config: Config) -> int:
     Raises:
         CaptionsError: There is not a photo for each replica.
     """
+    if photos < replicas:
+        raise CaptionsError(
+            f"03_train: {photos} photos cannot be divided among {replicas} devices: add photos, or "
+            "use fewer devices, e.g. with CUDA_VISIBLE_DEVICES=0"
+        )
     batch_size = min(config.batch_size, photos) // replicas * replicas
     if batch_size == 0:
         raise CaptionsError(
-            f"setting 'batch_size={config.batch_size}': {photos} photos cannot be divided among "
-            f"{replicas} devices: raise it, or train on more photos"
+            f"setting 'batch_size={config.batch_size}': cannot be divided among {replicas} "
+            f"devices: set it to {replicas} or more"
         )
     return batch_size
 
