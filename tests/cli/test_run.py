@@ -288,6 +288,9 @@ def test_only_keeps_the_order_and_from_selects_to_the_end(repository):
         (["--input", "."], "captions.txt"),
         (["--preset", "flickr8k"], "data"),
         (["--preset", "sample", "--input", "."], "--input"),
+        (["--preset", "sample", "--columns", "image=a"], "--columns are for photos"),
+        (["--captions", "nowhere.csv"], "--captions nowhere.csv: does not exist"),
+        (["--columns", "a.csv"], "'columns=a.csv': names no column"),
         (["--working", "file"], "file"),
         (["--working", "."], "holds the notebooks themselves: name another --working"),
         (
@@ -475,6 +478,27 @@ def test_check_reports_the_data_and_runs_and_writes_nothing(photos_folder, capsy
     assert main(["run", "--check", "--input", str(photos_folder)]) == 0
     assert capsys.readouterr().out == REPORT.format(folder=photos_folder)
     assert sorted(photos_folder.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("with_input", [False, True])
+def test_captions_file_and_columns_can_be_named(photos_folder, capsys, with_input, monkeypatch):
+    folder = photos_folder
+    table = folder / "deep, and 'odd'" / "my, own.dat"
+    table.parent.mkdir()
+    rows = "".join(f"{number:02}.png;a cat;two big cats\n" for number in range(1, 30))
+    table.write_text("Bild;Satz;caption\n" + rows)
+    monkeypatch.chdir(table.parent)
+    named = ["--captions", table.name, "--columns", "image=Bild,caption=Satz"]
+    if with_input:
+        named += ["--input", str(folder)]
+    else:
+        for path in folder.glob("*.png"):
+            path.rename(table.parent / path.name)
+    assert main(["run", "--check", *named]) == 0
+    report = capsys.readouterr().out
+    assert f"captions    my, own.dat in {table.parent}" in report
+    assert "vocabulary  6 tokens" in report
+    assert "captions.txt" not in report
 
 
 def test_run_on_photos_begins_with_the_report(photos_folder, capsys):

@@ -102,9 +102,9 @@ def add_run_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="run the five notebooks (make run)",
-        description="Run the five notebooks in order. Without --input and --preset this is a new "
-        "run on the drawn sample, and the CAPTIONS_* environment variables are ignored. With one "
-        "of them the variables apply, and options override them.",
+        description="Run the five notebooks in order. Without --input, --captions, --columns "
+        "and --preset this is a new run on the drawn sample, and the CAPTIONS_* environment "
+        "variables are ignored. With one of them the variables apply, and options override them.",
     )
     parser.set_defaults(function_path="utils.cli.run.run")
     selection = parser.add_mutually_exclusive_group()
@@ -127,6 +127,17 @@ def add_run_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--input", dest="photos", metavar="FOLDER", help="the folder of your photos and captions"
+    )
+    parser.add_argument(
+        "--captions",
+        metavar="FILE",
+        help="the captions file, if another one is found; without --input, its folder is the "
+        "input folder",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="image=NAME,caption=NAME",
+        help="the columns of the captions file, if they have unusual names",
     )
     parser.add_argument(
         "--working", metavar="FOLDER", help="where artifacts and executed notebooks are written"

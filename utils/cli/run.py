@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from utils.artifacts import ARTIFACTS, STALE_PATTERNS, format_size, read_artifact
 from utils.cli.notebook_run import NotebookRun, run_notebook
-from utils.config import Config, load_config
+from utils.config import Config, format_change, load_config
 from utils.data.caption_files import describe_missing, find_captions_file
 from utils.data.photos import find_photos
 from utils.data.report import describe_data
@@ -48,9 +48,11 @@ class RunOptions:
     Attributes:
         only: Names of the notebooks to run; all by default.
         start: Name of the first notebook to run.
-        preset: The preset; `sample` by default, `flickr8k` if there are `photos`.
+        preset: The preset; `sample` by default, `flickr8k` if there are photos or captions.
         changes: Settings as `key=value`.
-        photos: The input folder.
+        photos: The input folder; by default that of the captions file, if one is named.
+        captions: The captions file.
+        columns: Its columns, as `image=path,caption=text`.
         working: The working folder.
         check: Report what the data are, and run nothing.
     """
@@ -60,6 +62,8 @@ class RunOptions:
     preset: str | None = None
     changes: Sequence[str] | None = None
     photos: str | None = None
+    captions: str | None = None
+    columns: str | None = None
     working: str | None = None
     check: bool = False
 
@@ -157,21 +161,41 @@ def find_notebook(name: str, paths: list[Path]) -> int:
 
 def set_variables(options: RunOptions) -> None:
     """Set the `CAPTIONS_*` variables from the options; on the sample, ignore those of the shell."""
-    if options.photos and options.preset == "sample":
-        raise CaptionsError("--input is for photos, but --preset sample draws its own: omit one")
-    preset = options.preset or ("flickr8k" if options.photos else "sample")
+    photos = options.photos
+    if options.captions and not photos:
+        photos = str(Path(os.path.expanduser(options.captions)).parent)
+    if (photos or options.columns) and options.preset == "sample":
+        raise CaptionsError(
+            "--input, --captions and --columns are for photos, but --preset sample draws its own: "
+            "omit one"
+        )
+    preset = options.preset or ("flickr8k" if photos or options.columns else "sample")
     if preset == "sample":
         clear_variables()
     changes = [os.environ.get("CAPTIONS_SET", ""), *(options.changes or [])]
+    changes.extend(captions_changes(options))
     variables = {
         "CAPTIONS_PRESET": preset,
         "CAPTIONS_SET": ",".join(changes).strip(","),
-        "CAPTIONS_INPUT": options.photos,
+        "CAPTIONS_INPUT": photos,
         "CAPTIONS_WORKING": options.working,
     }
     for name, value in variables.items():
         if value:
             os.environ[name] = value
+
+
+def captions_changes(options: RunOptions) -> list[str]:
+    """The settings that `--captions` and `--columns` change."""
+    changes = []
+    if options.captions:
+        path = Path(os.path.expanduser(options.captions)).resolve()
+        if not path.is_file():
+            raise CaptionsError(f"--captions {options.captions}: does not exist: name a file")
+        changes.append(format_change("captions_file", str(path)))
+    if options.columns:
+        changes.append(format_change("columns", options.columns))
+    return changes
 
 
 def clear_variables() -> None:
