@@ -15,9 +15,11 @@ from utils.paths import REPOSITORY
 LAYERS = [
     ["errors"],
     ["config"],
+    ["folder_cache"],
     ["paths"],
     ["io"],
     ["safe_pickle"],
+    ["artifact_specs"],
     ["artifacts"],
     ["feature_grids", "feature_cache"],
     ["devices"],
@@ -50,8 +52,10 @@ HEAVY = {
 FORBIDDEN_IMPORTS = {
     "utils.errors": HEAVY,
     "utils.config": HEAVY,
+    "utils.folder_cache": HEAVY,
     "utils.paths": HEAVY,
     "utils.io": HEAVY,
+    "utils.artifact_specs": HEAVY,
     "utils.artifacts": HEAVY,
     "utils.data.tokenizer": HEAVY,
     "utils.data.caption_files": HEAVY,

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils import artifacts, feature_grids, safe_pickle
+from utils import artifacts, feature_grids, folder_cache, safe_pickle
 from utils.config import Config
 from utils.errors import CaptionsError
 from utils.io import write_atomically
@@ -94,11 +95,10 @@ def test_damaged_artifact_error_names_its_notebook_and_keeps_the_file(kind, dama
     assert chain[kind].read_bytes() == damaged
 
 
-def test_artifact_is_not_saved_from_a_parent_damaged_since_it_was_loaded(chain, monkeypatch):
+def test_artifact_is_not_saved_from_a_parent_damaged_since_it_was_loaded(chain):
     data, before = artifacts.load("captioner", CONFIG), chain["predictions"].read_bytes()
     chain["captioner"].write_bytes(chain["captioner"].read_bytes()[:-1] + b"?")
-    monkeypatch.setattr(artifacts, "resolve_auto", lambda config, kind: config)
-    with pytest.raises(CaptionsError, match="captioner.pkl: damaged since.*run 03_train again"):
+    with pytest.raises(CaptionsError, match=r"captioner.pkl: damaged \(.*run 03_train again"):
         artifacts.save("predictions", data, CONFIG)
     assert chain["predictions"].read_bytes() == before
 
@@ -360,6 +360,105 @@ def test_artifact_without_a_valid_checksum_is_not_unpickled(folders):
     with pytest.raises(CaptionsError, match="damaged"):
         artifacts.load("features", CONFIG)
     assert not (folders / "ran").exists()
+
+
+@pytest.mark.parametrize("place", [0, 100, -33, -32, -1])
+def test_file_with_a_wrong_checksum_is_never_unpickled(chain, monkeypatch, place):
+    class NeverUsed:
+        def __init__(self, *_):
+            raise AssertionError("bytes with a wrong checksum were unpickled")
+
+    content = bytearray(chain["captions"].read_bytes())
+    content[place] ^= 1
+    chain["captions"].write_bytes(content)
+    monkeypatch.setattr(safe_pickle, "SafeUnpickler", NeverUsed)
+    with pytest.raises(CaptionsError, match=r"damaged \(its checksum is wrong\): run 02_text"):
+        artifacts.load("captions", CONFIG)
+    with pytest.raises(CaptionsError, match="its checksum is wrong"):
+        artifacts.resolve_auto(CONFIG, "captions")
+
+
+@pytest.fixture
+def inputs(chain, folders, monkeypatch):
+    """The artifacts of a run as the outputs of other notebooks, among many other input files."""
+    for kind in ("features", "captions", "tokenizer", "captioner", "predictions"):
+        mounted = folders / "input" / artifacts.ARTIFACTS[kind].notebook
+        mounted.mkdir(parents=True, exist_ok=True)
+        os.rename(chain[kind], mounted / chain[kind].name)
+    for number in range(20):
+        (folders / "input" / f"photos-{number}").mkdir()
+        (folders / "input" / f"photos-{number}" / "1.jpg").touch()
+    monkeypatch.setattr(folder_cache, "_known", {})
+    monkeypatch.setattr(folder_cache, "SETTLED_NANOSECONDS", -1)
+    monkeypatch.setattr(artifacts, "_headers", {})
+    return folders / "input"
+
+
+def count_calls(monkeypatch, module, name, key=str):
+    """Count the calls of a function by (the key of) its first argument."""
+    calls = Counter()
+    function = getattr(module, name)
+
+    def counted(argument, *others):
+        calls[key(argument)] += 1
+        return function(argument, *others)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def test_loading_from_the_inputs_reads_each_folder_and_parses_each_file_once(inputs, monkeypatch):
+    folder_reads = count_calls(monkeypatch, folder_cache, "read_folder")
+    parsed = count_calls(monkeypatch, artifacts, "unpickle")
+    for kind in ("captions", "tokenizer", "features", "captioner", "predictions"):
+        assert artifacts.load(kind, CONFIG) == {"of": kind}
+    assert set(folder_reads.values()) == {1}
+    assert len(folder_reads) == 1 + 4 + 20
+    assert len(parsed) == 5
+    assert set(parsed.values()) == {1}
+
+
+def test_one_load_reads_hashes_and_parses_each_file_once(inputs, monkeypatch):
+    read = count_calls(monkeypatch, artifacts, "read_content")
+    hashed = count_calls(monkeypatch, safe_pickle, "verify", key=hash)
+    parsed = count_calls(monkeypatch, artifacts, "unpickle")
+    assert artifacts.load("predictions", CONFIG) == {"of": "predictions"}
+    for calls in (read, hashed, parsed):
+        assert len(calls) == 5
+        assert set(calls.values()) == {1}
+
+
+def test_known_header_is_not_used_for_a_file_with_other_contents(chain):
+    assert artifacts.load("captioner", CONFIG) == {"of": "captioner"}
+    status = chain["features"].stat()
+    content = chain["features"].read_bytes()[: -safe_pickle.CHECKSUM_BYTES]
+    other = with_checksum(content.replace(b"of", b"OF"))  # as long as before
+    chain["features"].write_bytes(other)
+    os.utime(chain["features"], ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(CaptionsError, match=r"another features.pkl: run 03_train again"):
+        artifacts.load("captioner", CONFIG)
+
+
+def test_loaded_data_belong_to_the_caller_alone(chain):
+    artifacts.load("captions", CONFIG)["of"] = "changed"
+    assert artifacts.load("captions", CONFIG) == {"of": "captions"}
+
+
+def test_damaged_checkpoint_must_be_deleted_and_another_ones_settings_can_be_restored(chain):
+    with pytest.raises(CaptionsError, match="now 7.*restore the settings it was started with, or"):
+        artifacts.load("train", replace(CONFIG, units=7))
+    chain["train"].write_bytes(b"half")
+    with pytest.raises(CaptionsError, match=r"is wrong\): delete it and run 03_train again$"):
+        artifacts.load("train", CONFIG)
+
+
+def test_files_of_earlier_versions_are_deleted_where_the_newer_ones_are_saved(folders):
+    artifacts.save("features", PLAIN_DATA, CONFIG)
+    for name in ("frozen.pkl", "frozen-1.npy", "mine.pkl"):
+        (folders / "working" / name).touch()
+    artifacts.save("backbone_features", PLAIN_DATA, CONFIG)
+    names = sorted(path.name for path in (folders / "working").iterdir())
+    assert names == ["backbone_features.pkl", "features.pkl", "mine.pkl"]
 
 
 @pytest.mark.parametrize("part", ["kind", "version", "config", "parents"])

@@ -14,6 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from utils import safe_pickle
+from utils.artifact_specs import (
+    ARTIFACTS,
+    STAGES,
+    STALE_PATTERNS,
+    file_name,
+    kind_of_file,
+    remake_hint,
+    rerun_hint,
+)
 from utils.config import Config, parse_value
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.io import write_atomically
@@ -21,90 +30,22 @@ from utils.paths import find_pretrained_folders, find_unique_input, working_fold
 
 VERSION = 4
 SCALAR_TYPES = {str, int, float, bool, type(None)}  # of the values in a header
+FINGERPRINT_LENGTH = 16  # characters of a SHA-256
 
 
 @dataclass(frozen=True)
-class ArtifactSpec:
-    """A kind of artifact: its file, the notebook that makes it, and what it depends on."""
+class Header:
+    """What an artifact says of itself.
 
-    file: str
-    notebook: str
-    config_fields: tuple[str, ...] = ()  # settings that change its contents
-    parents: tuple[str, ...] = ()  # kinds of artifacts that it is made from
+    Attributes:
+        fingerprint: The fingerprint of its file.
+        config: The settings that affect it, its own and those of its ancestors.
+        parents: The fingerprint of each artifact that it was made from.
+    """
 
-
-# The stages of a training, in order, and the settings that concern only some of them.
-STAGES = ("train", "warm_start", "train_end_to_end", "fine_tune", "scst")
-FINE_TUNE_FIELDS = ("fine_tune_epochs", "fine_tune_learning_rate")
-SCST_FIELDS = ("scst_epochs", "scst_learning_rate")
-TRAIN_FIELDS = (
-    "seed",
-    "decoder",
-    "units",
-    "embedding_dim",
-    "dropout",
-    "label_smoothing",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "clip_norm",
-    "warmup_fraction",
-    "ema_momentum",
-    "patience",
-)
-# A captioner of any precision can be used, but a training continues only in its own.
-CHECKPOINT_FIELDS = (*TRAIN_FIELDS, "precision")
-STAGE_FIELDS = {
-    "train": CHECKPOINT_FIELDS,
-    "warm_start": CHECKPOINT_FIELDS,
-    "train_end_to_end": CHECKPOINT_FIELDS,
-    "fine_tune": CHECKPOINT_FIELDS + FINE_TUNE_FIELDS,
-    "scst": CHECKPOINT_FIELDS + FINE_TUNE_FIELDS + SCST_FIELDS,
-}
-CAPTIONER_PARENTS = ("features", "captions", "tokenizer")
-
-ARTIFACTS = {
-    "features": ArtifactSpec("features.pkl", "01_features", ("encoder",)),
-    "backbone_features": ArtifactSpec(
-        "backbone_features.pkl", "01_features", parents=("features",)
-    ),
-    "captions": ArtifactSpec("captions.pkl", "02_text", ("preset",)),
-    "tokenizer": ArtifactSpec(
-        "tokenizer.pkl", "02_text", ("min_count", "max_length", "start_from"), ("captions",)
-    ),
-    "captioner": ArtifactSpec(
-        "captioner.pkl",
-        "03_train",
-        (*TRAIN_FIELDS, *FINE_TUNE_FIELDS, *SCST_FIELDS, "ensemble_size"),
-        CAPTIONER_PARENTS,
-    ),
-    "history": ArtifactSpec("history.pkl", "03_train", parents=("captioner",)),
-    "predictions": ArtifactSpec(
-        "predictions.pkl",
-        "04_evaluate",
-        ("beam_width", "length_penalty"),
-        ("captioner", "captions"),
-    ),
-    # Checkpoints of unfinished trainings: one per stage, decoder and seed.
-    **{
-        stage: ArtifactSpec(
-            f"checkpoint-{stage}-{{decoder}}-{{seed}}.pkl",
-            "03_train",
-            STAGE_FIELDS[stage],
-            CAPTIONER_PARENTS,
-        )
-        for stage in STAGES
-    },
-}
-
-# Files that are of no use any more once an artifact is saved.
-STALE_PATTERNS = {
-    "features": ("features-*.npy*",),
-    # The large grid of earlier versions was called frozen-*.npy.
-    "backbone_features": ("backbone_features-*.npy*", "frozen-*.npy*"),
-    "history": tuple(f"checkpoint-{stage}-*.pkl" for stage in STAGES),
-}
+    fingerprint: str
+    config: dict[str, Any]
+    parents: dict[str, Any]
 
 
 # === Save and load ===
@@ -123,9 +64,11 @@ def save(kind: str, data: dict[str, Any], config: Config) -> Path:
     Returns:
         The path of the file.
     """
-    spec = ARTIFACTS[kind]
-    for parent in spec.parents:
-        config = resolve_auto(config, parent)
+    parents = {}
+    for parent in ARTIFACTS[kind].parents:
+        header = read_header(artifact_path(parent, config), parent)
+        config = replace_auto(config, header.config)
+        parents[parent] = header.fingerprint
     settings = {}
     for ancestor in ancestors(kind):
         for name in ARTIFACTS[ancestor].config_fields:
@@ -134,7 +77,7 @@ def save(kind: str, data: dict[str, Any], config: Config) -> Path:
         "kind": kind,
         "version": VERSION,
         "config": settings,
-        "parents": {parent: parent_fingerprint(parent, config) for parent in spec.parents},
+        "parents": parents,
         "data": data,
     }
     path = working_folder(config) / file_name(kind, config)
@@ -169,13 +112,17 @@ def load(kind: str, config: Config) -> Any:
     path = artifact_path(kind, config)
     artifact = read_artifact(path, kind)
     check_config(path, kind, artifact["config"], config)
-    check_parents(path, kind, artifact["parents"], config)
+    check_parents(path, kind, artifact["parents"], config, checked={})
     return artifact["data"]
 
 
 def resolve_auto(config: Config, kind: str = "captioner") -> Config:
     """The configuration with each "auto" replaced by the value that an artifact recorded."""
-    recorded = read_artifact(artifact_path(kind, config), kind)["config"]
+    return replace_auto(config, read_header(artifact_path(kind, config), kind).config)
+
+
+def replace_auto(config: Config, recorded: dict[str, Any]) -> Config:
+    """The configuration with each "auto" replaced by the recorded value, where there is one."""
     resolved = {}
     for name, value in vars(config).items():
         if value == "auto" and name in recorded:
@@ -195,17 +142,19 @@ def load_saved_config(folder: str | Path | None = None) -> Config:
         config = Config("flickr8k")
         if not find("captioner", config):
             config = Config()
-    recorded = read_artifact(artifact_path("captioner", config), "captioner")["config"]
+    settings = dict(read_header(artifact_path("captioner", config), "captioner").config)
     evaluated = find("predictions", config)
     if evaluated:
-        recorded = {**read_artifact(evaluated, "predictions")["config"], **recorded}
-    settings = dict(recorded)
+        settings = {**read_header(evaluated, "predictions").config, **settings}
     preset = str(settings.pop("preset", None))
     parsed = {name: parse_value(name, value) for name, value in settings.items()}
     return Config(preset, working=config.working, **parsed)
 
 
 # === Checks ===
+
+# By kind and SHA-256 of the file. The keys are contents, so no entry is ever out of date.
+_headers: dict[tuple[str, str], Header] = {}
 
 
 def read_artifact(path: Path, kind: str) -> dict[str, Any]:
@@ -214,19 +163,40 @@ def read_artifact(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         CaptionsError: It is not of that kind, or of another version of this project.
     """
-    artifact = read_pickle(path)
+    content, digest = read_content(path)
+    return parse_artifact(path, kind, content, digest)
+
+
+def read_header(path: Path, kind: str) -> Header:
+    """Read the header of an artifact; a file with known contents is not unpickled again.
+
+    Raises:
+        CaptionsError: It is not of that kind, or of another version of this project.
+    """
+    content, digest = read_content(path)
+    if (kind, digest) not in _headers:
+        parse_artifact(path, kind, content, digest)
+    return _headers[kind, digest]
+
+
+def parse_artifact(path: Path, kind: str, content: bytes, digest: str) -> dict[str, Any]:
+    """Unpickle an artifact, check its header, and remember the header."""
+    artifact = unpickle(path, content)
     stored_kind = artifact.get("kind") if isinstance(artifact, dict) else None
     if not isinstance(stored_kind, str) or stored_kind != kind or "data" not in artifact:
-        raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
+        raise CaptionsError(f"{path}: does not hold {kind}: {remake_hint(kind)}")
     version = artifact.get("version")
     if not isinstance(version, int):
-        raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
+        raise CaptionsError(f"{path}: does not hold {kind}: {remake_hint(kind)}")
     if version != VERSION:
         raise CaptionsError(
-            f"{path}: has version {version}, but this is version {VERSION}: {rerun_hint(kind)}"
+            f"{path}: has version {version}, but this is version {VERSION}: {remake_hint(kind)}"
         )
-    if not is_flat(artifact.get("config")) or not is_flat(artifact.get("parents")):
-        raise CaptionsError(f"{path}: does not hold {kind}: {rerun_hint(kind)}")
+    config = artifact.get("config")
+    parents = artifact.get("parents")
+    if not is_flat(config) or not is_flat(parents):
+        raise CaptionsError(f"{path}: does not hold {kind}: {remake_hint(kind)}")
+    _headers[kind, digest] = Header(digest[:FINGERPRINT_LENGTH], dict(config), dict(parents))
     return artifact
 
 
@@ -269,7 +239,7 @@ def has_current_settings(ancestor: str, kind: str, config: Config) -> bool:
     path = find(ancestor, config)
     recorded = {}
     if path and ancestor != kind:
-        recorded = read_artifact(path, ancestor)["config"]
+        recorded = read_header(path, ancestor).config
     for name in ARTIFACTS[ancestor].config_fields:
         value = getattr(config, name)
         if value != "auto" and value != recorded.get(name):
@@ -277,15 +247,42 @@ def has_current_settings(ancestor: str, kind: str, config: Config) -> bool:
     return True
 
 
-def check_parents(path: Path, kind: str, recorded: dict[str, Any], config: Config) -> None:
-    """Refuse an artifact one of whose ancestors has been made again with another result."""
+def check_parents(
+    path: Path,
+    kind: str,
+    recorded: dict[str, Any],
+    config: Config,
+    checked: dict[str, Header | None],
+) -> None:
+    """Refuse an artifact one of whose ancestors has been made again with another result.
+
+    Args:
+        path: The file of the artifact.
+        kind: Its kind.
+        recorded: The fingerprints of its parents when it was made.
+        config: The configuration of the run.
+        checked: Gets the headers of the ancestors, so that each file is read once.
+    """
     for parent in ARTIFACTS[kind].parents:
-        parent_path = find(parent, config)
-        if parent_path is None:  # not needed here; loading it would report that it is missing
-            continue
-        if fingerprint(parent_path) != recorded.get(parent):
-            raise CaptionsError(f"{path}: made from another {parent_path.name}: {rerun_hint(kind)}")
-        check_parents(parent_path, parent, read_artifact(parent_path, parent)["parents"], config)
+        header = checked_header(parent, config, checked)
+        if header and header.fingerprint != recorded.get(parent):
+            name = file_name(parent, config)
+            raise CaptionsError(f"{path}: made from another {name}: {rerun_hint(kind)}")
+
+
+def checked_header(kind: str, config: Config, checked: dict[str, Header | None]) -> Header | None:
+    """The header of an ancestor, whose own ancestors are checked, too.
+
+    It is None where there is no file: the file is not needed here, and loading it would report
+    that it is missing.
+    """
+    if kind not in checked:
+        path = find(kind, config)
+        header = read_header(path, kind) if path else None
+        if path and header:
+            check_parents(path, kind, header.parents, config, checked)
+        checked[kind] = header
+    return checked[kind]
 
 
 # === Files ===
@@ -312,18 +309,6 @@ def find(kind: str, config: Config) -> Path | None:
     return find_unique_input(path.name, exclude=find_pretrained_folders(config))
 
 
-def file_name(kind: str, config: Config) -> str:
-    """The file name of an artifact."""
-    return ARTIFACTS[kind].file.format(decoder=config.decoder, seed=config.seed)
-
-
-def rerun_hint(kind: str) -> str:
-    """How to fix an artifact that does not fit this run."""
-    if kind in STAGES:
-        return "restore the settings it was started with, or delete it and run 03_train again"
-    return f"run {ARTIFACTS[kind].notebook} again"
-
-
 def format_size(path: str | Path) -> str:
     """The size of a file, such as `312 KB`."""
     size = Path(path).stat().st_size
@@ -334,21 +319,7 @@ def format_size(path: str | Path) -> str:
 def fingerprint(path: str | Path) -> str:
     """A short hash of a file's bytes."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-@os_errors_as_caption_errors()
-def parent_fingerprint(kind: str, config: Config) -> str:
-    """The fingerprint of an artifact that another is made from.
-
-    Raises:
-        CaptionsError: It is damaged.
-    """
-    path = artifact_path(kind, config)
-    content = path.read_bytes()
-    if not safe_pickle.is_intact(content):
-        raise CaptionsError(f"{path}: damaged since it was loaded: {rerun_hint(kind)}")
-    return hashlib.sha256(content).hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:FINGERPRINT_LENGTH]
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -357,26 +328,47 @@ def read_pickle(path: str | Path) -> Any:
     Raises:
         CaptionsError: The file would run code, is damaged, or cannot be read.
     """
-    kind = kind_of_file(Path(path).name)
-    fix = f": {rerun_hint(kind)}" if kind else ""
+    content, _ = read_content(path)
+    return unpickle(path, content)
+
+
+def read_content(path: str | Path) -> tuple[bytes, str]:
+    """The bytes of an artifact's file, which its checksum fits, and their SHA-256.
+
+    Raises:
+        CaptionsError: The file is damaged, or cannot be read.
+    """
     try:
-        return safe_pickle.loads(Path(path).read_bytes())
-    except pickle.UnpicklingError as error:
-        raise CaptionsError(f"{path}: refused: {one_line(error)}{fix}") from None
+        content = Path(path).read_bytes()
+        return content, safe_pickle.verify(content)
     except OSError as error:
-        raise CaptionsError(f"{path}: cannot be read ({error.strerror}){fix}") from None
-    except Exception as error:  # a damaged pickle can fail in any way its opcodes allow
-        raise CaptionsError(f"{path}: damaged ({one_line(error)}){fix}") from None
+        reason = f"cannot be read ({error.strerror})"
+    except ValueError as error:
+        reason = f"damaged ({error})"
+    raise CaptionsError(f"{path}: {reason}{file_hint(path)}")
+
+
+def unpickle(path: str | Path, content: bytes) -> Any:
+    """Plain data from bytes that `read_content` has checked.
+
+    Raises:
+        CaptionsError: They would run code, or are no pickle.
+    """
+    try:
+        return safe_pickle.unpickle(content)
+    except pickle.UnpicklingError as error:
+        reason = f"refused: {one_line(error)}"
+    except Exception as error:  # a wrong pickle can fail in any way its opcodes allow
+        reason = f"damaged ({one_line(error)})"
+    raise CaptionsError(f"{path}: {reason}{file_hint(path)}")
+
+
+def file_hint(path: str | Path) -> str:
+    """How to replace a file that is of no use; empty if its name is not that of an artifact."""
+    kind = kind_of_file(Path(path).name)
+    return f": {remake_hint(kind)}" if kind else ""
 
 
 def one_line(error: Exception) -> str:
     """The message of an error without line breaks, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def kind_of_file(name: str) -> str | None:
-    """The kind of artifact that a file name belongs to."""
-    for kind, spec in ARTIFACTS.items():
-        if name.startswith(spec.file.partition("{")[0]):
-            return kind
-    return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.config import Config
 from utils.errors import CaptionsError
+from utils.folder_cache import list_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE = Path("/kaggle")
@@ -42,18 +43,21 @@ def find_files(folder: Path, name: str = "*") -> Iterator[Path]:
     The `._` files that macOS writes are left out.
     """
     visited = {os.path.realpath(folder)}  # links may form a circle
-    for place, subfolders, names in os.walk(folder, followlinks=True):
-        unvisited = []
-        for subfolder in sorted(subfolders):
-            target = os.path.realpath(Path(place, subfolder))
-            if target not in visited:
-                visited.add(target)
-                unvisited.append(subfolder)
-        subfolders[:] = unvisited  # `os.walk` enters only these
-        for file_name in matching_names(names, name):
+    pending = [str(folder)]
+    while pending:
+        place = pending.pop()
+        content = list_folder(place)
+        for file_name in matching_names(content.names, name):
             path = Path(place, file_name)
             if not file_name.startswith("._") and path.is_file():
                 yield path
+        unvisited = []
+        for subfolder in sorted(content.subfolders):
+            target = os.path.realpath(os.path.join(place, subfolder))
+            if target not in visited:
+                visited.add(target)
+                unvisited.append(os.path.join(place, subfolder))
+        pending.extend(reversed(unvisited))  # the first one is next
 
 
 def find_input(name: str) -> list[Path]:

@@ -49,15 +49,27 @@ def loads(content: bytes) -> Any:
         ValueError: The checksum is wrong: the bytes are damaged, or not from `dumps`.
         pickle.UnpicklingError: The pickle names something else than NumPy arrays.
     """
-    if not is_intact(content):
+    verify(content)
+    return unpickle(content)
+
+
+def verify(content: bytes) -> str:
+    """Compare the checksum at the end with the bytes before it; returns the SHA-256 of all bytes.
+
+    Raises:
+        ValueError: The checksum is wrong.
+    """
+    checksum = content[-CHECKSUM_BYTES:]
+    digest = hashlib.sha256(memoryview(content)[:-CHECKSUM_BYTES])
+    if digest.digest() != checksum:
         raise ValueError("its checksum is wrong")
+    digest.update(checksum)
+    return digest.hexdigest()
+
+
+def unpickle(content: bytes) -> Any:
+    """The data in bytes that `verify` has accepted."""
     return SafeUnpickler(io.BytesIO(content[:-CHECKSUM_BYTES])).load()
-
-
-def is_intact(content: bytes) -> bool:
-    """Whether the checksum at the end fits the bytes before it."""
-    checksum = hashlib.sha256(content[:-CHECKSUM_BYTES]).digest()
-    return content[-CHECKSUM_BYTES:] == checksum
 
 
 class SafePickler(pickle.Pickler):
