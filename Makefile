@@ -16,7 +16,7 @@ ARGS ?=
 
 .SILENT:
 .PHONY: help environment run download data lab html test test-all test-kaggle check format \
-    bench fault-test notebooks sample-encoder clean
+    bench fault-test notebooks kernel sample-encoder clean
 
 help:
 	sed '/^$$/q; s/^# \{0,1\}//' Makefile
@@ -108,6 +108,12 @@ notebooks: environment
 	.venv/bin/python -m utils run
 	cp working/sample/notebooks/*.ipynb notebooks/
 	cp working/sample/best.png notebooks/images/
+	$(MAKE) --no-print-directory kernel
+
+# The notebook that kernel-metadata.json names: 01_features, with the modules that it imports.
+kernel: environment
+	.venv/bin/python -m utils kaggle pack
+	cp build/kaggle/01_*/01_*.ipynb utils/cli/kernel.ipynb
 
 # Train the sample's CNN anew: utils/sample/cnn.npz.
 sample-encoder: environment

@@ -15,7 +15,7 @@ from utils.paths import REPOSITORY
 LAYERS = [
     ["errors"],
     ["config"],
-    ["folder_cache"],
+    ["folder_index"],
     ["paths"],
     ["io"],
     ["safe_pickle"],
@@ -52,7 +52,7 @@ HEAVY = {
 FORBIDDEN_IMPORTS = {
     "utils.errors": HEAVY,
     "utils.config": HEAVY,
-    "utils.folder_cache": HEAVY,
+    "utils.folder_index": HEAVY,
     "utils.paths": HEAVY,
     "utils.io": HEAVY,
     "utils.artifact_specs": HEAVY,

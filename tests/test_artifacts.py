@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils import artifacts, feature_grids, folder_cache, safe_pickle
+from utils import artifacts, feature_grids, folder_index, safe_pickle
 from utils.config import Config
 from utils.errors import CaptionsError
 from utils.io import write_atomically
@@ -388,8 +388,8 @@ def inputs(chain, folders, monkeypatch):
     for number in range(20):
         (folders / "input" / f"photos-{number}").mkdir()
         (folders / "input" / f"photos-{number}" / "1.jpg").touch()
-    monkeypatch.setattr(folder_cache, "_known", {})
-    monkeypatch.setattr(folder_cache, "SETTLED_NANOSECONDS", -1)
+    monkeypatch.setattr(folder_index, "_known", {})
+    monkeypatch.setattr(folder_index, "SETTLED_NANOSECONDS", -1)
     monkeypatch.setattr(artifacts, "_headers", {})
     return folders / "input"
 
@@ -408,7 +408,7 @@ def count_calls(monkeypatch, module, name, key=str):
 
 
 def test_loading_from_the_inputs_reads_each_folder_and_parses_each_file_once(inputs, monkeypatch):
-    folder_reads = count_calls(monkeypatch, folder_cache, "read_folder")
+    folder_reads = count_calls(monkeypatch, folder_index, "read_folder")
     parsed = count_calls(monkeypatch, artifacts, "unpickle")
     for kind in ("captions", "tokenizer", "features", "captioner", "predictions"):
         assert artifacts.load(kind, CONFIG) == {"of": kind}

@@ -38,3 +38,20 @@ def test_files_of_the_current_search_are_kept_even_if_they_are_too_large(tmp_pat
 def test_a_cache_that_does_not_exist_yet_is_fine(tmp_path):
     prune(tmp_path / "feature_cache" / "current", [])
     assert not list(tmp_path.iterdir())
+
+
+def test_cache_of_earlier_versions_is_deleted_but_no_other_file(tmp_path):
+    earlier = tmp_path / "seen"
+    names = ("0123456789abcdef/a.npy", "fedcba9876543210/a.npy", "fedcba9876543210/b.txt", "x/a.npy")
+    for name in names:
+        path = earlier / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    prune(tmp_path / "feature_cache" / "current", [])
+    kept = sorted(path.relative_to(earlier).as_posix() for path in earlier.rglob("*.*"))
+    assert kept == ["fedcba9876543210/b.txt", "x/a.npy"]
+    for name in kept:
+        (earlier / name).unlink()
+        (earlier / name).parent.rmdir()
+    prune(tmp_path / "feature_cache" / "current", [])
+    assert not earlier.exists()

@@ -15,6 +15,7 @@ from utils.io import write_atomically
 from utils.paths import working_folder
 
 FOLDER = "feature_cache"
+EARLIER_FOLDER = "seen"  # its name in earlier versions
 MAX_BYTES = 2_000_000_000
 
 
@@ -41,6 +42,7 @@ def prune(folder: Path, used: Iterable[Path], max_bytes: int = MAX_BYTES) -> Non
         used: The files of the current search, which are kept.
         max_bytes: Beyond this size of the folder, the files that were used longest ago are deleted.
     """
+    delete_earlier_cache(folder.parents[1])
     if not folder.is_dir():
         return
     for other in folder.parent.iterdir():
@@ -62,3 +64,14 @@ def prune(folder: Path, used: Iterable[Path], max_bytes: int = MAX_BYTES) -> Non
         if path not in kept:
             path.unlink(missing_ok=True)
             total -= size
+
+
+def delete_earlier_cache(working: Path) -> None:
+    """Delete the cached features of earlier versions, which were in the folder `seen`."""
+    for folder in (working / EARLIER_FOLDER).glob("[0-9a-f]" * artifacts.FINGERPRINT_LENGTH):
+        for file in folder.glob("*.npy"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds something else, too
+            folder.rmdir()
+    with suppress(OSError):
+        (working / EARLIER_FOLDER).rmdir()

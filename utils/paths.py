@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.config import Config
 from utils.errors import CaptionsError
-from utils.folder_cache import list_folder
+from utils.folder_index import list_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE = Path("/kaggle")

@@ -22,6 +22,8 @@ class Stub:
         self.requests = []  # (method, body) of each request, in order
         self.states = {}  # kernel -> the states of a run in order; the last one remains
         self.runs = {}  # kernel -> the states that are left of its current run
+        self.versions = {}  # (kernel, label such as "v2") -> the states that are left of that run
+        self.is_late = False  # whether a request without a version gets the run before the last
         self.answers = {}  # (method, kernel) -> answers to give instead, one per request
         self.files = {}  # kernel -> {name: bytes}
         self.truncated = ()  # names of files of which only the first half is sent
@@ -53,19 +55,24 @@ class Stub:
         """Start a run of a new version; sources that are not complete are reported as invalid."""
         sources = body.get("kernelDataSources", [])
         invalid = [source for source in sources if self.runs.get(source) != ["COMPLETE"]]
-        self.runs[kernel] = list(self.states.get(kernel, ["RUNNING", "COMPLETE"]))
+        version = self.pushes().count(kernel)
+        states = list(self.states.get(kernel, ["RUNNING", "COMPLETE"]))
+        self.runs[kernel] = states
+        self.versions[kernel, f"v{version}"] = states
         return {
             "ref": f"/code/{kernel}",
             "url": f"https://www.kaggle.com/code/{kernel}",
-            "versionNumber": self.pushes().count(kernel),
+            "versionNumber": version,
             "invalidKernelSources": invalid,
         }
 
-    def status(self, kernel):
-        """The current state of the last run; the next request gets the next one."""
-        if kernel not in self.runs:
-            return 404, {"code": 404, "message": f"no kernel {kernel}"}
-        run = self.runs[kernel]
+    def status(self, kernel, label):
+        """The current state of a run, by default the last; the next request gets the next one."""
+        run = self.versions.get((kernel, label)) if label else self.runs.get(kernel)
+        if run is None:
+            return 404, {"code": 404, "message": f"no kernel {kernel} {label or ''}"}
+        if self.is_late and not label:
+            return {"status": "COMPLETE"}
         current = run.pop(0) if len(run) > 1 else run[0]
         state, _, message = current.partition(": ")
         return {"status": state, "failureMessage": message} if message else {"status": state}
@@ -111,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         elif method == "SaveKernel":
             answer = self.stub.save(kernel, body)
         elif method == "GetKernelSessionStatus":
-            answer = self.stub.status(kernel)
+            answer = self.stub.status(kernel, body.get("versionLabel"))
         else:
             answer = self.stub.output(kernel, body)
         status, answer = answer if isinstance(answer, tuple) else (200, answer)

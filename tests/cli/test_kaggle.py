@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -131,6 +132,7 @@ def test_real_notebooks_carry_only_the_modules_that_they_need(tmp_path, monkeypa
     main(["kaggle", "pack", "--user", "ann"])
     for name in NAMES:
         before = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
+        run.clear_outputs(before)
         path = tmp_path / "build" / "kaggle" / name / f"{name}.ipynb"
         after = nbformat.read(path, as_version=4)
         assert [cell for cell in after.cells if not cell.id.startswith("file")] == before.cells
@@ -143,7 +145,7 @@ def test_real_notebooks_carry_only_the_modules_that_they_need(tmp_path, monkeypa
             assert text == (REPOSITORY / file).read_text(encoding="utf-8")
             if file.endswith(".py"):
                 ast.parse(text)
-        assert path.stat().st_size < 3e6
+        assert path.stat().st_size < 1e6
 
 
 def test_cells_write_identical_files(repository, monkeypatch):
@@ -189,14 +191,61 @@ def test_metadata_of_all_notebooks_derive_from_the_template(repository):
 def test_template_is_the_metadata_of_the_first_notebook(repository):
     main(["kaggle", "pack"])
     metadata = read_metadata(repository, "01_features")
-    assert metadata | {"code_file": "notebooks/01_features.ipynb"} == TEMPLATE
+    assert metadata | {"code_file": "utils/cli/kernel.ipynb"} == TEMPLATE
 
 
-def test_repository_with_an_owner_can_be_pushed(stub, repository):
+def test_code_file_of_the_repository_is_the_packed_first_notebook(tmp_path, monkeypatch):
+    monkeypatch.setattr(kaggle, "BUILD", tmp_path)
+    main(["kaggle", "pack"])
+    packed = (tmp_path / "01_features" / "01_features.ipynb").read_text(encoding="utf-8")
+    code_file = (REPOSITORY / TEMPLATE["code_file"]).read_text(encoding="utf-8")
+    assert code_file == packed, "make kernel writes it anew"
+
+
+def test_repository_can_be_pushed_once_the_owner_is_filled_in(stub, tmp_path):
+    folder = tmp_path / "clone"
+    (folder / "utils" / "cli").mkdir(parents=True)
+    shutil.copy(REPOSITORY / TEMPLATE["code_file"], folder / "utils" / "cli")
     filled = json.dumps(TEMPLATE).replace("INSERT_OWNER_HERE", "ann")
-    (repository / "kernel-metadata.json").write_text(filled)
-    kaggle.push_notebook(repository)
-    assert stub.pushes() == KERNELS[:1]
+    (folder / "kernel-metadata.json").write_text(filled)
+
+    client = [sys.executable, "-m", "kaggle", "kernels", "push", "-p", "."]
+    process = subprocess.run(client, cwd=folder, capture_output=True, text=True)
+    assert "Kernel version 1 successfully pushed" in process.stdout
+    (body,) = [body for method, body in stub.requests if method == "SaveKernel"]
+    assert body["slug"] == KERNELS[0]
+    assert body["kernelType"] == "notebook"
+    sources = [cell["source"] for cell in json.loads(body["text"])["cells"]]
+    code = "\n".join(source for source in sources if not source.startswith("%%writefile"))
+    written = [source.split()[1] for source in sources if source.startswith("%%writefile")]
+    for module in re.findall(r"^from (utils[\w.]*) import", code, flags=re.MULTILINE):
+        path = module.replace(".", "/")
+        assert f"{path}.py" in written or f"{path}/__init__.py" in written
+
+
+def test_code_file_of_the_repository_imports_its_modules_without_the_repository(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, nbformat\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "for cell in nbformat.read(sys.argv[1], as_version=4).cells:\n"
+        "    if cell.cell_type != 'code':\n"
+        "        continue\n"
+        "    lines = cell.source.splitlines()\n"
+        "    imports = [line for line in lines if line.startswith('from utils')]\n"
+        "    is_setup = cell.id.startswith('file') or 'sys.path' in cell.source\n"
+        "    code = cell.source if is_setup else '\\n'.join(imports)\n"
+        "    shell.run_cell(code).raise_error()\n"
+        "import utils\n"
+        "print(utils.__file__)\n"
+    )
+    code_file = REPOSITORY / TEMPLATE["code_file"]
+    process = subprocess.run(
+        [sys.executable, "-I", script, code_file], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.splitlines()[-1] == str(tmp_path / "utils" / "__init__.py")
 
 
 @pytest.mark.parametrize("command", ["push", "outputs"])
@@ -226,8 +275,8 @@ def test_push_runs_notebooks_in_order_after_their_sources(stub, capsys):
     out = capsys.readouterr().out
     assert stub.pushes() == KERNELS
     for kernel in KERNELS:
-        assert f"https://www.kaggle.com/code/{kernel}" in out
-        assert f"{kernel}: complete, " in out
+        assert f"version 1, https://www.kaggle.com/code/{kernel}" in out
+        assert f"{kernel}/1: complete, " in out
     bodies = [body for method, body in stub.requests if method == "SaveKernel"]
     for number, (name, body) in enumerate(zip(NAMES, bodies, strict=True)):
         gpu = name not in ("02_text", "05_visualize")
@@ -247,6 +296,52 @@ def test_push_runs_notebooks_in_order_after_their_sources(stub, capsys):
         }
         code = "".join(cell["source"] for cell in notebook["cells"])
         assert "%%writefile utils/greeting.py" in code
+
+
+def test_complete_run_before_the_pushed_one_is_not_taken_for_it(stub):
+    stub.runs = {kernel: ["COMPLETE"] for kernel in KERNELS}
+    stub.is_late = True  # asked without a version, the server still reports on the runs before
+    stub.states = {kernel: ["QUEUED", "RUNNING", "RUNNING", "COMPLETE"] for kernel in KERNELS}
+    assert main(["kaggle", "push", "--user", "ann"]) == 0
+    assert stub.pushes() == KERNELS  # the server refuses a notebook whose sources still run
+    labels = [body.get("versionLabel") for method, body in stub.requests if "Status" in method]
+    assert set(labels) == {"v1"}
+
+
+def test_failed_run_is_reported_although_the_run_before_it_was_complete(stub, capsys):
+    stub.runs = {kernel: ["COMPLETE"] for kernel in KERNELS}
+    stub.is_late = True
+    stub.states = {KERNELS[0]: ["RUNNING", "ERROR: no dogs"]}
+    assert main(["kaggle", "push", "--user", "ann"]) == 1
+    assert f"{KERNELS[0]}/1: error" in error_line(capsys)
+    assert stub.pushes() == KERNELS[:2]
+
+
+def test_pushed_run_is_waited_for_in_a_later_session(stub, repository, capsys):
+    stub.states = {KERNELS[1]: ["RUNNING", "ERROR: no dogs"]}
+    assert main(["kaggle", "push", "--user", "ann"]) == 1
+    error_line(capsys)
+    stub.states = {}
+    stub.is_late = True
+    assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 1
+    assert f"{KERNELS[1]}/1: error" in error_line(capsys)
+    # The runs of another user have other versions.
+    record = repository / "build" / "kaggle" / "02_text" / "pushed.json"
+    record.write_text(record.read_text().replace("ann/", "bob/"))
+    stub.runs[KERNELS[1]] = ["COMPLETE"]
+    assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 0
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"kernel": "ann/x"}', "0123456789abcdef"])
+def test_damaged_record_of_a_push_means_that_nothing_was_pushed(tmp_path, content):
+    (tmp_path / "pushed.json").write_text(content)
+    assert kaggle.read_record(tmp_path, "ann/x") is None
+
+
+def test_run_that_the_server_does_not_know_yet_is_asked_for_again(stub):
+    unknown = (404, {"code": 404, "message": "no such version"})
+    stub.answers = {("GetKernelSessionStatus", KERNELS[0]): [unknown]}
+    assert main(["kaggle", "push", "--user", "ann"]) == 0
 
 
 SAVE_SECOND = ("SaveKernel", KERNELS[1])

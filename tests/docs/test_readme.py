@@ -48,6 +48,7 @@ OTHER_COMMANDS = {
     "python -m utils score --references FILE --candidates FILE": r"BLEU-4 +1\.0",
     "python -m utils run --check --input FOLDER": r"photos +\d+ train, \d+ validation",
     "python -m utils kaggle pack": "05_visualize.ipynb\n",
+    "make kernel": "05_visualize.ipynb\n",
     "kaggle auth login": "usage: .*auth login",
     "make bench": "BLEU, ROUGE-L, CIDEr-D of 1,000 photos: times faster",
 }
@@ -76,6 +77,7 @@ ELSEWHERE = {
     "make fault-test": "tests/faults/test_faults.py",
     "python -m utils kaggle push --user YOU": "tests/cli/test_kaggle.py",
     "python -m utils kaggle outputs --user YOU": "tests/cli/test_kaggle.py",
+    "kaggle kernels push -p .": "tests/cli/test_kaggle.py",
 }
 
 

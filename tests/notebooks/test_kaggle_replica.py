@@ -74,15 +74,25 @@ def run_packed(replica, name, layout):
         earlier_name = slug.removeprefix("captions-").replace("-", "_")
         mount_outputs(root, layout, replica / earlier_name / "working", slug)
 
-    notebook = nbformat.read(packed / f"{name}.ipynb", as_version=4)
+    run_in_replica(packed / f"{name}.ipynb", root)
+
+
+def run_in_replica(path, root):
+    """Run a notebook alone in the working folder of a Kaggle tree; it must not change the inputs.
+
+    Args:
+        path: The notebook, whose `utils` must be the one that it writes itself.
+        root: The folder that stands for `/kaggle`.
+    """
+    notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace('Path("/kaggle', f'Path("{root}')
     notebook.cells.append(new_code_cell(CHECK_PACKAGE_FOLDER))
     (root / "working").mkdir()
-    nbformat.write(notebook, root / "working" / f"{name}.ipynb")
+    nbformat.write(notebook, root / "working" / path.name)
 
     before = snapshot(root / "input")
-    run.run_notebook(root / "working" / f"{name}.ipynb", replica, "packed")
+    run.run_notebook(root / "working" / path.name, root.parent, "packed")
     assert snapshot(root / "input") == before
 
 
@@ -103,6 +113,17 @@ def test_packed_notebooks_run_on_the_sample(replica, layout):
     for name in NAMES:
         run_packed(replica, name, layout)
     assert (replica / "05_visualize" / "working" / "gallery.html").stat().st_size > 1e5
+
+
+@pytest.mark.slow
+def test_code_file_of_the_repository_runs_alone(replica):
+    metadata = json.loads((REPOSITORY / "kernel-metadata.json").read_text())
+    root = replica / "alone"
+    (replica / "datasets" / "sample_cnn").mkdir()
+    shutil.copy(SAMPLE_CNN, replica / "datasets" / "sample_cnn")
+    mount_dataset(root, "new", replica / "datasets" / "sample_cnn")
+    run_in_replica(REPOSITORY / metadata["code_file"], root)
+    assert (root / "working" / "features.pkl").is_file()
 
 
 @pytest.mark.slow

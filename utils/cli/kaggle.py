@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from utils.paths import REPOSITORY, working_folder
 
 BUILD = REPOSITORY / "build" / "kaggle"
 METADATA = "kernel-metadata.json"
+RECORD = "pushed.json"
 CPU_NOTEBOOKS = ("02", "05")  # these compute little
+FIRST_NOTEBOOKS = ("01", "02")  # these do not need each other
 CPU_METADATA = {"enable_gpu": False, "machine_shape": None}
 FILES_NOTE = (
     "The folded cells below write the modules that this notebook imports; the first line of each "
@@ -90,13 +93,20 @@ def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, A
     }
     if number in CPU_NOTEBOOKS:
         metadata.update(CPU_METADATA)
-    if number > "02":  # 01 and 02 do not need each other
+    if number not in FIRST_NOTEBOOKS:
         metadata["kernel_sources"] = earlier
     return metadata
 
 
 def pack_notebook(notebook: Any) -> Any:
-    """Insert cells below the title that write all text files which the notebook needs."""
+    """Insert cells below the title that write all text files which the notebook needs.
+
+    The outputs are left out: Kaggle's client does not send them.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+            cell.execution_count = None
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     files = find_needed_files(code)
     folders = sorted({name.rpartition("/")[0] for name in files})
@@ -144,6 +154,21 @@ def find_modules(code: str) -> list[Path]:
 # === Pushing ===
 
 
+@dataclass(frozen=True)
+class PushRecord:
+    """What was pushed last, as `build/kaggle` remembers it.
+
+    Attributes:
+        kernel: The ID of the notebook on Kaggle.
+        version: The number that Kaggle has given to this version of it.
+        content: The fingerprint of what was pushed.
+    """
+
+    kernel: str
+    version: int
+    content: str
+
+
 def push(user: str | None = None, start: str | None = None, resume: bool = False) -> None:
     """Run the notebooks on Kaggle, each as soon as those that it depends on are complete.
 
@@ -154,33 +179,56 @@ def push(user: str | None = None, start: str | None = None, resume: bool = False
             one that is not: what comes after it must run again, too.
     """
     all_metadata = pack(user, require_owner=True)
+    runs = {}
+    for name, metadata in all_metadata.items():
+        kernel = metadata["id"]
+        runs[kernel] = run_name(kernel, read_record(BUILD / name, kernel))
     complete: set[str] = set()
     for path in select_notebooks(start=start):
         folder = BUILD / path.stem
-        metadata = all_metadata[path.stem]
-        for source in metadata["kernel_sources"]:
-            wait_until_complete(source, complete)
-        record = folder / "pushed"
+        kernel = all_metadata[path.stem]["id"]
+        for source in all_metadata[path.stem]["kernel_sources"]:
+            wait_until_complete(runs[source], complete)
         content = fingerprint(folder / METADATA) + fingerprint(folder / path.name)
-        resume = resume and is_pushed(metadata["id"], record, content)
+        resume = resume and is_pushed(read_record(folder, kernel), content)
         if not resume:
-            print(f"{path.stem}: {push_notebook(folder)}", flush=True)
-            write_text(record, content)
-            time.sleep(POLL_SECONDS)  # before that, the status may be the one of an earlier run
-    wait_until_complete(metadata["id"], complete)
+            version, address = push_notebook(folder)
+            print(f"{path.stem}: version {version}, {address}", flush=True)
+            record = PushRecord(kernel, version, content)
+            write_text(folder / RECORD, json.dumps(asdict(record)) + "\n")
+            runs[kernel] = run_name(kernel, record)
+    wait_until_complete(runs[kernel], complete)
     print("all complete: python -m utils kaggle outputs downloads what they wrote")
 
 
-def is_pushed(kernel: str, record: Path, content: str) -> bool:
+def run_name(kernel: str, record: PushRecord | None) -> str:
+    """How the client names the run of a notebook: with its version, if it was pushed from here.
+
+    Without a version, Kaggle reports on the run that it considers the last one, which soon after a
+    push can still be the one before it.
+    """
+    return f"{kernel}/{record.version}" if record else kernel
+
+
+def read_record(folder: Path, kernel: str) -> PushRecord | None:
+    """What was pushed last from a folder; None if nothing was, or as another user."""
+    try:
+        record = PushRecord(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # missing or damaged: the notebook is pushed again
+        return None
+    return record if record.kernel == kernel else None
+
+
+def is_pushed(record: PushRecord | None, content: str) -> bool:
     """Whether this content was pushed earlier, and its run has not failed."""
-    if not record.is_file() or record.read_text() != content:
+    if record is None or record.content != content:
         return False
-    state, _ = kernel_status(kernel)
+    state, _ = kernel_status(run_name(record.kernel, record))
     return state == "COMPLETE" or state in ACTIVE_STATES
 
 
-def push_notebook(folder: Path) -> str:
-    """Push the notebook in a folder, and return its address.
+def push_notebook(folder: Path) -> tuple[int, str]:
+    """Push the notebook in a folder, and return the number of its version and its address.
 
     Kaggle reports a dependency that it has left out only as a remark; that is an error here, too.
     """
@@ -188,40 +236,44 @@ def push_notebook(folder: Path) -> str:
     problem = re.search(r".*(?:not valid|[Ee]rror).*", output)
     if problem:
         raise CaptionsError(f"{folder.name}: was not pushed: {problem[0]!r}")
-    if "successfully pushed" not in output:
+    pushed = re.search(r"Kernel version (\d+) successfully pushed", output)
+    if not pushed:
         raise CaptionsError(f"{folder.name}: was not pushed: {output[-99:]!r}")
-    return output.split()[-1]
+    return int(pushed[1]), output.split()[-1]
 
 
-def wait_until_complete(kernel: str, complete: set[str]) -> None:
-    """Poll the run of a notebook until it is complete, and add the notebook to `complete`.
+def wait_until_complete(run: str, complete: set[str]) -> None:
+    """Poll a run until it is complete, and add it to `complete`.
 
     Raises:
         CaptionsError: The run has failed, or has taken longer than `RUN_TIMEOUT`.
     """
-    if kernel in complete:
+    if run in complete:
         return
     progress = ProgressStream()
     started = time.monotonic()
     while True:
-        state, message = kernel_status(kernel)
+        state, message = kernel_status(run)
         seconds = time.monotonic() - started
-        progress.write(f"\r{kernel}: {state.lower()}, {seconds:.0f} s")
+        progress.write(f"\r{run}: {state.lower()}, {seconds:.0f} s")
         if state not in ACTIVE_STATES or seconds >= RUN_TIMEOUT:
             break
         time.sleep(POLL_SECONDS)
     progress.close()
     if state != "COMPLETE":
         if state not in ACTIVE_STATES:
-            print(call_kaggle("logs", "--follow", kernel), end="")
+            print(call_kaggle("logs", "--follow", run), end="")
         problem = f"{state.lower()} {message}".strip()
-        raise CaptionsError(f"{kernel}: {problem}: fix it, then push again with --resume")
-    complete.add(kernel)
+        raise CaptionsError(f"{run}: {problem}: fix it, then push again with --resume")
+    complete.add(run)
 
 
-def kernel_status(kernel: str) -> tuple[str, str]:
-    """The state of the last run of a notebook, and the message of a failure."""
-    output = call_kaggle("status", kernel, attempts=MAX_POLL_FAILURES)
+def kernel_status(run: str) -> tuple[str, str]:
+    """The state of a run, and the message of a failure.
+
+    A run that was just pushed may not be known yet, so a failed request is repeated.
+    """
+    output = call_kaggle("status", run, attempts=MAX_POLL_FAILURES)
     state = re.search(r'has status "(?:\w+\.)?(\w+)"', output)
     message = output.partition("Failure message: ")[2].strip()
     return state[1] if state else "UNKNOWN", message

@@ -6,28 +6,28 @@ import shutil
 
 import pytest
 
-from utils import folder_cache
+from utils import folder_index
 from utils.paths import find_files, find_input, input_folder
 
 
 @pytest.fixture(autouse=True)
 def remember_at_once(monkeypatch):
     """Remember folders that have just been made, which otherwise takes seconds."""
-    monkeypatch.setattr(folder_cache, "_known", {})
-    monkeypatch.setattr(folder_cache, "SETTLED_NANOSECONDS", -1)
+    monkeypatch.setattr(folder_index, "_known", {})
+    monkeypatch.setattr(folder_index, "SETTLED_NANOSECONDS", -1)
 
 
 @pytest.fixture
 def reads(monkeypatch):
     """The folders that are read, in order."""
     paths = []
-    read_folder = folder_cache.read_folder
+    read_folder = folder_index.read_folder
 
     def read(path):
         paths.append(path)
         return read_folder(path)
 
-    monkeypatch.setattr(folder_cache, "read_folder", read)
+    monkeypatch.setattr(folder_index, "read_folder", read)
     return paths
 
 
@@ -98,7 +98,7 @@ def test_any_sequence_of_changes_is_noticed(tmp_path):
 
 
 def test_folder_with_a_recent_change_is_read_every_time(tmp_path, reads, monkeypatch):
-    monkeypatch.setattr(folder_cache, "SETTLED_NANOSECONDS", 10**18)
+    monkeypatch.setattr(folder_index, "SETTLED_NANOSECONDS", 10**18)
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).touch()
         assert name in [path.name for path in find_files(tmp_path)]
