@@ -42,7 +42,12 @@ def test_a_cache_that_does_not_exist_yet_is_fine(tmp_path):
 
 def test_cache_of_earlier_versions_is_deleted_but_no_other_file(tmp_path):
     earlier = tmp_path / "seen"
-    names = ("0123456789abcdef/a.npy", "fedcba9876543210/a.npy", "fedcba9876543210/b.txt", "x/a.npy")
+    names = (
+        "0123456789abcdef/a.npy",
+        "fedcba9876543210/a.npy",
+        "fedcba9876543210/b.txt",
+        "x/a.npy",
+    )
     for name in names:
         path = earlier / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tests.cli.kaggle_stub import Stub
 from utils import artifacts, feature_grids
 from utils.__main__ import main
-from utils.cli import kaggle, run
+from utils.cli import kaggle, notebook_run, run
 from utils.config import load_config
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
@@ -132,7 +132,7 @@ def test_real_notebooks_carry_only_the_modules_that_they_need(tmp_path, monkeypa
     main(["kaggle", "pack", "--user", "ann"])
     for name in NAMES:
         before = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
-        run.clear_outputs(before)
+        notebook_run.clear_outputs(before)
         path = tmp_path / "build" / "kaggle" / name / f"{name}.ipynb"
         after = nbformat.read(path, as_version=4)
         assert [cell for cell in after.cells if not cell.id.startswith("file")] == before.cells

@@ -13,7 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 from utils import artifacts, paths
-from utils.cli import kaggle, run
+from utils.cli import kaggle, notebook_run
 from utils.config import load_config
 from utils.data.caption_files import detect_preset
 from utils.data.photos import find_photos
@@ -92,7 +92,7 @@ def run_in_replica(path, root):
     nbformat.write(notebook, root / "working" / path.name)
 
     before = snapshot(root / "input")
-    run.run_notebook(root / "working" / path.name, root.parent, "packed")
+    notebook_run.run_notebook(root / "working" / path.name, root.parent, "packed")
     assert snapshot(root / "input") == before
 
 

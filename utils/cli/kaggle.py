@@ -21,6 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from utils.artifacts import fingerprint
 from utils.cli.executor import ProgressStream
+from utils.cli.notebook_run import clear_outputs
 from utils.cli.run import select_notebooks
 from utils.config import load_config
 from utils.errors import CaptionsError
@@ -103,10 +104,7 @@ def pack_notebook(notebook: Any) -> Any:
 
     The outputs are left out: Kaggle's client does not send them.
     """
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-            cell.execution_count = None
+    clear_outputs(notebook)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     files = find_needed_files(code)
     folders = sorted({name.rpartition("/")[0] for name in files})
