@@ -498,7 +498,7 @@ def test_captions_file_and_columns_can_be_named(photos_folder, capsys, with_inpu
     report = capsys.readouterr().out
     assert f"captions    my, own.dat in {table.parent}" in report
     assert "vocabulary  6 tokens" in report
-    assert "captions.txt" not in report
+    assert ("ignored: captions.txt (other columns are named)" in report) == with_input
 
 
 def test_run_on_photos_begins_with_the_report(photos_folder, capsys):

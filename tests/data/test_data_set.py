@@ -181,6 +181,14 @@ def test_file_with_other_captions_is_an_error_unless_one_is_named(inputs):
     assert ignored(data_set) == {"backup.csv": "another one is named"}
 
 
+def test_named_columns_choose_the_files_that_have_them(inputs):
+    write_table(inputs / "captions.csv", NAMES)
+    (inputs / "own.csv").write_text("Datei,Text\na.png,ein Hund\n")
+    data_set = find_data_set(Config("flickr8k", columns="image=Datei,caption=Text"))
+    assert data_set.captions == {"a.png": ["ein Hund"]}
+    assert ignored(data_set) == {"captions.csv": "other columns are named"}
+
+
 def test_files_of_other_photos_are_ignored_with_their_reasons(inputs):
     write_table(inputs / "a.csv", NAMES[:6])
     write_table(inputs / "b.csv", NAMES[6:])

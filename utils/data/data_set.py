@@ -87,6 +87,10 @@ def find_data_set(config: Config) -> DataSet | None:
     for file in found:
         if file.path not in group:
             ignored[file.path] = why_ignored(file, data_set, config)
+    if config.columns:
+        for file in find_captions_files():
+            if file.path not in group:
+                ignored.setdefault(file.path, "other columns are named")
     return replace(data_set, ignored=ignored)
 
 
