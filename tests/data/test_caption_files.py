@@ -192,6 +192,23 @@ def test_several_columns_of_captions_are_all_read(tmp_path):
     assert recognize(tmp_path / "captions.txt") == "CSV"
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_list_in_one_field_gives_several_captions(tmp_path, quote):
+    captions = f"[{quote}a dog{quote}, {quote}two dogs, a man{quote}]".replace('"', '""')
+    text = f'raw,filename\n"{captions}",a.jpg\n[a cat],b.jpg\n[3],c.jpg\n[],d.jpg\n'
+    assert read(tmp_path, text) == {
+        "a.jpg": ["a dog", "two dogs, a man"],
+        "b.jpg": ["[a cat]"],
+        "c.jpg": ["[3]"],
+        "d.jpg": [],
+    }
+
+
+def test_line_of_excel_before_the_header_is_skipped(tmp_path):
+    assert read(tmp_path, "sep=;\r\nimage;caption\r\na.jpg;a dog\r\n") == {"a.jpg": ["a dog"]}
+    assert recognize(tmp_path / "captions.txt") == "table separated by ;"
+
+
 def test_column_of_splits_gives_the_splits(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("image,caption,split\na.jpg,a dog,Train\nb.jpg,a cat,val\nc.jpg,a cow,test\n")

@@ -160,6 +160,15 @@ def test_photos_found_under_other_names_are_said(inputs):
     ]
 
 
+def test_empty_captions_are_said(inputs):
+    with open(inputs / "captions.txt", "a") as lines:
+        lines.write(f'"{NAMES[0]}",\n"{NAMES[1]}"," "\n')
+    photos = find_photos(load_config(detect_preset()))
+    (note,) = photos.notes
+    assert note.startswith("2 captions in ") and "captions.txt are empty, and left out" in note
+    assert len(photos.captions[NAMES[0]]) == 3
+
+
 def test_folder_with_more_of_the_photos_is_used(inputs, tmp_path):
     shutil.move(inputs / "Images", tmp_path / "Images")
     save_image(inputs / "preview" / NAMES[0], 0)

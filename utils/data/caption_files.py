@@ -160,12 +160,15 @@ def rank_of(name: str) -> int:
 # === Read ===
 
 
-def read_captions(*files: Path, columns: str = "") -> tuple[dict[str, list[str]], dict[str, list]]:
+def read_captions(
+    *files: Path, columns: str = "", empty: dict[Path, int] | None = None
+) -> tuple[dict[str, list[str]], dict[str, list]]:
     """Read one or several captions files.
 
     Args:
         *files: The files.
         columns: The columns of tables that have other names, such as `image=path,caption=text`.
+        empty: Gets the number of empty captions, which are left out, of each file that has some.
 
     Returns:
         The captions by name of the photo, and the names by split where the files give splits.
@@ -177,13 +180,16 @@ def read_captions(*files: Path, columns: str = "") -> tuple[dict[str, list[str]]
     captions: dict[str, list[str]] = {}
     splits: dict[str, dict[str, None]] = {}  # dicts as ordered sets
     for file in files:
+        coco_split = split_of_coco(file)
         for row in read_rows(file, named):
             name = row.name.strip().removeprefix("./")
             texts = captions.setdefault(name, [])
             caption = " ".join((row.caption or "").split())
             if caption:
                 texts.append(caption)
-            split = row.split or split_of_coco(file)
+            elif row.caption is not None and empty is not None:
+                empty[file] = empty.get(file, 0) + 1
+            split = row.split or coco_split
             if split:
                 split = SPLIT_NAMES.get(split.lower(), split.lower())
                 splits.setdefault(split, {})[name] = None

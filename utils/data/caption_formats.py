@@ -19,8 +19,10 @@ from utils.data.caption_tables import (
     find_columns,
     find_delimiter,
     is_generated,
+    read_first_line,
     read_header,
     read_table,
+    skip_preamble,
 )
 from utils.data.name_matching import IMAGE_SUFFIX
 from utils.errors import CaptionsError
@@ -68,7 +70,7 @@ def recognize(path: Path, named: Mapping[str, str] | None = None) -> str | None:
 
 def recognize_table(text: str, named: Mapping[str, str]) -> str | None:
     """The format of a table or a `.token` file from its beginning."""
-    first_line = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    first_line = read_first_line(skip_preamble(text))
     if re.match(TOKEN_LINE, first_line):
         return TOKEN
     try:

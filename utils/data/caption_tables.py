@@ -3,6 +3,7 @@
 A table has a header. Its columns are separated by commas, semicolons, tabs or bars.
 """
 
+import ast
 import csv
 import io
 import re
@@ -30,7 +31,7 @@ IMAGE_COLUMNS = (
     "path",
     "imageid",
 )
-CAPTION_COLUMNS = ("caption", "captions", "comment", "text", "sentence", "description")
+CAPTION_COLUMNS = ("caption", "captions", "comment", "text", "sentence", "description", "raw")
 SPLIT_COLUMNS = ("split", "set", "partition")
 ID_COLUMNS = ("imageid", "cocoid", "imgid", "id")
 # Captions that a captioner has generated come with one of these; nothing is trained on them.
@@ -115,6 +116,16 @@ def is_generated(names: list[str]) -> bool:
     return first_column([squeeze(name) for name in names], GENERATED_COLUMNS) is not None
 
 
+def skip_preamble(text: str) -> str:
+    """A table without empty lines before it, and without Excel's line `sep=;`."""
+    return re.sub(r"\A\s*sep=.\r?\n", "", text).lstrip("\r\n")
+
+
+def read_first_line(text: str) -> str:
+    """The first line of a text, which ends in any way."""
+    return re.split(r"[\r\n]", text, maxsplit=1)[0]
+
+
 def find_delimiter(first_line: str) -> str:
     """The character that separates the columns: the most frequent one of the header."""
     return max(reversed(DELIMITERS), key=first_line.count)
@@ -139,8 +150,8 @@ def read_table(text: str, named: Mapping[str, str]) -> Iterator[Row]:
     Raises:
         ValueError: Says which column is missing, or which row is wrong.
     """
-    text = text.lstrip("\r\n")
-    first_line = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    text = skip_preamble(text)
+    first_line = read_first_line(text)
     delimiter = find_delimiter(first_line)
     header = read_header(first_line)
     columns = find_columns(header, named) or second_column(header, named)
@@ -164,7 +175,21 @@ def read_table(text: str, named: Mapping[str, str]) -> Iterator[Row]:
                     "in it: close its quotation mark"
                 )
             split = field_at(fields, columns.split) or None
-            yield Row(name, caption, split, field_at(fields, columns.image_id) or None)
+            image_id = field_at(fields, columns.image_id) or None
+            for part in split_list(caption):
+                yield Row(name, part, split, image_id)
+
+
+def split_list(field: str) -> list[str]:
+    """The captions in a field: one, or those of a list in the syntax of JSON or Python."""
+    if not (field.startswith("[") and field.endswith("]")):
+        return [field]
+    try:
+        captions = ast.literal_eval(field)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return [field]
+    is_list = isinstance(captions, list) and all(isinstance(part, str) for part in captions)
+    return (captions or [""]) if is_list else [field]
 
 
 def csv_rows(text: str, delimiter: str) -> Any:

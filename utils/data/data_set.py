@@ -45,17 +45,27 @@ class DataSet:
         captions: The captions by name of the photo.
         own_splits: The splits that the files give.
         ignored: The other captions files, with the reason.
+        empty: The number of empty captions in each file that has some.
     """
 
     files: list[Path]
     captions: Captions
     own_splits: OwnSplits
     ignored: dict[Path, str] = field(default_factory=dict)
+    empty: dict[Path, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """The folder of the files, or the one that holds the folders of all."""
         return Path(os.path.commonpath([file.parent for file in self.files]))
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on the empty captions, for the user."""
+        return [
+            f"{count:,} captions in {show_path(path)} are empty, and left out"
+            for path, count in self.empty.items()
+        ]
 
     @property
     def source(self) -> str:
@@ -171,8 +181,9 @@ def named_group(config: Config, groups: Sequence[Group]) -> Group:
 
 def read_data_set(file: Path, columns: str = "") -> DataSet:
     """The data set in a single file."""
-    captions, splits = read_captions(file, columns=columns)
-    return DataSet([file], captions, OwnSplits(splits))
+    empty: dict[Path, int] = {}
+    captions, splits = read_captions(file, columns=columns, empty=empty)
+    return DataSet([file], captions, OwnSplits(splits), empty=empty)
 
 
 def read_group(group: Group, config: Config) -> DataSet:
@@ -187,8 +198,9 @@ def read_group(group: Group, config: Config) -> DataSet:
     captions: Captions = {}
     splits: Splits = {split: [] for split in SPLITS if split in group.values()}
     file_of: dict[str, Path] = {}
+    empty: dict[Path, int] = {}
     for file, split in group.items():
-        own_captions, _ = read_captions(file, columns=config.columns)
+        own_captions, _ = read_captions(file, columns=config.columns, empty=empty)
         check_overlap(file, own_captions, captions, file_of, group)
         for name, texts in own_captions.items():
             if name not in captions:
@@ -200,7 +212,8 @@ def read_group(group: Group, config: Config) -> DataSet:
         take_validation(splits)
         source += "; validation: a tenth of train, by a hash of each name"
     is_by_user = not any(rank_of(file.name) < len(CAPTION_FILES) for file in group)
-    return DataSet(list(group), captions, OwnSplits(splits, source, is_by_user))
+    own_splits = OwnSplits(splits, source, is_by_user)
+    return DataSet(list(group), captions, own_splits, empty=empty)
 
 
 def check_overlap(

@@ -103,7 +103,7 @@ def read_photos(
     skipped.update(drop_duplicates(splits, paths))
     check_skipped(skipped, len(captions) + len(uncaptioned), source, config)
     check_splits(splits, source, split_source, len(names))
-    notes = describe_inexact(matches)
+    notes = [*data_set.notes, *describe_inexact(matches)]
     return Photos(source, split_source, paths, captions, splits, subsets, skipped, notes)
 
 
