@@ -21,6 +21,7 @@ from tqdm import tqdm
 from utils import artifacts, feature_grids
 from utils.config import Config
 from utils.data.images import RESIZE_MODE, Mirrored, image_error, read_pixels
+from utils.data.photo_files import record_files
 from utils.data.photos import Photos, check_skipped
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.models.encoders import find_encoder
@@ -146,7 +147,8 @@ def extract_dataset(photos: Photos, encoder: Any, config: Config) -> dict:
 
     Returns:
         The data of features.pkl: `grid` (the file's name), `grid_shape`, `names` of the photos in
-        the order of their rows, and `skipped`, the reasons why others could not be read.
+        the order of their rows, `skipped`, the reasons why others could not be read, and `files`,
+        from which `recorded_paths` finds the photos to show.
 
     Raises:
         CaptionsError: Other shards are missing, too many photos cannot be read, or the disk fails.
@@ -173,7 +175,9 @@ def extract_dataset(photos: Photos, encoder: Any, config: Config) -> dict:
     kept = [row for row, name in enumerate(names) if name not in unreadable]
     features = plan_grid([paths[row] for row in kept], encoder, encoder_hash)
     join_rows([rows[row] for row in kept], features, config)
-    return {**features, "names": [names[row] for row in kept], "skipped": skipped}
+    kept_names = [names[row] for row in kept]
+    files = record_files({name: photos.paths[name] for name in kept_names}, config)
+    return {**features, "names": kept_names, "skipped": skipped, "files": files}
 
 
 def still_unreadable(photos: Photos, config: Config) -> dict[str, str]:

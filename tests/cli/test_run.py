@@ -522,11 +522,24 @@ def test_check_needs_no_tensorflow(photos_folder):
 
 
 def test_check_says_what_to_do_about_many_unknown_tokens(photos_folder, capsys):
-    rows = [f"{number:02}.png,{'a dog' if number < 20 else 'a Hund'}\n" for number in range(30)]
-    (photos_folder / "captions.txt").write_text("image,caption\n" + "".join(rows))
-    assert main(["run", "--check", "--input", str(photos_folder)]) == 0
+    with open(photos_folder / "captions.txt", "a", encoding="utf-8") as lines:
+        for number in range(20, 28):
+            lines.write(f"{number}.png,eine Katze schläft\n")
+    options = ["--check", "--input", str(photos_folder), "--set"]
+    assert main(["run", *options, "min_count=4"]) == 0
     out = capsys.readouterr().out
-    assert "6 tokens (min_count=4); 50.0% of the validation tokens are unknown: lower" in out
+    assert "50% of the validation tokens are unknown: lower min_count=4, or add captions" in out
+    assert main(["run", *options, "min_count=30"]) == 1
+    assert "no token occurs 30 times: lower the setting min_count" in capsys.readouterr().err
+
+
+def test_check_says_what_to_do_about_many_truncated_captions(photos_folder, capsys):
+    with open(photos_folder / "captions.txt", "a", encoding="utf-8") as lines:
+        for number in range(1, 20):
+            lines.write(f"{number:02}.png,女の子が二人雪の中で遊んでいます。\n")
+    assert main(["run", "--check", "--input", str(photos_folder), "--set", "max_length=10"]) == 0
+    out = capsys.readouterr().out
+    assert "of the training captions are longer than max_length=10: set max_length=16" in out
 
 
 def test_unusable_photos_stop_a_run_before_its_first_notebook(photos_folder, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from utils import paths
 from utils.config import Config, load_config
 from utils.data import download
 from utils.data.caption_files import detect_preset
-from utils.data.photos import check_skipped, find_photos, image_paths
+from utils.data.photos import check_skipped, find_photos
 from utils.data.splits import OwnSplits, find_splits, split_by_hash
 from utils.errors import CaptionsError
 from utils.paths import find_files
@@ -382,14 +382,6 @@ def test_my_photos_are_not_part_of_the_data_set(inputs, monkeypatch):
 def test_data_set_within_my_photos_is_found(inputs, monkeypatch):
     monkeypatch.setattr("utils.data.photos.MY_PHOTOS_DIR", inputs)
     assert sorted(find_photos(load_config(detect_preset())).names) == NAMES
-
-
-def test_images_to_be_shown_may_be_missing(inputs, tmp_path, monkeypatch):
-    config = load_config(detect_preset())
-    assert image_paths(NAMES[:1], config) == [inputs / "Images" / NAMES[0]]
-    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "nowhere"))
-    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "nowhere"))
-    assert image_paths(NAMES[:1], config) == []
 
 
 def test_karpathy_file_is_not_read_where_lists_decide(inputs):

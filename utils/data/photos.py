@@ -6,8 +6,7 @@ set at different places.
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,14 +216,6 @@ def names_without_caption(images: list[Path], matches: Matches) -> list[str]:
         if path.parent in folders and path.name not in captioned:
             uncaptioned.append(path.name)
     return uncaptioned
-
-
-def image_paths(names: Collection[str], config: Config) -> list[Path]:
-    """The files of these photos, to be shown; none where there are artifacts but no images."""
-    with suppress(CaptionsError):
-        matches, _ = find_images(working_folder(config), names)
-        return [matches.paths[name] for name in names if name in matches.paths]
-    return []
 
 
 def is_image(path: Path) -> bool:

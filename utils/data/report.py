@@ -3,19 +3,32 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from utils.config import Config
 from utils.data.photos import Photos
 from utils.data.tokenizer import Tokenizer, tokenize
 
 MAX_NAMES = 5  # that a line lists
-MANY_UNKNOWN = 0.2  # fraction of unknown validation tokens above which a line says what to do
+# Fraction of unknown tokens, or of truncated captions, above which a line says what to do.
+MANY = 0.2
+LONG_PERCENTILE = 95  # of the caption lengths: the `max_length` that is proposed
 
 
 class Vocabulary(NamedTuple):
-    """The size of a vocabulary, and the fraction of the validation tokens that are not in it."""
+    """How well a vocabulary and the limit of the length fit the captions.
+
+    Attributes:
+        size: The number of tokens.
+        unknown: The fraction of the validation tokens that are not in the vocabulary.
+        truncated: The fraction of the training captions that are longer than `max_length`.
+        long_caption: A length that few training captions exceed.
+    """
 
     size: int
     unknown: float
+    truncated: float
+    long_caption: int
 
 
 def describe_data(photos: Photos, config: Config, words: Sequence[str] = ()) -> list[str]:
@@ -28,15 +41,18 @@ def describe_data(photos: Photos, config: Config, words: Sequence[str] = ()) -> 
 
     Returns:
         One line each on the captions files, the photos of each split, the captions per photo, the
-        vocabulary and the unknown tokens, and lines on what is left out, and why.
+        vocabulary and the unknown tokens, and lines on what to change, and on what is left out, and
+        why.
     """
+    vocabulary = measure_vocabulary(photos, config, words)
     lines = [
         f"captions    {photos.source}",
         f"photos      {describe_splits(photos)}; split: {photos.split_source}",
         f"references  {describe_references(photos)}",
-        f"vocabulary  {describe_vocabulary(measure_vocabulary(photos, config, words), config)}",
+        f"vocabulary  {describe_vocabulary(vocabulary, config)}",
     ]
-    lines += [f"note        {line}" for line in photos.notes]
+    problems = vocabulary_problems(vocabulary, config)
+    lines += [f"note        {line}" for line in [*problems, *photos.notes]]
     return lines + [f"left out    {line}" for line in describe_left_out(photos)]
 
 
@@ -54,7 +70,7 @@ def describe_references(photos: Photos) -> str:
 
 
 def measure_vocabulary(photos: Photos, config: Config, words: Sequence[str]) -> Vocabulary:
-    """Fit the vocabulary as 02_text does, and count the validation tokens that are not in it."""
+    """Fit the vocabulary as 02_text does, and measure how well it fits the captions."""
     train_captions = []
     for name in photos.splits["train"]:
         train_captions.extend(photos.captions[name])
@@ -66,18 +82,34 @@ def measure_vocabulary(photos: Photos, config: Config, words: Sequence[str]) -> 
             for token in tokenize(caption):
                 total += 1
                 unknown += token not in tokenizer.word_to_id
-    return Vocabulary(len(tokenizer), unknown / max(1, total))
+    lengths = np.array([len(tokenize(caption)) for caption in train_captions])
+    long_caption = int(np.ceil(np.percentile(lengths, LONG_PERCENTILE)))
+    truncated = float(np.mean(lengths > config.max_length))
+    return Vocabulary(len(tokenizer), unknown / max(1, total), truncated, long_caption)
 
 
 def describe_vocabulary(vocabulary: Vocabulary, config: Config) -> str:
-    """The size of the vocabulary and the unknown tokens, and what to do if they are many."""
-    text = (
+    """The size of the vocabulary and the unknown tokens."""
+    return (
         f"{vocabulary.size:,} tokens (min_count={config.min_count}); {vocabulary.unknown:.1%} of "
         "the validation tokens are unknown"
     )
-    if vocabulary.unknown > MANY_UNKNOWN and config.min_count > 1:
-        text += ": lower min_count, or add captions"
-    return text
+
+
+def vocabulary_problems(vocabulary: Vocabulary, config: Config) -> list[str]:
+    """A line for each setting that does not fit the captions, with a better value."""
+    problems = []
+    if vocabulary.unknown > MANY:
+        fix = "add captions"
+        if config.min_count > 1:
+            fix = f"lower min_count={config.min_count}, or {fix}"
+        problems.append(f"{vocabulary.unknown:.0%} of the validation tokens are unknown: {fix}")
+    if vocabulary.truncated > MANY:
+        problems.append(
+            f"{vocabulary.truncated:.0%} of the training captions are longer than "
+            f"max_length={config.max_length}: set max_length={vocabulary.long_caption}"
+        )
+    return problems
 
 
 def describe_left_out(photos: Photos) -> list[str]:
