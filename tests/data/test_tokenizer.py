@@ -14,6 +14,7 @@ from utils.data.tokenizer import (
     UNK_ID,
     Tokenizer,
     join_tokens,
+    mostly_characters,
     tokenize,
 )
 from utils.errors import CaptionsError
@@ -71,6 +72,19 @@ def test_combining_marks_stay_with_their_letters(caption, tokens, form):
 def test_scripts_without_spaces_have_a_token_for_each_character(caption, tokens, text):
     assert tokenize(caption) == tokens.split(" ")
     assert join_tokens(tokenize(caption)) == text
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("女の子が dog と橋を渡る。", True),
+        ("a dog, or 犬", False),
+        ("कुत्ता दौड़ता है", False),
+        ("", False),
+    ],
+)
+def test_captions_written_without_spaces_are_recognized(caption, expected):
+    assert mostly_characters(tokenize(caption)) is expected
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "M", "N", "P", "Zs", "Cf"))))

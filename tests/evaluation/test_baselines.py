@@ -36,6 +36,11 @@ def test_protocol_of_own_split_is_not_comparable_and_counts_references():
     assert "1 to 2 references" in line
 
 
+def test_protocol_says_that_tokens_are_characters_where_a_script_has_no_spaces():
+    line = protocol("test", "standard lists", [["犬が走る", "犬が草の上を走っている"]], Config())
+    assert "a token for each character, lower case" in line
+
+
 def test_constant_caption_is_a_typical_training_caption():
     captions = ["a dog runs here", "a dog sits here", "a dog runs", "zebras yawn very loudly"]
     assert constant_caption(captions) in captions[:2]

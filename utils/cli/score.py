@@ -26,7 +26,7 @@ from utils.evaluation.meteor import meteor
 from utils.evaluation.metrics import score as score_corpus
 from utils.evaluation.metrics import score_photos
 from utils.evaluation.ngrams import Caption, References, tokenize_all
-from utils.evaluation.protocol import SCORING_RULES, describe_references
+from utils.evaluation.protocol import describe_references, scoring_rules
 from utils.io import write_text
 
 
@@ -74,7 +74,7 @@ def score(
     else:
         for name, value in scores.items():
             print(f"{name:26} {value:.4f}")
-        print(f"\n{describe_references(prepared.words)}; {SCORING_RULES}")
+        print(f"\n{describe_references(prepared.words)}; {scoring_rules(prepared.words)}")
 
 
 def pair_captions(

@@ -86,12 +86,22 @@ def join_tokens(tokens: Iterable[str]) -> str:
     text = ""
     needs_space = False
     for token in tokens:
-        is_word = not UNSPACED_START.match(token)
+        is_word = not is_unspaced(token)
         if is_word and needs_space:
             text += " "
         text += token
         needs_space = is_word
     return text
+
+
+def is_unspaced(token: str) -> bool:
+    """Whether a token is a character of a script without spaces."""
+    return UNSPACED_START.match(token) is not None
+
+
+def mostly_characters(tokens: Sequence[str]) -> bool:
+    """Whether most tokens are characters of scripts without spaces."""
+    return 2 * sum(is_unspaced(token) for token in tokens) > len(tokens)
 
 
 class Tokenizer:

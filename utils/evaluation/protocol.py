@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from utils.config import Config
+from utils.data.tokenizer import mostly_characters
 from utils.evaluation.metrics import References, score
+from utils.evaluation.ngrams import Caption, tokenize_all
 
 SCORING_RULES = (
     "lower case, no punctuation, no BOS or EOS token; "
@@ -22,8 +24,19 @@ def protocol(
     return (
         f"{split} split of {describe_references(references)} ({split_source}{comparable}); "
         f"beam width {config.beam_width}, log-probability / length^{config.length_penalty:g}; "
-        f"{SCORING_RULES}"
+        f"{scoring_rules(references)}"
     )
+
+
+def scoring_rules(references: Sequence[Sequence[Caption]]) -> str:
+    """How captions are compared with these references."""
+    tokens = []
+    for captions in references:
+        for caption_tokens in tokenize_all(captions):
+            tokens.extend(caption_tokens)
+    if mostly_characters(tokens):
+        return f"a token for each character, {SCORING_RULES}"
+    return SCORING_RULES
 
 
 def describe_references(references: Sequence[Sequence[Any]]) -> str:
