@@ -33,8 +33,16 @@
 # %%
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+missing = [name for name in ("numpy", "pandas", "matplotlib", "tensorflow") if not find_spec(name)]
+if missing:
+    raise SystemExit(
+        f"This kernel has no {', '.join(missing)}: choose that of the project's folder .venv. "
+        "VS Code: 'Select Kernel', 'Python Environments'. JupyterLab: start it with `make lab`. "
+        "To make .venv, or to use this kernel: pip install -r requirements.txt."
+    )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
 candidates = [Path.cwd(), *Path.cwd().parents]
@@ -78,8 +86,10 @@ captioner = from_dict(artifacts.load("captioner", config), config)
 # A fine-tuned captioner takes the backbone's features.
 grid_kind = "backbone_features" if config.fine_tune_epochs else "features"
 grid = feature_grids.load_grid(artifacts.load(grid_kind, config), config)
-split = "test" if captions["splits"]["test"] else "validation"
-names = [name for name in captions["splits"][split] if name not in features["skipped"]]
+for split in ("test", "validation"):
+    names = [name for name in captions["splits"][split] if name not in features["skipped"]]
+    if names:
+        break
 
 # %% [markdown]
 # As in notebook 3, the photos' rows in the grid, and their references.
@@ -98,7 +108,7 @@ print(f"{len(names):,} photos of the {split} split; our example is now the first
 # suppressed, i.e. never generated: `<pad>`, `<bos>` and `<unk>`.
 
 # %% tags=["nbval-ignore-output"]
-from utils.data.photos import image_paths
+from utils.data.photo_files import recorded_paths
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
 from utils.plotting.charts import plot_bars
 from utils.plotting.diagrams import plot_beam_tree
@@ -110,7 +120,7 @@ def log_softmax(logits):
     return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
 
 
-_ = show_photos(image_paths(names[:1], config), size=3)
+_ = show_photos(recorded_paths(names[:1], features, config), size=3)
 example = grid[rows[:1]].astype("float32")
 state = captioner.initial_state(example)
 token_id = BOS_ID
@@ -135,14 +145,19 @@ pd.DataFrame(table, columns=["chosen", "second", "third", "fourth", "fifth"])
 # model is certain; otherwise several continuations fit, or it can't distinguish two things.
 #
 # **With the library**: `generate` with `beam_width=1` does this for many photos at once. The loop
-# over tokens is compiled together with the model (`tf.function`), so it runs without Python.
+# over tokens is compiled together with the model (`tf.function`), so it runs without Python. (In
+# half precision two tokens can have the same probability: then the two may choose differently.)
 
 # %%
 from utils.decoding.beam_search import generate
+from utils.devices import dtype_policy
+
+is_exact = dtype_policy(config) == "float32"
 
 greedy_output = generate(captioner, grid, config, beam_width=1, rows=rows)
 greedy_captions = [tokenizer.decode(token_ids) for token_ids in greedy_output.token_ids]
-assert greedy_captions[0] == tokenizer.decode(greedy_ids)
+if is_exact:
+    assert greedy_captions[0] == tokenizer.decode(greedy_ids)
 
 # %% [markdown]
 # ## Beam search, by hand
@@ -198,7 +213,9 @@ print(f"{len(changed)} of {len(names):,} captions differ from greedy search")
 # best one first, and whether each was kept.
 
 # %% tags=["nbval-ignore-output"]
-differ_early = [n for n in changed if predicted[n].split()[:4] != greedy_captions[n].split()[:4]]
+differ_early = [
+    n for n in changed if tokenize(predicted[n])[:4] != tokenize(greedy_captions[n])[:4]
+]
 if differ_early:
     chosen = differ_early[0]
 elif changed:
@@ -218,7 +235,8 @@ for _ in range(config.max_length):
     kept = [beam.token_ids for beam in beams]
     ranked = sorted(extended, key=rank, reverse=True)
     steps.append([(beam.token_ids, beam.token_ids in kept) for beam in ranked])
-assert tokenizer.decode(beams[0].token_ids) == predicted[chosen]
+if is_exact:
+    assert tokenizer.decode(beams[0].token_ids) == predicted[chosen]
 print(f"greedy log-prob {greedy_output.log_probs[chosen]:6.2f}: {greedy_captions[chosen]}")
 print(f"beam   log-prob {output.log_probs[chosen]:6.2f}: {predicted[chosen]}")
 
@@ -268,7 +286,9 @@ pd.DataFrame(counts, columns=["matches", "of"], index=["1-grams", "2-grams", "3-
 # easily reach a high precision, so a caption that is shorter than the reference closest in length
 # gets a **brevity penalty**. **With the library**, and with
 # [NLTK](https://www.nltk.org/api/nltk.translate.bleu_score.html), which many notebooks use: for a
-# whole split, the counts of all photos are added up before the division.
+# whole split, the counts of all photos are added up before the division. (The usual tool adds tiny
+# numbers to all counts, to avoid a division by zero. NLTK treats captions of fewer than four tokens
+# in another way.)
 
 # %%
 from nltk.translate.bleu_score import corpus_bleu
@@ -283,7 +303,7 @@ def length_difference(tokens):
 
 closest_length = len(min(reference_tokens, key=length_difference))
 brevity_penalty = min(1, np.exp(1 - closest_length / max(1, len(candidate))))
-precisions = np.array([matches / max(1, total) for matches, total in counts])
+precisions = np.array([(matches + 1e-15) / (total + 1e-9) for matches, total in counts])
 orders = np.arange(1, 5)
 bleu_by_hand = brevity_penalty * np.cumprod(precisions) ** (1 / orders)
 
@@ -294,8 +314,9 @@ predicted_tokens = [tokenize(text) for text in predicted]
 all_reference_tokens = []
 for group in references:
     all_reference_tokens.append([tokenize(text) for text in group])
-nltk_bleu = corpus_bleu(all_reference_tokens, predicted_tokens)
-assert np.isclose(corpus_scores[3], nltk_bleu, atol=1e-3)
+if min(len(tokens) for tokens in predicted_tokens) >= 4:
+    nltk_bleu = corpus_bleu(all_reference_tokens, predicted_tokens)
+    assert np.isclose(corpus_scores[3], nltk_bleu, atol=1e-3)
 
 # %% [markdown]
 # ## CIDEr-D: TF-IDF-weighted n-grams
@@ -354,8 +375,9 @@ for tokens in reference_tokens:
             dot_product += min(weight, reference_weight) * reference_weight
         candidate_norm = np.linalg.norm(list(candidate_vector.values()))
         reference_norm = np.linalg.norm(list(reference_vector.values()))
-        norms = max(candidate_norm * reference_norm, 1e-9)
-        similarities.append(length_penalty * dot_product / norms)
+        norms = candidate_norm * reference_norm
+        cosine = dot_product / norms if norms else 0.0
+        similarities.append(length_penalty * cosine)
 cider_d_scores = cider_d(predicted, references)[1]
 assert np.isclose(cider_d_scores[0], 10 * np.mean(similarities))
 print(f"our caption: BLEU-4 {caption_scores[0][3]:.2f} of 1, CIDEr-D {cider_d_scores[0]:.2f} of 10")
@@ -483,14 +505,14 @@ log_prob_by_hand = 0.0
 for step, token_id in enumerate(sentences[0, 1:]):
     if token_id != PAD_ID:
         log_prob_by_hand += log_probs[step, token_id]
-assert np.isclose(sentence_log_probs[0, 0], log_prob_by_hand, atol=0.05)
+assert np.isclose(sentence_log_probs[0, 0], log_prob_by_hand, rtol=0.01, atol=0.05)
 
 # %% tags=["nbval-ignore-output"]
 photo_of_sentence = np.arange(num_ranked)
 table = pd.DataFrame(retrieval_metrics(pmi_scores(sentence_log_probs), photo_of_sentence))
 without_pmi = pd.DataFrame(retrieval_metrics(sentence_log_probs, photo_of_sentence))
 table.loc["image-to-text, without PMI"] = without_pmi.loc["image-to-text"]
-print(f"R@5 of a random ranking of {num_ranked} photos: {5 / num_ranked:.3f}")
+print(f"R@5 of a random ranking of {num_ranked} photos: {min(1, 5 / num_ranked):.3f}")
 table.round(3)
 
 # %% [markdown]
@@ -517,14 +539,13 @@ subsets = {
     "seen": [name for name in names if name not in unseen],
     "unseen": [name for name in names if name in unseen],
 }
-fact_counts = []
-for photo_references in references:
-    for reference in photo_references:
-        fact_counts.append(len(parse_facts(reference)))
-facts_per_reference = np.mean(fact_counts)
-
 accuracies = {}
 if scenes:
+    fact_counts = []
+    for photo_references in references:
+        for reference in photo_references:
+            fact_counts.append(len(parse_facts(reference)))
+    facts_per_reference = np.mean(fact_counts)
     for subset, subset_names in subsets.items():
         subset_captions = [predicted[names.index(name)] for name in subset_names]
         subset_scenes = [scenes[name] for name in subset_names]
@@ -664,7 +685,7 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # for texts, values in zip(groups, agreement, strict=True):
 #     chosen_texts.append(texts[values.argmax()])
 # for label, texts in {"first": flat[::10], "MBR": chosen_texts, "beam": predicted}.items():
-#     num_words = len(set(" ".join(texts).split()))
+#     num_words = len(set(tokenize(" ".join(texts))))
 #     print(f"{label:6} CIDEr-D {cider_d(texts, references)[0]:.2f}, {num_words} distinct words")
 # assert cider_d(chosen_texts, references)[0] > cider_d(flat[::10], references)[0]
 # ```

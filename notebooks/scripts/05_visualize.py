@@ -14,8 +14,8 @@
 #
 # A table of scores says how good a captioner is on average. It does not say *what* it is good at.
 # This notebook is a qualitative **error analysis**: the best and the worst captions, selected by a
-# rule instead of by hand, and the attention weights of each word. It ends with a page,
-# `gallery.html`, of all photos with their captions, and with captions for photos of your own.
+# rule instead of by hand, and the attention weights of each word. It writes a page, `gallery.html`,
+# of all photos with their captions, and ends with captions for photos of your own.
 #
 # **You will**
 # - read the best, the median and the worst captions beside their references, and see which words
@@ -33,8 +33,16 @@
 # %%
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+missing = [name for name in ("numpy", "pandas", "matplotlib", "tensorflow") if not find_spec(name)]
+if missing:
+    raise SystemExit(
+        f"This kernel has no {', '.join(missing)}: choose that of the project's folder .venv. "
+        "VS Code: 'Select Kernel', 'Python Environments'. JupyterLab: start it with `make lab`. "
+        "To make .venv, or to use this kernel: pip install -r requirements.txt."
+    )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
 candidates = [Path.cwd(), *Path.cwd().parents]
@@ -64,6 +72,8 @@ print(summarize(config, "preset", "encoder", "decoder"))
 # Load the results of notebook 4: the captions, their scores, and their attention weights.
 
 # %%
+from utils.data.tokenizer import tokenize
+
 predictions = artifacts.load("predictions", config)
 captions = artifacts.load("captions", config)["captions"]
 names = predictions["names"]
@@ -95,23 +105,21 @@ assert scores[selected["median"]].min() >= scores[selected["worst"]].max()
 # EOS counts as a token.
 
 # %%
-lengths = np.array([len(text.split()) for text in predicted])
+lengths = np.array([len(tokenize(text)) for text in predicted])
 confidence = np.exp(predictions["log_probs"] / (lengths + 1))
 by_confidence = np.argsort(-confidence, kind="stable")
 selected["most confident"] = by_confidence[:1]
 selected["least confident"] = by_confidence[-1:]
 
 # %% [markdown]
-# Now the photos. Above each photo, in blue, the generated caption; below it references, two of them
-# or all.
+# The photos are those whose files notebook 1 has read and recorded.
 
 # %%
-from utils.data.photos import find_photos
+from utils.data.photo_files import recorded_paths
 from utils.paths import working_folder
 from utils.plotting.figures import show_captioned
 
-photos = find_photos(config)
-paths = [photos.paths[name] for name in names]
+paths = recorded_paths(names, artifacts.load("features", config), config)
 references = [captions[name] for name in names]
 notes = []
 for score, value in zip(scores, confidence, strict=True):
@@ -119,7 +127,34 @@ for score, value in zip(scores, confidence, strict=True):
 
 
 # %% [markdown]
-# The best: what do they have in common with the references?
+# ## Save a gallery
+#
+# One page with all photos of the split: it opens in any browser, from disk, without a network. Move
+# the slider under a photo, or point at a word, to see its **attention map**, which is explained
+# below.
+
+# %%
+from utils.plotting.gallery import write_gallery
+
+page = working_folder(config) / "gallery.html"
+cards = []
+for row in range(len(names)):
+    cards.append(
+        {
+            "path": paths[row],
+            "caption": predicted[row],
+            "references": references[row],
+            "score": scores[row],
+            "confidence": confidence[row],
+            "attention_weights": predictions["attention_weights"][row][: lengths[row]],
+        }
+    )
+write_gallery(page, cards, "Generated captions", predictions["protocol"])
+print(f"{page.name}: {len(cards):,} photos")
+
+# %% [markdown]
+# Now the photos. Above each photo, in blue, the generated caption; below it references, two of them
+# or all. The best: what do they have in common with the references?
 
 
 # %%
@@ -193,13 +228,11 @@ _ = show(list(marked.values()), num_references=None, notes=both_notes)
 # %% [markdown]
 # ## Which words are missed
 #
-# Words in at least three references of a photo are hard to leave out. **By hand**: the **recall**
-# of each such word, the share of photos whose generated caption has it.
+# Words in at least three references of a photo (or in all, if it has fewer) are hard to leave out.
+# **By hand**: the **recall** of each such word, the share of photos whose generated caption has it.
 
 # %%
 from collections import Counter
-
-from utils.data.tokenizer import tokenize
 
 generated = Counter()
 missed = Counter()
@@ -207,8 +240,9 @@ for caption, group in zip(predicted, references, strict=True):
     reference_counts = Counter()
     for text in group:
         reference_counts.update(set(tokenize(text)))
-    agreed = {word for word, count in reference_counts.items() if count >= 3}
-    caption_words = set(caption.split())
+    needed = min(3, len(group))
+    agreed = {word for word, count in reference_counts.items() if count >= needed}
+    caption_words = set(tokenize(caption))
     generated.update(agreed & caption_words)
     missed.update(agreed - caption_words)
 
@@ -217,7 +251,8 @@ for caption, group in zip(predicted, references, strict=True):
 # five of those with the highest:
 
 # %% tags=["nbval-ignore-output"]
-table = pd.DataFrame({"generated": generated, "missed": missed}).fillna(0).astype(int)
+counts = {"generated": pd.Series(generated, dtype=int), "missed": pd.Series(missed, dtype=int)}
+table = pd.DataFrame(counts).fillna(0).astype(int)
 total = table["generated"] + table["missed"]
 table["recall"] = (table["generated"] / total).round(2)
 frequent = table[total >= 5].sort_values("recall", kind="stable")
@@ -255,7 +290,7 @@ _ = plot_bars(means, "CIDEr-D by length of the caption", intervals)
 
 # %% tags=["nbval-ignore-output"]
 best = int(order[0])
-words = predicted[best].split()
+words = tokenize(predicted[best])
 attention_weights = predictions["attention_weights"][best, : len(words)].astype("float32")
 num_cells = attention_weights.shape[1]
 has_attention = num_cells > 0
@@ -314,11 +349,12 @@ if not my_photos:
 from utils.inference import Captioner
 
 captioner = Captioner.load(working_folder(config))
-regenerated = [row["caption"] for row in captioner(paths[:8])]
+first_rows = [row for row in range(len(names)) if paths[row]][:8]
+first_paths = [paths[row] for row in first_rows]
 num_equal = 0
-for caption, expected in zip(regenerated, predicted[:8], strict=True):
-    num_equal += caption == expected
-print(f"{num_equal} of {len(regenerated)} captions are those of notebook 4")
+for row, result in zip(first_rows, captioner(first_paths), strict=True):
+    num_equal += result["caption"] == predicted[row]
+print(f"{num_equal} of {len(first_rows)} captions are those of notebook 4")
 
 # %% [markdown]
 # These photos have no references. A caption is a first draft of an [**alt
@@ -331,77 +367,73 @@ print(f"{num_equal} of {len(regenerated)} captions are those of notebook 4")
 from utils.inference import alt_text
 from utils.plotting.figures import show_photos
 
-my_captions = captioner(my_photos)
+failures = {}
+my_captions = captioner(my_photos, failures=failures)
+for path, reason in failures.items():
+    print(f"{path}: {reason}")
 titles = []
 for row in my_captions:
-    assert 0 < row["probability"] <= 1
-    num_tokens = len(row["caption"].split()) + 1
+    assert 0 <= row["probability"] <= 1
+    num_tokens = len(tokenize(row["caption"])) + 1
     mean_probability = row["probability"] ** (1 / num_tokens)
     titles.append(f"{alt_text(row)} ({mean_probability:.0%})")
+my_photos = [Path(row["photo"]) for row in my_captions]
 _ = show_photos(my_photos, titles)
 
 # %% [markdown]
 # ## Search photos by a sentence
 #
 # Text-to-image retrieval, as in notebook 4: photos are ranked by the probability of the sentence.
+# The photos are the first ones of the split and your own; the sentence is a reference of the first
+# photo, if the captioner knows one of its words.
+
+# %%
+search_photos = [*first_paths, *my_photos]
+sentences = []
+for row in first_rows:
+    sentences.extend(references[row])
+sentences.extend(predicted)
+vocabulary = captioner.tokenizer.word_to_id
+known = [text for text in sentences if any(word in vocabulary for word in tokenize(text))]
+query = known[0] if known else ""
+print(f"{query!r} among {len(search_photos)} photos")
+
+# %% [markdown]
 # **By hand**, for the first photo: the geometric mean of the probabilities of the sentence's
 # tokens, each given the tokens before it.
 
 # %% tags=["nbval-ignore-output"]
 from utils.data.tokenizer import PAD_ID
 
-query = "three ducks are running on the beach"
-token_ids = captioner.tokenizer.encode([query])
-first_batch = next(captioner.extract_features(my_photos[:1]))
-logits = np.asarray(captioner.model([first_batch, token_ids[:, :-1]]))[0]
-log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-target_log_probs = []
-for step, token_id in enumerate(token_ids[0, 1:]):
-    if token_id != PAD_ID:
-        target_log_probs.append(log_probs[step, token_id])
-score_by_hand = np.exp(np.mean(target_log_probs))
-print(f"mean probability per token {score_by_hand:.2%}")
+if query and search_photos:
+    token_ids = captioner.tokenizer.encode([query])
+    first_batch = next(captioner.extract_features(search_photos[:1]))
+    logits = np.asarray(captioner.model([first_batch, token_ids[:, :-1]]))[0]
+    log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    target_log_probs = []
+    for step, token_id in enumerate(token_ids[0, 1:]):
+        if token_id != PAD_ID:
+            target_log_probs.append(log_probs[step, token_id])
+    score_by_hand = np.exp(np.mean(target_log_probs))
+    print(f"mean probability per token {score_by_hand:.2%}")
 
 # %% [markdown]
 # **With the library**: `search` ranks all photos, the best first. It caches the features of the
-# photos in the working folder, so that the next query is faster. Try other queries.
+# photos in the working folder, so that the next query is faster. Below, the four best photos. Try
+# other queries.
 
 # %% tags=["nbval-ignore-output"]
-results = captioner.search(query, my_photos)
-scores_by_path = {path: score for score, path in results}
-assert np.isclose(scores_by_path[str(my_photos[0])], score_by_hand, rtol=0.02)
-for score, path in results:
-    print(f"{score:.2%} per token: {Path(path).name}")
-best_path = results[0][1]
-_ = show_photos([best_path], [query])
+if query and search_photos:
+    results = captioner.search(query, search_photos)
+    scores_by_path = {path: score for score, path in results}
+    assert np.isclose(scores_by_path[str(search_photos[0])], score_by_hand, rtol=0.02)
+    best_results = results[:4]
+    titles = [f"{score:.2%} per token" for score, _ in best_results]
+    _ = show_photos([path for _, path in best_results], titles)
 
 # %% [markdown]
 # The same from the command line, for a folder of any size: `python -m utils caption FOLDER --alt`
 # and `python -m utils search "a dog in the snow" FOLDER`.
-#
-# ## Save
-#
-# One page with all photos of the split: it opens in any browser, from disk, without a network. Move
-# the slider under a photo, or point at a word, to see its attention map.
-
-# %%
-from utils.plotting.gallery import write_gallery
-
-page = working_folder(config) / "gallery.html"
-cards = []
-for row in range(len(names)):
-    cards.append(
-        {
-            "path": paths[row],
-            "caption": predicted[row],
-            "references": references[row],
-            "score": scores[row],
-            "confidence": confidence[row],
-            "attention_weights": predictions["attention_weights"][row][: lengths[row]],
-        }
-    )
-write_gallery(page, cards, "Generated captions", predictions["protocol"])
-print(f"{page.name}: {len(cards):,} photos")
 
 # %% [markdown]
 # ## What you learned
@@ -423,7 +455,7 @@ print(f"{page.name}: {len(cards):,} photos")
 #
 # ```python
 # worst = int(order[-1])
-# words = predicted[worst].split()
+# words = tokenize(predicted[worst])
 # print(predicted[worst], *references[worst], sep="\n  ")
 # assert scores[worst] == scores.min()
 # if has_attention:
@@ -465,7 +497,7 @@ print(f"{page.name}: {len(cards):,} photos")
 #     row_numbers = np.arange(1, side + 1)
 #     for text, weights in zip(predicted, predictions["attention_weights"], strict=True):
 #         row_weights = weights.astype("float32").reshape(-1, side, side).sum(axis=2)
-#         for word, height in zip(text.split(), row_weights @ row_numbers, strict=False):
+#         for word, height in zip(tokenize(text), row_weights @ row_numbers, strict=False):
 #             heights.setdefault(word, []).append(height)
 # mean_heights = {word: np.mean(values) for word, values in heights.items() if len(values) >= 10}
 # mean_heights = pd.Series(mean_heights, dtype=float).sort_values().round(1)

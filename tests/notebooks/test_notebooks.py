@@ -104,6 +104,21 @@ def test_all_notebooks_have_the_same_setup_cell():
     assert len({code_cells(read_notebook(path))[0].source for path in NOTEBOOKS}) == 1
 
 
+def test_setup_cell_says_which_kernel_to_choose_where_packages_are_missing():
+    script = REPOSITORY / "notebooks" / "scripts" / "01_features.py"
+    source = code_cells(read_notebook(script))[0].source
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", source],  # without the packages of the environment
+        cwd=REPOSITORY / "notebooks",
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("This kernel has no numpy, pandas, matplotlib, tensorflow: choose that")
+    assert ".venv" in line and "Select Kernel" in line and "make lab" in line
+
+
 # === The checks find problems ===
 
 

@@ -1,0 +1,109 @@
+"""Notebooks 3 to 5 show the photos that notebook 1 has read, whatever lies nearer by that name."""
+
+import runpy
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import tensorflow as tf
+
+from tests.notebooks.data_sets import equal_names_in_two_folders, write_photo
+from utils import artifacts
+from utils.config import load_config
+from utils.paths import REPOSITORY
+from utils.plotting import figures, gallery
+
+SCRIPTS = REPOSITORY / "notebooks" / "scripts"
+TINY = "encoder=sample_cnn,units=8,embedding_dim=8,epochs=1,fine_tune_epochs=0,min_count=1"
+
+
+class Unusable(Exception):
+    """Raised in place of a captioner."""
+
+
+def run_script(name):
+    """Run the script of one notebook."""
+    runpy.run_path(str(SCRIPTS / f"{name}.py"))
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A data set with two photos of each file name, and what notebooks 1 and 2 made of it."""
+    folder = tmp_path_factory.mktemp("shown")
+    inputs = folder / "input"
+    inputs.mkdir()
+    (folder / "working").mkdir()
+    equal_names_in_two_folders(inputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CAPTIONS_PRESET", raising=False)
+        patch.setenv("CAPTIONS_INPUT", str(inputs))
+        patch.setenv("CAPTIONS_WORKING", str(folder / "working"))
+        patch.setenv("CAPTIONS_SET", TINY)
+        patch.chdir(SCRIPTS.parent)
+        tf.config.run_functions_eagerly(True)
+        run_script("01_features")
+        run_script("02_text")
+        # From now on other pictures of the same names lie nearer, in both folders.
+        for number in range(1, 16):
+            for place in (inputs, folder / "working", folder / "working" / "summer"):
+                write_photo(place / f"{number}.jpg", seed=100 + number)
+        yield inputs, folder / "working"
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The paths of the photos that figures and the gallery show, in their order."""
+    paths = []
+
+    def record(path, *size, load=figures.load_thumbnail):
+        paths.append(path)
+        return load(path, *size)
+
+    monkeypatch.setattr(figures, "load_thumbnail", record)
+    monkeypatch.setattr(gallery, "load_thumbnail", record)
+    return paths
+
+
+def test_photos_are_those_of_their_captions_and_the_gallery_is_written_first(
+    folders, shown, monkeypatch
+):
+    inputs, working = folders
+    run_script("03_train")
+    config = load_config("flickr8k")
+    splits = artifacts.load("captions", config)["splits"]
+    assert shown == [inputs / splits["validation"][0]]
+
+    shown.clear()
+    run_script("04_evaluate")
+    names = artifacts.load("predictions", config)["names"]
+    assert shown == [inputs / names[0]]
+
+    # The gallery shows each photo with its caption, and exists even if what follows fails.
+    shown.clear()
+
+    def fail(folder):
+        raise Unusable
+
+    monkeypatch.setattr("utils.inference.Captioner.load", fail)
+    with pytest.raises(Unusable):
+        run_script("05_visualize")
+    assert (working / "gallery.html").is_file()
+    expected = [inputs / name for name in names]
+    assert shown[: len(names)] == expected
+    assert set(shown) <= set(expected)
+
+
+def test_notebooks_run_where_the_photos_are_missing(folders, capsys, monkeypatch):
+    inputs, working = folders
+    if not (working / "predictions.pkl").is_file():
+        run_script("03_train")
+        run_script("04_evaluate")
+    for place in ("summer", "winter"):
+        shutil.move(inputs / place, inputs.parent / place)
+    run_script("05_visualize")
+    output = capsys.readouterr().out
+    assert "photos are not where 01_features has read them" in output
+    assert Path(working / "gallery.html").is_file()
