@@ -89,6 +89,10 @@ print(f"{len(photos.names):,} photos: {photos.source}; split: {photos.split_sour
 print(f"{len(photos.skipped)} skipped")
 for name, reason in photos.skipped.items():
     print(f"{name}: {reason}")
+for note in photos.notes:
+    print(note)
+if photos.unlisted:
+    print(f"{len(photos.unlisted):,} more are in none of the lists of the split")
 
 # %% [markdown]
 # The photos are divided into three **splits**. The model is fitted on **train**, **validation**

@@ -75,7 +75,8 @@ def test_files_named_after_splits_are_the_splits(inputs, validation):
     write_table(inputs / "test.csv", NAMES[10:])
     photos = find_photos(load_config(detect_preset()))
     assert photos.splits == {"train": NAMES[:8], "validation": NAMES[8:10], "test": NAMES[10:]}
-    assert f"train.csv, {validation}.csv" in photos.split_source or "test.csv" in photos.source
+    assert photos.split_source == f"the files train.csv, {validation}.csv, test.csv"
+    assert photos.source == f"train.csv, {validation}.csv, test.csv in {inputs}"
     assert photos.skipped == {}
 
 

@@ -104,7 +104,7 @@ def test_names_are_not_hashed_where_the_data_set_has_splits(tmp_path, monkeypatc
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     names = ["\udce9.jpg", "b.jpg"]  # a file name that is not UTF-8 cannot be hashed
     own_splits = {"train": names[:1], "validation": names[1:]}
-    splits, _, _ = find_splits(names, OwnSplits(own_splits), load_config("flickr8k"))
+    splits, _, _ = find_splits(names, OwnSplits(own_splits, "files"), load_config("flickr8k"))
     assert splits == {**own_splits, "test": []}
 
 

@@ -183,7 +183,8 @@ def read_data_set(file: Path, columns: str = "") -> DataSet:
     """The data set in a single file."""
     empty: dict[Path, int] = {}
     captions, splits = read_captions(file, columns=columns, empty=empty)
-    return DataSet([file], captions, OwnSplits(splits), empty=empty)
+    own_splits = OwnSplits(splits, f"the splits in {file.name}")
+    return DataSet([file], captions, own_splits, empty=empty)
 
 
 def read_group(group: Group, config: Config) -> DataSet:
@@ -197,23 +198,25 @@ def read_group(group: Group, config: Config) -> DataSet:
         return read_data_set(file, config.columns)
     captions: Captions = {}
     splits: Splits = {split: [] for split in SPLITS if split in group.values()}
+    files = [file for split in splits for file in group if group[file] == split]
     file_of: dict[str, Path] = {}
     empty: dict[Path, int] = {}
-    for file, split in group.items():
+    for file in files:
         own_captions, _ = read_captions(file, columns=config.columns, empty=empty)
         check_overlap(file, own_captions, captions, file_of, group)
         for name, texts in own_captions.items():
             if name not in captions:
                 captions[name] = texts
                 file_of[name] = file
-                splits[split].append(name)
-    source = f"the parts that the data set comes in: {join_names(group)}"
+                splits[group[file]].append(name)
+    is_by_user = not any(rank_of(file.name) < len(CAPTION_FILES) for file in files)
+    parts = "the files" if is_by_user else "the parts that the data set comes in,"
+    source = f"{parts} {join_names(files)}"
     if "validation" not in splits:
         take_validation(splits)
         source += "; validation: a tenth of train, by a hash of each name"
-    is_by_user = not any(rank_of(file.name) < len(CAPTION_FILES) for file in group)
     own_splits = OwnSplits(splits, source, is_by_user)
-    return DataSet(list(group), captions, own_splits, empty=empty)
+    return DataSet(files, captions, own_splits, empty=empty)
 
 
 def check_overlap(

@@ -37,7 +37,7 @@ class OwnSplits(NamedTuple):
     """
 
     names: Splits
-    source: str = "the parts that the data set comes in"
+    source: str
     is_by_user: bool = False
 
 
