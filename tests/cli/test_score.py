@@ -225,13 +225,14 @@ def test_subset_can_be_a_split_of_the_references(command):
 @pytest.mark.parametrize(
     ("subset", "text", "expected"),
     [
-        ("val", "", "val is no file and no split of .*, whose splits are: train, test"),
+        ("val", "", "'val' is no file and no split of .*: name train or test, or a file"),
         (
             "{folder}/x.json:mine",
             json.dumps(KARPATHY),
-            "mine is no file .* test, validation, train",
+            "'mine' is no file .*: name test or validation or train, or",
         ),
         ("{folder}/x.txt", "1\n8\n", "1 of its 2 photos are not in .*, e.g. 8: name one split"),
+        ("", json.dumps(KARPATHY), "'' is no file"),
         ("{folder}/x.txt", "\n", "names no photos"),
         ("{folder}/x.json", "{", "x.json: is not valid JSON"),
         ("{folder}/x.txt", "1\n7\nü\n", None),
@@ -269,6 +270,20 @@ def test_scores_of_each_photo_are_written_as_csv(command, tmp_path):
         assert mean == pytest.approx(corpus[metric], abs=1e-4)
     one = score(list(CANDIDATES.values())[:1], list(REFERENCES.values())[:1])
     assert float(rows[0]["BLEU-2"]) == pytest.approx(one["BLEU-2"], abs=1e-4)
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_scores_of_each_photo_need_a_file(command, path):
+    status, out, err = command(REFERENCES, CANDIDATES, "--per-photo", path)
+    assert (status, out) == (2, "")
+    assert f"--per-photo {path}: is no file" in err
+
+
+def test_scores_are_printed_even_if_those_of_each_photo_cannot_be_written(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = str(tmp_path / "file" / "photos.csv")
+    status, out, err = command(REFERENCES, CANDIDATES, "--per-photo", path)
+    assert status == 1 and "CIDEr-D" in out and "photos.csv: could not be written" in err
 
 
 def test_columns_of_the_references_can_be_named(command):

@@ -51,6 +51,8 @@ def score(
     Raises:
         FileError: A file cannot be read, or the photos of the two do not match.
     """
+    if per_photo is not None and (not per_photo or Path(per_photo).is_dir()):
+        raise FileError(f"--per-photo {per_photo}: is no file: name one that is to be written")
     reference_file = load_captions(references, columns)
     candidate_file = load_captions(candidates)
     is_part = subset is not None
@@ -66,15 +68,15 @@ def score(
     prepared = References([group for _, group in captions.values()])
     meteor_name, meteor_score, meteor_scores = best_meteor(texts, prepared.words)
     scores = {**score_corpus(texts, prepared), meteor_name: meteor_score}
-    if per_photo:
-        photo_scores = {**score_photos(texts, prepared), meteor_name: meteor_scores}
-        write_photo_scores(per_photo, dict(zip(names, texts, strict=True)), photo_scores)
     if as_json:
         print(json.dumps(scores, indent=1))
     else:
         for name, value in scores.items():
             print(f"{name:26} {value:.4f}")
         print(f"\n{describe_references(prepared.words)}; {scoring_rules(prepared.words)}")
+    if per_photo is not None:
+        photo_scores = {**score_photos(texts, prepared), meteor_name: meteor_scores}
+        write_photo_scores(per_photo, dict(zip(names, texts, strict=True)), photo_scores)
 
 
 def pair_captions(

@@ -202,10 +202,10 @@ def choose_split(file: ScoreFile, split: str) -> ScoreFile:
     wanted = normalize_split(split)
     names = [name for name in file.captions if file.splits.get(name) == wanted]
     if not names:
-        known = ", ".join(dict.fromkeys(file.splits.values())) or "none"
+        known = " or ".join(dict.fromkeys(file.splits.values()))
         raise FileError(
-            f"--subset: {split} is no file and no split of {file.path}, whose splits are: {known}: "
-            "name one of them, or a file with a name in each line"
+            f"--subset: '{split}' is no file and no split of {file.path}: name "
+            f"{known + ', or ' if known else ''}a file with a name in each line"
         )
     captions = {name: file.captions[name] for name in names}
     return ScoreFile(file.path, captions, file.ids, file.splits)
