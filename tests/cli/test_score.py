@@ -286,6 +286,13 @@ def test_scores_are_printed_even_if_those_of_each_photo_cannot_be_written(comman
     assert status == 1 and "CIDEr-D" in out and "photos.csv: could not be written" in err
 
 
+def test_encoding_that_is_a_guess_is_said(command):
+    content = as_csv(GROUPS).removeprefix("\ufeff").encode("cp1252")
+    status, _, err = command(REFERENCES, content, suffixes=(".json", ".csv"))
+    assert status == 0
+    assert err.startswith("candidates.csv is not in UTF-8, and read as Windows-1252")
+
+
 def test_columns_of_the_references_can_be_named(command):
     references = "key,id,words\n" + "".join(
         f'{number},{name},"{text}"\n'

@@ -14,7 +14,7 @@ from utils.data.caption_files import (
     find_captions_files,
     read_captions,
 )
-from utils.data.caption_formats import SAMPLE_BYTES, recognize
+from utils.data.caption_formats import SAMPLE_BYTES, recognize, why_unrecognized
 from utils.data.caption_tables import CAPTION_COLUMNS, IMAGE_COLUMNS
 from utils.errors import CaptionsError
 
@@ -77,7 +77,7 @@ def test_row_that_ends_before_its_last_column_has_no_caption(tmp_path):
 
 def test_unicode_line_separators_do_not_end_a_caption(tmp_path):
     content = "a.jpg#0\tA dog\x85 and a\u2028ball .\r\na.jpg#1\tTwo .\n"
-    for encoding in ("latin-1", "utf-8"):
+    for encoding in ("utf-16", "utf-8"):
         text = content if encoding == "utf-8" else content.replace("\u2028", "\x1c")
         found = read(tmp_path, text.encode(encoding), "Flickr8k.token.txt")
         assert found == {"a.jpg": ["A dog and a ball .", "Two ."]}
@@ -381,11 +381,28 @@ def test_captions_file_that_is_named_but_missing_is_an_error(tmp_path, monkeypat
         detect_preset()
 
 
-def test_folder_without_captions_says_which_tables_it_has(tmp_path, monkeypatch):
+def test_folder_without_captions_says_which_files_it_has(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     monkeypatch.delenv("CAPTIONS_PRESET", raising=False)
     write_inputs(tmp_path, photos__csv="Bild,Satz\na.jpg,ein Hund\n")
-    with pytest.raises(CaptionsError, match=r"no other captions file .*photos.csv: name the col"):
+    with pytest.raises(CaptionsError, match=r"no other captions file .*photos.csv begins with 'Bi"):
         detect_preset()
     monkeypatch.setenv("CAPTIONS_SET", "columns='image=Bild,caption=Satz'")
     assert detect_preset() == "flickr8k"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("x.csv", "", "is empty"),
+        ("x.json", "{}", "is JSON of another kind"),
+        ("x.csv", "a.jpg,a dog\n", "begins with 'a.jpg,a dog', which names no columns"),
+        ("x.csv", "image,caption,confidence\na.jpg,a dog,1\n", "a captioner has generated"),
+        ("x.jsonl", '{"photo": "a.jpg", "caption": "b", "confidence": 1}\n', "a captioner has gen"),
+        ("x.txt", "x" * 200_000, "begins with 'xxx"),
+    ],
+)
+def test_reason_why_a_file_is_no_captions_file(tmp_path, name, text, reason):
+    path = tmp_path / name
+    path.write_text(text)
+    assert recognize(path) is None and reason in why_unrecognized(path)

@@ -38,6 +38,7 @@ def match(folder, *names):
         "Images\\1.jpg",
         "other/1.jpg",
         "https://example.org/photos/1.jpg",
+        "https://example.org/photos/1.jpg?width=300#top",
     ],
 )
 def test_path_of_another_computer_is_found_by_its_last_parts(folder, name):
@@ -57,6 +58,12 @@ def test_name_in_another_case_or_with_another_suffix_is_found_and_said(folder, n
 def test_name_with_dots_has_no_suffix_to_lose(folder):
     matches = match(folder("photo.1.jpg", "photo.2.jpg"), "photo.1", "photo.2")
     assert matches.paths == {"photo.1": "photo.1.jpg", "photo.2": "photo.2.jpg"}
+
+
+def test_number_is_found_with_zeros_before_it(folder):
+    matches = match(folder("000000000042.jpg", "000000000420.jpg", "000.jpg"), "42", "420", "0")
+    expected = {"42": "000000000042.jpg", "420": "000000000420.jpg", "0": "000.jpg"}
+    assert matches.paths == expected and matches.inexact == list(expected)
 
 
 def test_path_decides_between_two_photos_of_one_name(folder):

@@ -160,12 +160,28 @@ def test_photos_found_under_other_names_are_said(inputs):
     ]
 
 
+def test_captions_file_without_rows_is_an_error(inputs):
+    (inputs / "captions.txt").write_text("image,caption\n")
+    with pytest.raises(CaptionsError, match="names no photo: add a row for each caption"):
+        find_photos(load_config(detect_preset()))
+
+
+def test_encoding_that_is_a_guess_is_said(inputs):
+    text = "image,caption\n" + "".join(f'"{name}",the dog’s “ball”, café\n' for name in NAMES)
+    (inputs / "captions.txt").write_bytes(text.encode("cp1252"))
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.captions[NAMES[0]] == ["the dog’s “ball”, café"]
+    (note,) = photos.notes
+    assert note.startswith("captions.txt is not in UTF-8, and read as Windows-1252")
+    (inputs / "captions.txt").write_bytes(text.encode("utf-16"))
+    assert find_photos(load_config(detect_preset())).notes == []
+
+
 def test_empty_captions_are_said(inputs):
     with open(inputs / "captions.txt", "a") as lines:
         lines.write(f'"{NAMES[0]}",\n"{NAMES[1]}"," "\n')
     photos = find_photos(load_config(detect_preset()))
-    (note,) = photos.notes
-    assert note.startswith("2 captions in ") and "captions.txt are empty, and left out" in note
+    assert photos.notes == ["2 captions in captions.txt are empty, and left out"]
     assert len(photos.captions[NAMES[0]]) == 3
 
 

@@ -1,6 +1,7 @@
 """The files of the command `score`: read them, choose a subset, and find what belongs together."""
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -77,12 +78,16 @@ def load_captions(path: str | Path, columns: str = "") -> ScoreFile:
 def load_rows(path: str | Path, columns: str = "") -> list[Row]:
     """The rows of a captions file."""
     named = parse_columns(columns)
+    notes: list[str] = []
     try:
-        return read_rows(Path(path), named)
+        rows = read_rows(Path(path), named, notes)
     except OSError as error:
         raise unreadable(path, error) from None
     except CaptionsError as error:
         raise FileError(str(error)) from None
+    for note in notes:
+        print(note, file=sys.stderr)
+    return rows
 
 
 def unreadable(path: str | Path, error: OSError) -> FileError:

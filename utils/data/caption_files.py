@@ -1,7 +1,7 @@
 """The captions files of the inputs: which there are, and what is in them.
 
-A captions file is recognized by its content, whatever its name is. The formats are in
-`caption_formats` and `caption_tables`.
+A captions file is recognized by its content, whatever its name is; `caption_formats` lists the
+formats.
 """
 
 import os
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from utils.config import Config, load_config, parse_columns
-from utils.data.caption_formats import read_rows, recognize
+from utils.data.caption_formats import read_rows, recognize, why_unrecognized
 from utils.errors import CaptionsError
 from utils.paths import find_input, input_folder, on_kaggle, require_identical
 
@@ -25,6 +25,7 @@ CAPTION_FILES = (
     "dataset_*.json",  # Karpathy's splits
 )
 CAPTION_SUFFIXES = (".csv", ".tsv", ".txt", ".token", ".json", ".jsonl", ".ndjson")
+MAX_OTHERS = 3  # files that an error describes
 SPLIT_NAMES = {  # names in captions files -> ours
     "training": "train",
     "restval": "train",
@@ -81,15 +82,18 @@ def detect_preset() -> str:
 
 def describe_missing() -> str:
     """What is missing in inputs without a captions file, and how to fix it."""
-    others = [path for path in find_input("*") if path.suffix.lower() in CAPTION_SUFFIXES]
     problem = (
         "has no captions.txt, and no other captions file (a table with columns such as "
         "image,caption, or COCO's or Karpathy's JSON)"
     )
+    others = [path for path in find_input("*") if path.suffix.lower() in CAPTION_SUFFIXES]
     if not others:
         return f"{problem}: name another folder"
-    names = ", ".join(path.name for path in others[:3])
-    return f"{problem}; {names}: name the columns with --columns image=NAME,caption=NAME"
+    shown = "; ".join(f"{path.name} {why_unrecognized(path)}" for path in others[:MAX_OTHERS])
+    return (
+        f"{problem}; {shown}: name the file with --captions, and its columns with --columns "
+        "image=NAME,caption=NAME"
+    )
 
 
 def find_captions_file(config: Config) -> Path | None:
@@ -161,14 +165,14 @@ def rank_of(name: str) -> int:
 
 
 def read_captions(
-    *files: Path, columns: str = "", empty: dict[Path, int] | None = None
+    *files: Path, columns: str = "", notes: list[str] | None = None
 ) -> tuple[dict[str, list[str]], dict[str, list]]:
     """Read one or several captions files.
 
     Args:
         *files: The files.
         columns: The columns of tables that have other names, such as `image=path,caption=text`.
-        empty: Gets the number of empty captions, which are left out, of each file that has some.
+        notes: Gets lines for the user: how many captions are empty, and what had to be guessed.
 
     Returns:
         The captions by name of the photo, and the names by split where the files give splits.
@@ -181,18 +185,21 @@ def read_captions(
     splits: dict[str, dict[str, None]] = {}  # dicts as ordered sets
     for file in files:
         coco_split = split_of_coco(file)
-        for row in read_rows(file, named):
+        num_empty = 0
+        for row in read_rows(file, named, notes):
             name = row.name.strip().removeprefix("./")
             texts = captions.setdefault(name, [])
             caption = " ".join((row.caption or "").split())
             if caption:
                 texts.append(caption)
-            elif row.caption is not None and empty is not None:
-                empty[file] = empty.get(file, 0) + 1
+            elif row.caption is not None:
+                num_empty += 1
             split = row.split or coco_split
             if split:
                 split = SPLIT_NAMES.get(split.lower(), split.lower())
                 splits.setdefault(split, {})[name] = None
+        if num_empty and notes is not None:
+            notes.append(f"{num_empty:,} captions in {file.name} are empty, and left out")
     return captions, {split: list(names) for split, names in splits.items()}
 
 

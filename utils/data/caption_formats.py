@@ -1,7 +1,6 @@
 """The formats of captions files: recognize one by its first bytes, and read its rows.
 
-Tables, the authors' `.token` files, COCO's and Karpathy's JSON, and JSON objects and lists of
-captions.
+Tables (`caption_tables`), the authors' `.token` files, and JSON (`caption_json`).
 """
 
 import csv
@@ -11,8 +10,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from utils.data.caption_json import parse_json, parse_json_lines, read_json
 from utils.data.caption_tables import (
     DELIMITERS,
     Row,
@@ -32,11 +31,14 @@ SAMPLE_BYTES = 1 << 16
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 JSON_SUFFIXES = (".json", *LINES_SUFFIXES)
 
+GUESSED_ENCODING = "cp1252"  # of files that are neither UTF-8 nor UTF-16
+
 COCO = "COCO JSON"
 KARPATHY = "Karpathy's JSON"
 TOKEN = "token file"
 CAPTIONS_BY_NAME = "JSON of captions by name"
 JSON_ROWS = "JSON rows"
+GENERATED = "has captions that a captioner has generated"
 
 TOKEN_LINE = r"[^\t\n]+#\d+\t"
 JSON_KEY = r'"((?:[^"\\]|\\.){1,60})"\s*:'
@@ -73,13 +75,18 @@ def recognize_table(text: str, named: Mapping[str, str]) -> str | None:
     first_line = read_first_line(skip_preamble(text))
     if re.match(TOKEN_LINE, first_line):
         return TOKEN
-    try:
-        header = read_header(first_line)
-    except csv.Error:
-        return None
+    header = read_fields(first_line)
     if find_columns(header, named) is None or is_generated(header):
         return None
     return DELIMITERS[find_delimiter(first_line)]
+
+
+def read_fields(first_line: str) -> list[str]:
+    """The names of the columns of a table; empty if the line is that of no table."""
+    try:
+        return read_header(first_line)
+    except csv.Error:
+        return []
 
 
 def recognize_json(head: str, tail: str, named: Mapping[str, str]) -> str | None:
@@ -97,6 +104,22 @@ def recognize_json(head: str, tail: str, named: Mapping[str, str]) -> str | None
     return JSON_ROWS if has_columns and not is_generated(keys) else None
 
 
+def why_unrecognized(path: Path) -> str:
+    """What a file is that `recognize` finds no captions in, for the user."""
+    with open(path, "rb") as file:
+        head = file.read(SAMPLE_BYTES)
+    text = head.decode(detect_encoding(head), errors="replace")
+    if not text.strip():
+        return "is empty"
+    if path.suffix.lower() in JSON_SUFFIXES:
+        is_generated_file = is_generated(re.findall(JSON_KEY, text))
+        return GENERATED if is_generated_file else "is JSON of another kind"
+    first_line = read_first_line(skip_preamble(text))
+    if find_columns(read_fields(first_line), {}):
+        return GENERATED
+    return f"begins with '{first_line[:40]}', which names no columns of images and captions"
+
+
 def is_json_lines(head: str) -> bool:
     """Whether the first line of a text is an object of its own."""
     first_line = head.lstrip().partition("\n")[0]
@@ -110,18 +133,27 @@ def is_json_lines(head: str) -> bool:
 # === Read ===
 
 
-def read_rows(file: Path, named: Mapping[str, str] | None = None) -> list[Row]:
+def read_rows(
+    file: Path, named: Mapping[str, str] | None = None, notes: list[str] | None = None
+) -> list[Row]:
     """The rows of a captions file in any of the formats.
 
     Args:
         file: The file.
         named: The names of columns that the user has given, by role.
+        notes: Gets a line for the user if the encoding of the file is a guess.
 
     Raises:
         CaptionsError: The file has none of the formats, or something is wrong in it.
     """
+    text, encoding = decode(file.read_bytes())
+    if encoding == GUESSED_ENCODING and notes is not None:
+        notes.append(
+            f"{file.name} is not in UTF-8, and read as Windows-1252: save it in UTF-8 if letters "
+            "are wrong"
+        )
     try:
-        rows = list(parse_rows(read_text(file), file.suffix.lower(), named or {}))
+        rows = list(parse_rows(text, file.suffix.lower(), named or {}))
         check_names(rows)
         return rows
     except json.JSONDecodeError as error:
@@ -146,12 +178,27 @@ def check_names(rows: list[Row]) -> None:
 
 
 def read_text(file: Path) -> str:
-    """A text file in UTF-8 or UTF-16, with or without a byte order mark, else in Latin-1."""
-    content = file.read_bytes()
+    """The text of a file in one of the encodings of `decode`."""
+    text, _ = decode(file.read_bytes())
+    return text
+
+
+def decode(content: bytes) -> tuple[str, str]:
+    """Text in UTF-8 or UTF-16, with or without a byte order mark, else in Windows-1252.
+
+    Returns:
+        The text and its encoding. Windows-1252 extends Latin-1, and the few bytes that it does not
+        have are read as Latin-1, so any content is text.
+    """
+    encoding = detect_encoding(content[:SAMPLE_BYTES])
     try:
-        return content.decode(detect_encoding(content[:SAMPLE_BYTES]))
+        return content.decode(encoding), encoding
     except UnicodeDecodeError:
-        return content.decode("latin-1")  # which accepts any bytes
+        pass
+    try:
+        return content.decode(GUESSED_ENCODING), GUESSED_ENCODING
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), GUESSED_ENCODING
 
 
 def detect_encoding(head: bytes) -> str:
@@ -182,111 +229,3 @@ def read_token_file(text: str) -> Iterator[Row]:
         name, _, caption = line.partition("\t")
         if line.strip():
             yield Row(name.rpartition("#")[0], caption)
-
-
-# === JSON ===
-
-
-def parse_json(text: str) -> Any:
-    """The data in a JSON file, or a list of those in the lines of JSON Lines."""
-    try:
-        return json.loads(text, object_pairs_hook=dict_without_duplicates)
-    except json.JSONDecodeError as error:
-        if not error.msg.startswith("Extra data"):
-            raise
-    return parse_json_lines(text)
-
-
-def parse_json_lines(text: str) -> list[Any]:
-    """The data in each line of JSON Lines."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    return [json.loads(line, object_pairs_hook=dict_without_duplicates) for line in lines]
-
-
-def dict_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object as a dict; a duplicate key, whose first value would be lost, is an error."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object in it has the same key twice, {double!r}: rename one")
-    return result
-
-
-def read_json(data: Any, named: Mapping[str, str]) -> Iterator[Row]:
-    """The rows in the data of a JSON file."""
-    if isinstance(data, list):
-        return read_objects(data, named)
-    if find_columns(list(data), named):
-        return read_objects([data], named)
-    if "annotations" in data:
-        return read_coco(data)
-    if isinstance(data.get("images"), list):
-        return read_karpathy(data)
-    return read_captions_by_name(data)
-
-
-def read_coco(data: dict) -> Iterator[Row]:
-    """Rows of COCO's annotations, and one for each of its photos."""
-    names = {image["id"]: image["file_name"] for image in data.get("images", [])}
-    for image_id, name in names.items():
-        yield Row(name, None, image_id=str(image_id))
-    for position, annotation in enumerate(data["annotations"]):
-        place = f"annotations[{position}]"
-        if "caption" not in annotation:
-            raise ValueError(f"{place}: has no caption: fix or remove it")
-        image_id = annotation["image_id"]
-        caption = require_text(annotation["caption"], f"{place}, image {image_id}")
-        yield Row(str(names.get(image_id, image_id)), caption, image_id=str(image_id))
-
-
-def read_karpathy(data: dict) -> Iterator[Row]:
-    """Rows of a file in Karpathy's format, and one for each of its photos."""
-    for position, image in enumerate(data["images"]):
-        name = image["filename"]
-        image_id = image.get("cocoid", image.get("imgid"))
-        image_id = None if image_id is None else str(image_id)
-        yield Row(name, None, image.get("split"), image_id)
-        for number, sentence in enumerate(image["sentences"]):
-            place = f"images[{position}].sentences[{number}], {name}"
-            caption = require_text(sentence["raw"], place)
-            yield Row(name, caption, image.get("split"), image_id)
-
-
-def read_captions_by_name(data: dict) -> Iterator[Row]:
-    """Rows of an object whose keys are names, and whose values are captions or lists of them."""
-    for name, captions in data.items():
-        if isinstance(captions, str):
-            captions = [captions]
-        if captions is None or isinstance(captions, float | int):
-            require_text(captions, name)
-        yield Row(name, None)
-        for number, caption in enumerate(captions):
-            yield Row(name, require_text(caption, f"{name}, caption {number}"))
-
-
-def read_objects(data: list, named: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of a list of objects, such as COCO's results."""
-    for position, entry in enumerate(data):
-        keys = list(entry)
-        columns = find_columns(keys, named)
-        if columns is None:
-            raise KeyError(f"row {position} has the keys {', '.join(keys)}")
-        name = str(entry[keys[columns.image]])
-        split = None if columns.split is None else entry[keys[columns.split]]
-        image_id = None if columns.image_id is None else str(entry[keys[columns.image_id]])
-        for column in columns.captions:
-            captions = entry[keys[column]]
-            if not isinstance(captions, list):
-                captions = [captions]
-            for caption in captions:
-                text = require_text(caption, f"row {position}, {name}")
-                yield Row(name, text, split, image_id)
-
-
-def require_text(value: Any, place: str) -> str:
-    """A caption that is text; anything else is a ValueError that names its place."""
-    if isinstance(value, str):
-        return value
-    shown = json.dumps(value)[:30]
-    raise ValueError(f"{place}: the caption is {shown}, not text: fill it in, or remove it")

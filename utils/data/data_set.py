@@ -45,27 +45,19 @@ class DataSet:
         captions: The captions by name of the photo.
         own_splits: The splits that the files give.
         ignored: The other captions files, with the reason.
-        empty: The number of empty captions in each file that has some.
+        notes: Lines for the user on what had to be left out or guessed in the files.
     """
 
     files: list[Path]
     captions: Captions
     own_splits: OwnSplits
     ignored: dict[Path, str] = field(default_factory=dict)
-    empty: dict[Path, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
         """The folder of the files, or the one that holds the folders of all."""
         return Path(os.path.commonpath([file.parent for file in self.files]))
-
-    @property
-    def notes(self) -> list[str]:
-        """Lines on the empty captions, for the user."""
-        return [
-            f"{count:,} captions in {show_path(path)} are empty, and left out"
-            for path, count in self.empty.items()
-        ]
 
     @property
     def source(self) -> str:
@@ -181,10 +173,10 @@ def named_group(config: Config, groups: Sequence[Group]) -> Group:
 
 def read_data_set(file: Path, columns: str = "") -> DataSet:
     """The data set in a single file."""
-    empty: dict[Path, int] = {}
-    captions, splits = read_captions(file, columns=columns, empty=empty)
+    notes: list[str] = []
+    captions, splits = read_captions(file, columns=columns, notes=notes)
     own_splits = OwnSplits(splits, f"the splits in {file.name}")
-    return DataSet([file], captions, own_splits, empty=empty)
+    return DataSet([file], captions, own_splits, notes=notes)
 
 
 def read_group(group: Group, config: Config) -> DataSet:
@@ -200,9 +192,9 @@ def read_group(group: Group, config: Config) -> DataSet:
     splits: Splits = {split: [] for split in SPLITS if split in group.values()}
     files = [file for split in splits for file in group if group[file] == split]
     file_of: dict[str, Path] = {}
-    empty: dict[Path, int] = {}
+    notes: list[str] = []
     for file in files:
-        own_captions, _ = read_captions(file, columns=config.columns, empty=empty)
+        own_captions, _ = read_captions(file, columns=config.columns, notes=notes)
         check_overlap(file, own_captions, captions, file_of, group)
         for name, texts in own_captions.items():
             if name not in captions:
@@ -216,7 +208,7 @@ def read_group(group: Group, config: Config) -> DataSet:
         take_validation(splits)
         source += "; validation: a tenth of train, by a hash of each name"
     own_splits = OwnSplits(splits, source, is_by_user)
-    return DataSet(files, captions, own_splits, empty=empty)
+    return DataSet(files, captions, own_splits, notes=notes)
 
 
 def check_overlap(

@@ -71,8 +71,12 @@ def without_case(name: str) -> str:
 
 
 def stem(name: str) -> str:
-    """A name in lower case, without the suffix of an image."""
-    return re.sub(f"{IMAGE_SUFFIX}$", "", without_case(name))
+    """A name in lower case, without the suffix of an image, and a number without zeros before it.
+
+    COCO's image 42 is in the file `000000000042.jpg`.
+    """
+    start = re.sub(f"{IMAGE_SUFFIX}$", "", without_case(name))
+    return start.lstrip("0") or "0" if start.isdecimal() else start
 
 
 # From the strictest to the most tolerant.
@@ -142,7 +146,9 @@ def find_candidates(
 
 
 def split_name(name: str) -> list[str]:
-    """The parts of a path with the separators of any system."""
+    """The parts of a path with the separators of any system, or of an address of the web."""
+    if re.match(r"https?://", name):
+        name = re.split(r"[?#]", name)[0]
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
     return parts or [name]
 

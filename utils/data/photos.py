@@ -179,7 +179,9 @@ def find_images(folder: Path, names: Iterable[str]) -> tuple[Matches, list[str]]
 
 def describe_unmatched(folder: Path, names: list[str], images: list[Path], matches: Matches) -> str:
     """The error that none of the captioned photos is found."""
-    examples = f"e.g. {names[0]}" if names else "the captions file is empty"
+    if not names:
+        return f"{folder}: the captions file names no photo: add a row for each caption"
+    examples = f"e.g. {names[0]}"
     if matches.problems:
         name, problem = next(iter(matches.problems.items()))
         examples = f"{name}: {problem}"
