@@ -78,6 +78,29 @@ def test_standard_lists_of_another_folder_decide_the_split(inputs):
     assert NAMES[5] not in photos.names, "a photo in none of the lists is not used"
 
 
+@pytest.mark.parametrize("rename", ["C:\\Photos\\{}", "Images/{}", "{}.png"])
+def test_lists_have_file_names_where_captions_have_others(inputs, rename):
+    write_lists(inputs, train=NAMES[:3], dev=NAMES[3:4], test=NAMES[4:], odd=NAMES[1:2])
+    names = [rename.format(name).replace(".jpg.png", ".png") for name in NAMES]
+    rows = "".join(f'"{name}",a dog\n' for name in names)
+    (inputs / "captions.txt").write_text("image,caption\n" + rows)
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.splits == {"train": names[:3], "validation": names[3:4], "test": names[4:]}
+    assert photos.split_source == "standard lists" and photos.subsets == {"odd": names[1:2]}
+
+
+def test_listed_name_in_doubt_is_not_used(inputs):
+    for folder, number in (("a", 20), ("b", 30)):
+        for name in NAMES[:3]:
+            save_image(inputs / folder / name, number)
+            number += 1
+    names = [f"{folder}/{name}" for folder in "ab" for name in NAMES[:3]]
+    rows = "".join(f'"{name}",a dog\n' for name in names)
+    (inputs / "captions.txt").write_text("image,caption\n" + rows)
+    write_lists(inputs, train=NAMES[:2], dev=NAMES[2:])
+    assert find_photos(load_config(detect_preset(), **ALL)).split_source.startswith("own split")
+
+
 def test_split_without_test_photos_is_empty(inputs):
     write_lists(inputs, train=NAMES[:3], dev=NAMES[3:], test=["not_here.jpg"])
     assert find_photos(load_config(detect_preset())).splits["test"] == []

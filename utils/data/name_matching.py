@@ -116,6 +116,26 @@ def match_names(names: Sequence[str], files: Sequence[Path]) -> Matches:
     return matches
 
 
+def match_listed(listed: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Find the name that each entry of a list stands for, by the rules of `match_names`.
+
+    Args:
+        listed: The entries of a list, which may lack folders and suffixes that the names have.
+        names: The names in the captions file.
+
+    Returns:
+        The names of the entries that stand for exactly one.
+    """
+    name_of = {Path(*split_name(name)): name for name in names}
+    found: dict[str, str] = {}
+    for compare in COMPARISONS:
+        missing = [entry for entry in listed if entry not in found]
+        for entry, candidates in find_candidates(missing, list(name_of), compare, 0).items():
+            if len(candidates.files) == 1:
+                found[entry] = name_of[candidates.files[0]]
+    return found
+
+
 def find_candidates(
     names: Sequence[str], files: Sequence[Path], compare: Callable[[str], str], rank: int
 ) -> dict[str, Candidates]:

@@ -17,6 +17,7 @@ from utils.config import Config
 from utils.data import download
 from utils.data.caption_files import read_captions
 from utils.data.caption_formats import read_text
+from utils.data.name_matching import match_listed
 from utils.errors import CaptionsError
 from utils.paths import find_files, find_input, on_kaggle, working_folder
 
@@ -59,13 +60,15 @@ def find_splits(
     Returns:
         The names of each split, a description of the source, and the other lists that there are.
     """
+    known = set(names)
     lists = find_lists(folder)
     if not lists and on_kaggle() and len(names) == download.PHOTOS:
         with suppress(CaptionsError):  # without a network, the source in the output says so
             download.download(working_folder(config), download.LISTS)
         lists = find_lists(working_folder(config))
-    known = set(names)
-    for candidate, description in split_sources(lists, own_splits, folder):
+    lists = name_photos(lists, known)
+    for listed, description in split_sources(lists, own_splits, folder):
+        candidate = name_photos(listed, known)
         if is_usable(candidate, known):
             chosen = candidate
             source = description
@@ -92,6 +95,22 @@ def split_sources(
             _, splits = read_captions(path)
             yield splits, "standard lists"
     yield own_splits.names, own_splits.source
+
+
+def name_photos(lists: Splits, known: set[str]) -> Splits:
+    """Lists with the names of the captions file, which may be paths where lists have file names.
+
+    Lists that have some of these names already stay as they are, and so do entries that stand for
+    none of the photos.
+    """
+    listed = [name for names in lists.values() for name in names]
+    if any(name in known for name in listed):
+        return lists
+    found = match_listed(listed, sorted(known))
+    named = {}
+    for label, names in lists.items():
+        named[label] = list(dict.fromkeys(found.get(name, name) for name in names))
+    return named
 
 
 def is_usable(splits: Splits, known: set[str]) -> bool:
