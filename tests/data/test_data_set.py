@@ -142,6 +142,23 @@ def test_empty_split_file_is_an_error(inputs):
         find_photos(PHOTOS)
 
 
+@pytest.mark.parametrize("tables", ["{}/metadata.csv", "{}.csv", "captions_{}2017.csv"])
+def test_photos_of_one_name_in_the_folders_of_two_splits_are_told_apart(inputs, tables):
+    for number, split in enumerate(("train", "val")):
+        for position, name in enumerate(NAMES[:3]):
+            path = inputs / split / name
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (2, 2), (10 * number + position, 0, 0)).save(path)
+    write_table(inputs / tables.format("train"), NAMES[:3], "a dog")
+    write_table(inputs / tables.format("val"), NAMES[:2], "a cat")
+    photos = find_photos(load_config("flickr8k", max_skipped=1))
+    assert photos.splits["train"] == ["train/00.png", "train/01.png", "train/02.png"]
+    assert photos.splits["validation"] == ["val/00.png", "val/01.png"]
+    for name in photos.splits["train"] + photos.splits["validation"]:
+        assert photos.paths[name] == inputs / name
+        assert photos.captions[name] == ["a dog" if name.startswith("train") else "a cat"]
+
+
 def test_photo_in_two_split_files_is_an_error(inputs):
     write_table(inputs / "train.csv", NAMES[:10])
     write_table(inputs / "val.csv", NAMES[9:])

@@ -8,6 +8,7 @@ files that contradict each other are an error, because nobody can know which of 
 import filecmp
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -193,8 +194,10 @@ def read_group(group: Group, config: Config) -> DataSet:
     files = [file for split in splits for file in group if group[file] == split]
     file_of: dict[str, Path] = {}
     notes: list[str] = []
+    captions_of = {}
     for file in files:
-        own_captions, _ = read_captions(file, columns=config.columns, notes=notes)
+        captions_of[file], _ = read_captions(file, columns=config.columns, notes=notes)
+    for file, own_captions in separate_photos(captions_of, group).items():
         check_overlap(file, own_captions, captions, file_of, group)
         for name, texts in own_captions.items():
             if name not in captions:
@@ -209,6 +212,39 @@ def read_group(group: Group, config: Config) -> DataSet:
         source += "; validation: a tenth of train, by a hash of each name"
     own_splits = OwnSplits(splits, source, is_by_user)
     return DataSet(files, captions, own_splits, notes=notes)
+
+
+def separate_photos(captions_of: dict[Path, Captions], group: Group) -> dict[Path, Captions]:
+    """The captions of each file, with different names for different photos.
+
+    `train/metadata.csv` and `val/metadata.csv` may both name a `1.jpg`, and each means the one in
+    its own folder: they become `train/1.jpg` and `val/1.jpg`.
+    """
+    counts = Counter(name for captions in captions_of.values() for name in captions)
+    if max(counts.values(), default=0) < 2:
+        return captions_of
+    root = Path(os.path.commonpath([file.parent for file in captions_of]))
+    separated: dict[Path, Captions] = {}
+    for file, captions in captions_of.items():
+        folders = [file.parent, *split_folders(file.parent, group[file])]
+        separated[file] = {}
+        for name, texts in captions.items():
+            separated[file][path_below(root, folders, name)] = texts
+    return separated
+
+
+def split_folders(folder: Path, split: str) -> list[Path]:
+    """The folders in a folder that are named after a split."""
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path for path in subfolders if split_of_name(path.name) == split]
+
+
+def path_below(root: Path, folders: Iterable[Path], name: str) -> str:
+    """The path of a photo that is in one of the folders, from `root` on; else its name."""
+    for folder in folders:
+        if (folder / name).is_file():
+            return (folder / name).relative_to(root).as_posix()
+    return name
 
 
 def check_overlap(
