@@ -247,6 +247,7 @@ def test_wrong_columns_setting_is_refused_with_an_example(columns):
         ("questions.json", '{"images": [{"id": 1}], "questions": [{"image_id": 1}]}'),
         ("results.json", '[{"image_id": 1, "score": 0.5}]'),
         ("captions.csv", "image,caption,probability\na.jpg,a dog,0.5\n"),
+        ("scores.csv", "image,caption,BLEU-1,CIDEr-D\na.jpg,a dog,0.5,0.5\n"),
         ("captions.json", '[{"photo": "a.jpg", "caption": "a dog", "probability": 0.5}]'),
         ("captions.jsonl", '{"photo": "a.jpg", "caption": "a dog", "probability": 0.5}\n'),
         ("CrowdFlowerAnnotations.txt", "a.jpg\tb.jpg#2\t0\t1\n"),
@@ -397,8 +398,12 @@ def test_folder_without_captions_says_which_files_it_has(tmp_path, monkeypatch):
         ("x.csv", "", "is empty"),
         ("x.json", "{}", "is JSON of another kind"),
         ("x.csv", "a.jpg,a dog\n", "begins with 'a.jpg,a dog', which names no columns"),
-        ("x.csv", "image,caption,confidence\na.jpg,a dog,1\n", "a captioner has generated"),
-        ("x.jsonl", '{"photo": "a.jpg", "caption": "b", "confidence": 1}\n', "a captioner has gen"),
+        ("x.csv", "image,caption,probability\na.jpg,a dog,1\n", "a captioner has generated"),
+        (
+            "x.jsonl",
+            '{"photo": "a.jpg", "caption": "b", "probability": 1}\n',
+            "a captioner has gen",
+        ),
         ("x.txt", "x" * 200_000, "begins with 'xxx"),
     ],
 )
@@ -406,3 +411,19 @@ def test_reason_why_a_file_is_no_captions_file(tmp_path, name, text, reason):
     path = tmp_path / name
     path.write_text(text)
     assert recognize(path) is None and reason in why_unrecognized(path)
+
+
+def test_file_that_may_not_be_read_is_no_captions_file(tmp_path):
+    path = tmp_path / "captions.csv"
+    path.write_text("image,caption\n")
+    with mock.patch("builtins.open", side_effect=PermissionError(13, "Permission denied")):
+        assert recognize(path) is None
+        assert why_unrecognized(path) == "could not be read (Permission denied)"
+
+
+def test_captions_that_people_rate_are_not_taken_for_generated_ones(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("image,caption,confidence\na.jpg,a dog,3\n")
+    assert recognize(path) == "CSV"
+    path.write_text("image,caption,probability\na.jpg,a dog,3\n")
+    assert recognize(path) is None and recognize(path, {"image": "image"}) == "CSV"

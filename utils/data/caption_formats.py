@@ -54,20 +54,32 @@ STRUCTURE_ERRORS = (LookupError, TypeError, AttributeError)
 def recognize(path: Path, named: Mapping[str, str] | None = None) -> str | None:
     """The format of a captions file, or None for any other file; only its ends are read.
 
+    A file that may not be read is none: `why_unrecognized` says so where there is no other.
+
     Args:
         path: The file.
         named: The names of columns that the user has given, by role.
     """
+    try:
+        head, tail = read_ends(path)
+    except OSError:
+        return None
+    if path.suffix.lower() in JSON_SUFFIXES:
+        return recognize_json(head, tail, named or {})
+    return recognize_table(head, named or {})
+
+
+def read_ends(path: Path) -> tuple[str, str]:
+    """The beginning of a file as text, and of JSON, whose keys may come late, also the end."""
     with open(path, "rb") as file:
         head = file.read(SAMPLE_BYTES)
-        encoding = detect_encoding(head)
-        if path.suffix.lower() not in JSON_SUFFIXES:
-            return recognize_table(head.decode(encoding, errors="replace"), named or {})
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(len(head), size - SAMPLE_BYTES) // 4 * 4)  # where a character begins
-        tail = file.read(SAMPLE_BYTES)
-    text = head.decode(encoding, errors="replace")
-    return recognize_json(text, tail.decode(encoding, errors="replace"), named or {})
+        tail = b""
+        if path.suffix.lower() in JSON_SUFFIXES:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(len(head), size - SAMPLE_BYTES) // 4 * 4)  # where a character begins
+            tail = file.read(SAMPLE_BYTES)
+    encoding = detect_encoding(head)
+    return head.decode(encoding, errors="replace"), tail.decode(encoding, errors="replace")
 
 
 def recognize_table(text: str, named: Mapping[str, str]) -> str | None:
@@ -76,7 +88,7 @@ def recognize_table(text: str, named: Mapping[str, str]) -> str | None:
     if re.match(TOKEN_LINE, first_line):
         return TOKEN
     header = read_fields(first_line)
-    if find_columns(header, named) is None or is_generated(header):
+    if find_columns(header, named) is None or (is_generated(header) and not named):
         return None
     return DELIMITERS[find_delimiter(first_line)]
 
@@ -100,15 +112,17 @@ def recognize_json(head: str, tail: str, named: Mapping[str, str]) -> str | None
         if "caption" in keys and "image_id" in keys and "file_name" in keys:
             return COCO
         return None
-    has_columns = find_columns(keys, named) is not None
-    return JSON_ROWS if has_columns and not is_generated(keys) else None
+    if find_columns(keys, named) is None or (is_generated(keys) and not named):
+        return None
+    return JSON_ROWS
 
 
 def why_unrecognized(path: Path) -> str:
     """What a file is that `recognize` finds no captions in, for the user."""
-    with open(path, "rb") as file:
-        head = file.read(SAMPLE_BYTES)
-    text = head.decode(detect_encoding(head), errors="replace")
+    try:
+        text, _ = read_ends(path)
+    except OSError as error:
+        return f"could not be read ({error.strerror})"
     if not text.strip():
         return "is empty"
     if path.suffix.lower() in JSON_SUFFIXES:

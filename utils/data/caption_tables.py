@@ -34,8 +34,8 @@ IMAGE_COLUMNS = (
 CAPTION_COLUMNS = ("caption", "captions", "comment", "text", "sentence", "description", "raw")
 SPLIT_COLUMNS = ("split", "set", "partition")
 ID_COLUMNS = ("imageid", "cocoid", "imgid", "id")
-# Captions that a captioner has generated come with one of these; nothing is trained on them.
-GENERATED_COLUMNS = ("probability", "confidence")
+# Columns that the commands `caption` and `score` write: nothing is trained on generated captions.
+GENERATED_COLUMNS = ("probability", "ciderd")
 
 DELIMITERS = {",": "CSV", ";": "table separated by ;", "\t": "TSV", "|": "table separated by |"}
 # The beginning of another row within a caption: a quotation mark before it is not closed.
