@@ -16,6 +16,7 @@ from PIL import Image
 
 from utils.cli.score import load_captions
 from utils.data.caption_files import read_captions
+from utils.data.caption_formats import recognize, why_unrecognized
 from utils.data.download import unpack
 from utils.data.images import add_heic, image_error, read_pixels
 from utils.data.tokenizer import Tokenizer, join_tokens, tokenize
@@ -101,6 +102,7 @@ def call_reader(function, path, *arguments):
 def test_any_caption_table_gives_captions_or_an_error(tmp_path, content):
     path = tmp_path / "captions.txt"
     path.write_bytes(content)
+    assert recognize(path) is not None or why_unrecognized(path)
     result = call_reader(read_captions, path)
     if result is None:
         return
@@ -120,6 +122,7 @@ def test_any_json_gives_captions_or_an_error(tmp_path, data, position, value):
     ):
         path = tmp_path / name
         path.write_text(text)
+        assert recognize(path) is not None or why_unrecognized(path)
         call_reader(reader, path)
 
 

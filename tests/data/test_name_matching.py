@@ -1,8 +1,13 @@
 """Names of photos in captions files, however they are written, lead to the right files."""
 
-import pytest
+from pathlib import Path
+from unittest import mock
 
-from utils.data.name_matching import match_names
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.data.name_matching import match_listed, match_names
 
 
 @pytest.fixture
@@ -119,3 +124,29 @@ def test_one_photo_is_not_given_to_two_names(folder):
 def test_name_without_a_file_is_not_found(folder, name):
     matches = match(folder("1.jpg"), name)
     assert matches.paths == {} and matches.problems == {}
+
+
+PARTS = st.sampled_from(["a", "b", "A", "1", "01", "1.jpg", "1.JPG", "01.png", "a.jpg", "C:", ".."])
+PATHS = st.lists(PARTS, min_size=1, max_size=3)
+NAMES = PATHS.map("/".join) | PATHS.map("\\".join) | st.text(max_size=5)
+
+
+@given(st.lists(NAMES, unique=True, max_size=6), st.lists(PATHS, max_size=6, unique_by=tuple))
+def test_any_names_get_files_of_their_own_or_a_reason(names, paths):
+    files = [Path("/inputs", *parts) for parts in paths]
+    with mock.patch("utils.data.name_matching.all_identical", lambda files: len(files) == 1):
+        matches = match_names(names, files)
+    assert len(set(matches.paths.values())) == len(matches.paths)
+    assert set(matches.paths.values()) <= set(files)
+    assert not matches.paths.keys() & matches.problems.keys()
+    for name in names:
+        exact = [path for path in files if str(path).endswith(f"/{name}")]
+        if name and len(exact) == 1 and name in matches.paths:
+            assert matches.paths[name] == exact[0]
+
+
+def test_entry_of_a_list_stands_for_one_name_or_none():
+    names = ["a/1.jpg", "b/1.jpg", "b/2.jpg", "C:\\x\\3.jpg"]
+    found = match_listed(["1.jpg", "a/1", "2", "3.jpg", "4.jpg", "b/2.jpg"], names)
+    expected = {"a/1": "a/1.jpg", "2": "b/2.jpg", "3.jpg": "C:\\x\\3.jpg", "b/2.jpg": "b/2.jpg"}
+    assert found == expected
