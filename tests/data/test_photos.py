@@ -208,6 +208,17 @@ def test_empty_captions_are_said(inputs):
     assert len(photos.captions[NAMES[0]]) == 3
 
 
+def test_images_without_the_suffix_of_one_are_found_if_they_are_captioned(inputs):
+    for number, name in enumerate(NAMES):
+        (inputs / "Images" / name).rename(inputs / "Images" / f"photo {number}")
+    (inputs / "Images" / "notes").write_text("no image")
+    rows = "".join(f"photo {number},a dog\n" for number in range(len(NAMES)))
+    (inputs / "captions.txt").write_text("image,caption\n" + rows)
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.paths["photo 3"] == inputs / "Images" / "photo 3"
+    assert photos.skipped == {} and photos.notes == []
+
+
 def test_folder_with_more_of_the_photos_is_used(inputs, tmp_path):
     shutil.move(inputs / "Images", tmp_path / "Images")
     save_image(inputs / "preview" / NAMES[0], 0)

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from utils.config import Config
 from utils.data.data_set import DataSet, find_data_set, read_data_set
-from utils.data.name_matching import IMAGE_SUFFIXES, Matches, match_names
+from utils.data.name_matching import (
+    IMAGE_SUFFIXES,
+    Matches,
+    match_names,
+    split_name,
+    without_case,
+)
 from utils.data.splits import Splits, drop_duplicates, find_splits
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import REPOSITORY, find_files, find_input, working_folder
@@ -163,8 +169,12 @@ def find_images(folder: Path, names: Iterable[str]) -> tuple[Matches, list[str]]
     excluded = my_photos_prefixes(folder)
     best = Matches()
     images: list[Path] = []
+    captioned = {without_case(split_name(name)[-1]) for name in names}
     for candidates in (find_files(folder), find_input("*")):
-        found = [path for path in candidates if is_image(path)]
+        # An image without the suffix of one is found if the captions file names it.
+        found = [
+            path for path in candidates if is_image(path) or without_case(path.name) in captioned
+        ]
         found = [path for path in found if not os.path.abspath(path).startswith(excluded)]
         matches = match_names(names, found)
         if not images or len(matches.paths) > len(best.paths):
