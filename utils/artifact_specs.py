@@ -29,7 +29,6 @@ TRAIN_FIELDS = (
     "epochs",
     "batch_size",
     "learning_rate",
-    "weight_decay",
     "clip_norm",
     "warmup_fraction",
     "ema_momentum",

@@ -168,7 +168,6 @@ class Config:
     # Photos per batch; each comes with all of its captions.
     batch_size: int = setting(30, 1, 10_000)
     learning_rate: float = setting(4e-3, 1e-9, 10)
-    weight_decay: float = setting(1e-3, 0, 1)
     # Gradients are scaled down to this global norm.
     clip_norm: float = setting(2.0, 1e-9, 1e9)
     # Fraction of the steps in which the learning rate rises, before its cosine decay.

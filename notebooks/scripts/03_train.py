@@ -336,12 +336,11 @@ def validate_and_log(captioner):
 
 
 # %% [markdown]
-# The optimizer is [**AdamW**](https://arxiv.org/abs/1711.05101): Adam with **weight decay**, which
-# shrinks the weights a little at each step. The learning rate rises linearly during the
-# **warm-up**, then falls to 0 along a cosine. Two regularizers reduce **overfitting** (memorizing
-# the training captions): [**dropout**](https://jmlr.org/papers/v15/srivastava14a.html) sets
-# activations to 0 at random, and [**label smoothing**](https://arxiv.org/abs/1512.00567) moves a
-# small part of the target probability to all other tokens, so that predictions don't become
+# The optimizer is [**Adam**](https://arxiv.org/abs/1412.6980). The learning rate rises linearly
+# during the **warm-up**, then falls to 0 along a cosine. Two regularizers reduce **overfitting**
+# (memorizing the training captions): [**dropout**](https://jmlr.org/papers/v15/srivastava14a.html)
+# sets activations to 0 at random, and [**label smoothing**](https://arxiv.org/abs/1512.00567) moves
+# a small part of the target probability to all other tokens, so that predictions don't become
 # overconfident. So the training loss can't reach 0, and can't be compared with the losses above.
 
 # %% tags=["nbval-ignore-output"]

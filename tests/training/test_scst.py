@@ -111,7 +111,7 @@ def test_self_critical_training_raises_the_score(toy, tmp_path, monkeypatch):
     train(captioner, train_data, grid, validate, replace(CONFIG, epochs=15))
     before = validate(captioner)
 
-    config = replace(CONFIG, epochs=25, learning_rate=0.01, patience=25)
+    config = replace(CONFIG, epochs=80, learning_rate=0.02, patience=80)
     sampler = self_critical_sampler(captioner, CONFIG, train_data.token_ids)
     stage = Stage("scst", "SCST", config, "scst_learning_rate", sampler)
     train(captioner, train_data, grid, validate, CONFIG, stage)

@@ -19,10 +19,10 @@ CaptionSampler = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def make_optimizer(config: Config, steps: int) -> Any:
-    """AdamW with a linear warm-up, a cosine decay to zero, and an EMA of the weights.
+    """Adam with a linear warm-up, a cosine decay to zero, and an EMA of the weights.
 
     Args:
-        config: Gives `learning_rate`, `warmup_fraction`, `weight_decay`, `ema_momentum`.
+        config: Gives `learning_rate`, `warmup_fraction`, `ema_momentum`.
         steps: Number of training steps.
 
     Returns:
@@ -36,12 +36,7 @@ def make_optimizer(config: Config, steps: int) -> Any:
         warmup_target=config.learning_rate,
         warmup_steps=warmup_steps,
     )
-    optimizer = keras.optimizers.AdamW(
-        learning_rate,
-        weight_decay=config.weight_decay,
-        use_ema=True,
-        ema_momentum=config.ema_momentum,
-    )
+    optimizer = keras.optimizers.Adam(learning_rate, use_ema=True, ema_momentum=config.ema_momentum)
     if dtype_policy(config) == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
