@@ -364,6 +364,32 @@ def short_and_long_captions(folder: Path) -> Captions:
     return captions
 
 
+def captions_of_one_word(folder: Path) -> Captions:
+    captions = captioned_photos(folder)
+    for number, name in enumerate(captions):
+        captions[name] = [SUBJECTS[number % len(SUBJECTS)].title()]
+    write_table(folder / "captions.csv", renamed(captions, file_name))
+    return captions
+
+
+def captions_without_words(folder: Path) -> Captions:
+    captions = captioned_photos(folder)
+    for number, texts in enumerate(captions.values()):
+        texts[0] = "..."
+        if number % 3 == 0:
+            texts[1:] = ["!"] * 4
+    write_table(folder / "captions.csv", renamed(captions, file_name))
+    return captions
+
+
+def first_photos_cannot_be_read(folder: Path) -> Captions:
+    captions = captioned_photos(folder, count=41)
+    write_table(folder / "captions.csv", renamed(captions, file_name))
+    for number in (1, 2):
+        (folder / f"Images/{number}.jpg").write_bytes(b"not photo %d" % number)
+    return captions
+
+
 # === Languages ===
 
 SENTENCES = {
@@ -430,6 +456,9 @@ FORMATS = (
     one_photo_in_each_split,
     equal_captions,
     short_and_long_captions,
+    captions_of_one_word,
+    captions_without_words,
+    first_photos_cannot_be_read,
     decomposed_german,
 )
 DATA_SETS: dict[str, Writer] = {}
