@@ -164,6 +164,63 @@ def test_chosen_rows_of_a_memory_map_are_decoded_in_their_order(attention_captio
     np.testing.assert_array_equal(part.token_ids, whole.token_ids[rows])
 
 
+# === Without repetition ===
+
+
+def repeats(token_ids):
+    """Whether a caption has a token twice in a row, or a trigram twice."""
+    tokens = [int(token) for token in token_ids if token != PAD_ID]
+    trigrams = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+    is_doubled = any(first == second for first, second in itertools.pairwise(tokens))
+    return is_doubled or len(set(trigrams)) < len(trigrams)
+
+
+def test_repetition_is_a_token_twice_in_a_row_or_a_trigram_twice():
+    assert repeats([5, 5, EOS_ID]) and repeats([4, 5, 6, 4, 5, 6, EOS_ID])
+    assert not repeats([4, 5, 4, 6, 4, 5, EOS_ID, PAD_ID, PAD_ID])
+
+
+def test_beam_search_without_repetition_matches_exhaustive_search(attention_captioner):
+    config = replace(CONFIG, max_length=3, length_penalty=0.0)
+    set_bias(attention_captioner, [7], 4.0)  # a token that is repeated if it may be
+    features = random_features(2)
+    plain = generate(attention_captioner, features, config, beam_width=600, progress=False)
+    assert all(repeats(token_ids) for token_ids in plain.token_ids)
+    output = generate(attention_captioner, features, config, 600, True, progress=False)
+    sequences = np.array([row for row in all_sequences(max_length=3) if not repeats(row[1:])])
+    mask = sequences[:, 1:] != PAD_ID
+    for row, photo in enumerate(features):
+        log_probs = (token_log_probs(attention_captioner, photo[None], sequences) * mask).sum(1)
+        best = log_probs.argmax()
+        assert output.token_ids[row].tolist() == sequences[best, 1:].tolist()
+        assert output.log_probs[row] == pytest.approx(log_probs[best], abs=1e-3)
+
+
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_long_captions_without_repetition_repeat_nothing_and_end(attention_captioner, beam_width):
+    config = replace(CONFIG, max_length=30)
+    features = random_features(5)
+    output = generate(attention_captioner, features, config, beam_width, True, progress=False)
+    assert not any(repeats(token_ids) for token_ids in output.token_ids)
+    for token_ids in output.token_ids:
+        length = np.count_nonzero(token_ids)
+        assert not np.isin(token_ids[:length], SUPPRESSED_IDS).any()
+        assert (token_ids[length:] == PAD_ID).all()
+    plain = generate(attention_captioner, features, config, beam_width, progress=False)
+    assert any(repeats(token_ids) for token_ids in plain.token_ids)
+
+
+def test_greedy_captions_that_repeat_nothing_stay_the_same(attention_captioner):
+    features = random_features(20)
+    config = replace(CONFIG, max_length=4)
+    plain = generate(attention_captioner, features, config, 1, progress=False)
+    output = generate(attention_captioner, features, config, 1, True, progress=False)
+    clean = [row for row, token_ids in enumerate(plain.token_ids) if not repeats(token_ids)]
+    assert clean
+    np.testing.assert_array_equal(output.token_ids[clean], plain.token_ids[clean])
+    np.testing.assert_allclose(output.log_probs[clean], plain.log_probs[clean], atol=1e-5)
+
+
 # === Sampling ===
 
 

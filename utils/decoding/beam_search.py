@@ -14,6 +14,7 @@ from utils.decoding.decoding_loop import (
     decode_loop,
     is_finished,
 )
+from utils.decoding.repetition import without_repetition
 
 
 def generate(
@@ -21,6 +22,7 @@ def generate(
     grid: np.ndarray,
     config: Config,
     beam_width: int | None = None,
+    no_repetition: bool = False,
     **batching: Any,
 ) -> GenerationOutput:
     """Generate the most likely caption that search finds for each photo.
@@ -30,21 +32,31 @@ def generate(
         grid: Features `(photos, cells, channels)`.
         config: Gives `beam_width`, `length_penalty` and `max_length`.
         beam_width: In place of the configuration's; 1 is greedy search.
+        no_repetition: Generate no token twice in a row, and no trigram twice in a caption.
         **batching: `rows`, `batch_size` and `progress` of `decode_in_batches`.
 
     Returns:
         One caption per photo, in the order of the rows.
     """
     beam_width = beam_width or config.beam_width
+    options: dict[str, Any] = {"no_repetition": no_repetition}
     if beam_width == 1:
-        graph = compiled_decoder(greedy_search, captioner, config)
+        graph = compiled_decoder(greedy_search, captioner, config, **options)
     else:
-        graph = compiled_decoder(beam_search, captioner, config, beam_width=beam_width)
+        graph = compiled_decoder(beam_search, captioner, config, beam_width=beam_width, **options)
     return decode_in_batches(graph, grid, **batching)
 
 
-def greedy_search(captioner: Any, config: Config, features: Any) -> tuple[Any, Any, Any, Any]:
-    """The most likely token at every step, for features `(photos, cells, channels)`.
+def greedy_search(
+    captioner: Any, config: Config, features: Any, no_repetition: bool = False
+) -> tuple[Any, Any, Any, Any]:
+    """The most likely token at every step.
+
+    Args:
+        captioner: The model.
+        config: Gives `max_length`.
+        features: `(photos, cells, channels)`.
+        no_repetition: As in `generate`.
 
     Returns:
         The tensors of a `GenerationOutput`.
@@ -55,14 +67,15 @@ def greedy_search(captioner: Any, config: Config, features: Any) -> tuple[Any, A
         scores += tf.gather(log_probs, chosen, batch_dims=2)
         return scores, tf.zeros_like(chosen), chosen
 
+    choose = without_repetition(choose_most_likely) if no_repetition else choose_most_likely
     scores = tf.zeros([features.shape[0], 1])
-    outputs = decode_loop(captioner, config, features, scores, choose_most_likely)
+    outputs = decode_loop(captioner, config, features, scores, choose)
     token_ids, log_probs, attention_weights = [tensor[:, 0] for tensor in outputs]
     return token_ids, log_probs, is_finished(token_ids), attention_weights
 
 
 def beam_search(
-    captioner: Any, config: Config, features: Any, beam_width: int
+    captioner: Any, config: Config, features: Any, beam_width: int, no_repetition: bool = False
 ) -> tuple[Any, Any, Any, Any]:
     """Keep the best `beam_width` sequences of each photo at every step; return the best one.
 
@@ -71,6 +84,7 @@ def beam_search(
         config: Gives `length_penalty` and `max_length`.
         features: `(photos, cells, channels)`.
         beam_width: Number of sequences per photo.
+        no_repetition: As in `generate`.
 
     Returns:
         The tensors of a `GenerationOutput`.
@@ -79,10 +93,11 @@ def beam_search(
     def choose_best_beams(log_probs: Any, scores: Any, token_ids: Any, _position: Any) -> Any:
         return expand_beams(log_probs, scores, token_ids, config)
 
+    choose = without_repetition(choose_best_beams) if no_repetition else choose_best_beams
     # At the start only a photo's first beam counts: otherwise all beams would be the same.
     first_scores = [0.0] + [NEG_INF] * (beam_width - 1)
     scores = tf.tile([first_scores], [features.shape[0], 1])
-    outputs = decode_loop(captioner, config, features, scores, choose_best_beams)
+    outputs = decode_loop(captioner, config, features, scores, choose)
     token_ids, log_probs, _ = outputs
     ranks = length_normalized(log_probs, token_ids, config)
     best = tf.argmax(ranks, axis=-1, output_type=tf.int32)
