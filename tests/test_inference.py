@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import artifacts
+from utils import artifacts, features
 from utils.config import Config
+from utils.data.images import read_pixels
 from utils.data.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.features import extract_features
-from utils.inference import Captioner
+from utils.inference import Captioner, is_mostly_characters
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
 from utils.models.serialization import to_dict
@@ -126,6 +127,45 @@ def test_unreadable_photo_is_skipped_or_an_error(run, tmp_path):
 def test_photo_of_one_pixel_gets_a_caption(run, tmp_path):
     Image.new("RGB", (1, 1), "red").save(tmp_path / "dot.png")
     assert len(Captioner(CONFIG)([tmp_path / "dot.png"])) == 1
+
+
+def test_captions_are_streamed_while_later_photos_are_not_read_yet(run, monkeypatch):
+    captioner = Captioner(CONFIG)
+    read = []
+
+    def record(photo, *arguments):
+        read.append(photo)
+        return read_pixels(photo, *arguments)
+
+    monkeypatch.setattr(features, "read_pixels", record)
+    photos = run.paths * 100
+    rows = captioner.stream(photos, progress=False)
+    assert next(rows)["photo"] == str(photos[0])
+    assert len(read) <= (features.PREFETCH_BATCHES + 1) * features.BATCH_SIZE
+    assert [row["photo"] for row in rows] == [str(path) for path in photos[1:]]
+
+
+def test_impossible_beam_width_is_an_error(run):
+    with pytest.raises(CaptionsError, match="beam_width=0"):
+        Captioner(CONFIG)(run.paths, beam_width=0)
+
+
+def test_streamed_captions_repeat_nothing_unless_tokens_are_characters(run, monkeypatch):
+    captioner = Captioner(CONFIG)
+    asked = []
+
+    def record(model, grid, config, beam_width, no_repetition, **batching):
+        asked.append(no_repetition)
+        return generate(model, grid, config, beam_width, no_repetition, **batching)
+
+    monkeypatch.setattr("utils.inference.generate", record)
+    list(captioner.stream(run.paths, no_repetition=True, progress=False))
+    captioner(run.paths)
+    captioner.tokenizer = Tokenizer("犬が雪の上を走る", CONFIG.max_length)
+    assert is_mostly_characters(captioner.tokenizer)
+    monkeypatch.setattr(captioner.tokenizer, "decode", str)
+    list(captioner.stream(run.paths, no_repetition=True, progress=False))
+    assert asked == [True, False, False]
 
 
 # === Configuration ===

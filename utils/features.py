@@ -40,6 +40,7 @@ def extract_features(
     description: str,
     batch_size: int = BATCH_SIZE,
     failures: dict[str, str] | None = None,
+    progress: bool = True,
 ) -> Iterator[np.ndarray]:
     """Run an encoder over photos, in order, with a progress bar.
 
@@ -52,6 +53,7 @@ def extract_features(
         batch_size: How many photos the encoder takes at a time.
         failures: If given, a photo that cannot be read gets a row of zeros, and its reason is added
             here under `str(photo)`.
+        progress: Whether to show a progress bar.
 
     Yields:
         The features of one batch, `(photos, cells, channels)` in float16.
@@ -65,12 +67,12 @@ def extract_features(
         return read_photo(photo, image_size, failures)
 
     batches = [photos[start : start + batch_size] for start in range(0, len(photos), batch_size)]
-    progress = tqdm(total=len(photos), desc=description, unit=" photos")
-    with progress, ThreadPoolExecutor() as executor:
+    bar = tqdm(total=len(photos), desc=description, unit=" photos", disable=not progress)
+    with bar, ThreadPoolExecutor() as executor:
         for images in read_ahead(batches, read, executor):
             features = encode_batch(images, encoder)
             yield features
-            progress.update(len(features))
+            bar.update(len(features))
 
 
 def read_photo(photo: Any, image_size: int, failures: dict[str, str] | None) -> np.ndarray | None:

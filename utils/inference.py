@@ -11,8 +11,14 @@ from typing import Any
 import numpy as np
 
 from utils import artifacts, feature_cache, features
-from utils.config import Config
-from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer, tokenize
+from utils.config import Config, parse_value
+from utils.data.tokenizer import (
+    PAD_ID,
+    SPECIAL_TOKENS,
+    UNSPACED_START,
+    Tokenizer,
+    tokenize,
+)
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.retrieval import sequence_log_probs
@@ -66,28 +72,62 @@ class Captioner:
             failures: Collects the photos that cannot be read, with reasons.
 
         Returns:
+            The rows of `stream`.
+        """
+        return list(self.stream(photos, beam_width, failures))
+
+    def stream(
+        self,
+        photos: Iterable[Any],
+        beam_width: int | None = None,
+        failures: dict[str, str] | None = None,
+        no_repetition: bool = False,
+        progress: bool = True,
+    ) -> Iterator[dict]:
+        """Caption photos batch by batch; of the rows only one batch is in memory.
+
+        Args:
+            photos: Paths, Pillow images, or arrays.
+            beam_width: Instead of the run's.
+            failures: Collects the photos that cannot be read, with reasons.
+            no_repetition: As in `beam_search.generate`; without effect where most tokens are single
+                characters, which recur in any sentence.
+            progress: Whether to show a progress bar.
+
+        Yields:
             For each photo, in order, a dict with the keys `photo` (the path, or None), `caption`
             and `probability` (of the whole caption).
+
+        Raises:
+            CaptionsError: The beam width is not allowed, or, without `failures`, a photo cannot be
+                read.
         """
+        if beam_width is not None:
+            beam_width = parse_value("beam_width", beam_width)
+        no_repetition = no_repetition and not is_mostly_characters(self.tokenizer)
         photos = list(photos)
+        remaining = iter(photos)
         # A single photo should not take as long as a full batch.
         batch_size = BATCH_SIZE if len(photos) > 1 else 1
-        captions: list[str] = []
-        probabilities: list[float] = []
-        for grid in self.extract_features(photos, failures):
+        for grid in self.extract_features(photos, failures, progress):
             output = generate(
-                self.model, grid, self.config, beam_width, batch_size=batch_size, progress=False
+                self.model,
+                grid,
+                self.config,
+                beam_width,
+                no_repetition,
+                batch_size=batch_size,
+                progress=False,
             )
-            captions.extend(self.tokenizer.decode(token_ids) for token_ids in output.token_ids)
-            probabilities.extend(np.exp(output.log_probs).tolist())
-
-        rows = []
-        for photo, caption, probability in zip(photos, captions, probabilities, strict=True):
-            if failures and str(photo) in failures:
-                continue
-            path = str(photo) if isinstance(photo, str | Path) else None
-            rows.append({"photo": path, "caption": caption, "probability": probability})
-        return rows
+            for token_ids, log_prob in zip(output.token_ids, output.log_probs, strict=True):
+                photo = next(remaining)
+                if failures and str(photo) in failures:
+                    continue
+                yield {
+                    "photo": str(photo) if isinstance(photo, str | Path) else None,
+                    "caption": self.tokenizer.decode(token_ids),
+                    "probability": float(np.exp(log_prob)),
+                }
 
     def search(
         self,
@@ -157,13 +197,23 @@ class Captioner:
         return files
 
     def extract_features(
-        self, photos: Sequence[Any], failures: dict[str, str] | None = None
+        self,
+        photos: Sequence[Any],
+        failures: dict[str, str] | None = None,
+        progress: bool = True,
     ) -> Iterator[np.ndarray]:
         """The features of photos in batches, in order; zeros where one cannot be read."""
         if photos:  # without photos there is no progress bar
             yield from features.extract_features(
-                photos, self.encoder, "captions", failures=failures
+                photos, self.encoder, "captions", failures=failures, progress=progress
             )
+
+
+def is_mostly_characters(tokenizer: Tokenizer) -> bool:
+    """Whether most tokens are characters of scripts without spaces."""
+    words = tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
+    characters = sum(1 for word in words if UNSPACED_START.match(word))
+    return characters > len(words) / 2
 
 
 def alt_text(row: dict, min_probability: float = 0.25) -> str:
