@@ -22,6 +22,7 @@ from utils.cli.score_files import (
     pair_photos,
     select_subset,
 )
+from utils.data.csv_cells import escape_cell
 from utils.evaluation.meteor import meteor
 from utils.evaluation.metrics import score as score_corpus
 from utils.evaluation.metrics import score_photos
@@ -139,7 +140,7 @@ def write_photo_scores(
     writer.writerow(("image", "caption", *scores))
     for row, (name, caption) in enumerate(captions.items()):
         values = [f"{metric[row]:.4f}" for metric in scores.values()]
-        writer.writerow((name, caption, *values))
+        writer.writerow((escape_cell(name), escape_cell(caption), *values))
     write_text(path, text.getvalue())
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from utils.data.csv_cells import unescape_cell
 from utils.data.name_matching import IMAGE_SUFFIX
 
 # The names of columns, and of the keys of JSON objects, without what is not a letter or digit:
@@ -242,7 +243,10 @@ def complete_fields(
 
 
 def field_at(fields: list[str], column: int | None) -> str:
-    """The field of a column without surrounding space; empty if a short row lacks it."""
+    """The field of a column without surrounding space; empty if a short row lacks it.
+
+    The apostrophe with which `caption --csv` keeps a spreadsheet from running it is removed.
+    """
     if column is None or column >= len(fields):
         return ""
-    return fields[column].strip()
+    return unescape_cell(fields[column].strip())
