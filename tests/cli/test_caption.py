@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
 from utils import artifacts
 from utils.__main__ import main
-from utils.cli.caption import collect_photos, load_captioner
+from utils.cli.caption import find_run, load_captioner, require_drawn_pictures
+from utils.cli.photo_paths import collect_photos
+from utils.cli.score_files import load_captions
 from utils.config import Config
-from utils.data.photos import IMAGE_SUFFIXES
 from utils.errors import CaptionsError
 from utils.inference import Captioner, alt_text
 
@@ -28,20 +30,10 @@ def folder(run, tmp_path):  # noqa: F811
     for number in range(500):
         (folder / f"{number}.txt").touch()
     (folder / "._a.jpg").touch()  # metadata that macOS writes
+    (tmp_path / "sample").mkdir()
+    for number, path in enumerate(run.paths):
+        shutil.copy(path, tmp_path / "sample" / f"{number}.jpg")
     return folder
-
-
-def test_photos_are_collected_from_files_folders_and_patterns_each_once(folder):
-    top = folder / "a.jpg"
-    deeper = [folder / "2020" / "b.JPG", folder / "2020" / "ä ö.jpg"]
-    assert collect_photos([str(folder)]) == [*deeper, top]
-    assert collect_photos([str(top), str(folder)]) == [top, *deeper]
-    assert collect_photos([str(folder / "*")]) == [top]
-    assert collect_photos([str(folder / "*" / "*.[jJ]*")]) == deeper
-
-
-def test_file_that_is_named_is_taken_whatever_its_suffix(folder):
-    assert collect_photos([str(folder / "7.txt")]) == [folder / "7.txt"]
 
 
 @pytest.mark.parametrize("place", ["empty", "no such file.jpg", "*.jpg"])
@@ -49,11 +41,11 @@ def test_place_without_photos_is_an_error_before_anything_is_loaded(tmp_path, ca
     (tmp_path / "empty").mkdir()
     assert main(["caption", str(tmp_path / place), "--working", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    problem = f"contains no photos ({', '.join(IMAGE_SUFFIXES)})"
+    problem = "contains no photos (it is empty): name another folder"
     if place == "no such file.jpg":
-        problem = "does not exist"
+        problem = "does not exist: name another file or folder"
     assert out == ""
-    assert err == f"{tmp_path / place}: {problem}: name another file or folder\n"
+    assert err == f"{tmp_path / place}: {problem}\n"
 
 
 def test_missing_captioner_names_the_notebook_to_run(folder, tmp_path, capsys):
@@ -86,7 +78,7 @@ def test_notice_names_the_captioner_that_is_used(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "new"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "captioner.pkl").touch()
-    assert load_captioner(None) == Config("flickr8k")
+    assert load_captioner(find_run(None)) == Config("flickr8k")
     assert capsys.readouterr().err == f"Captions by {tmp_path / 'run' / 'captioner.pkl'}\n"
 
 
@@ -106,18 +98,19 @@ def test_search_reports_a_photo_without_permission_and_ranks_the_others(
     assert len(out.splitlines()) == 2
     assert "a.jpg: not allowed" in err
     with pytest.raises(CaptionsError, match="not allowed"):
-        Captioner(CONFIG).search("a", collect_photos([str(folder)]))
+        Captioner(CONFIG).search("a", collect_photos([str(folder)]).paths)
 
 
 @pytest.fixture
 def expected(folder):
     """What the captioner returns for the photos in the folder."""
-    return Captioner(CONFIG)(collect_photos([str(folder)]))
+    paths = collect_photos([str(folder)]).paths
+    return list(Captioner(CONFIG).stream(paths, no_repetition=True))
 
 
 def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tmp_path, capsys):
     outputs = {}
-    for options in ([], ["--json"], ["--csv"], ["--alt"]):
+    for options in ([], ["--json"], ["--jsonl"], ["--csv"], ["--alt"]):
         assert main(["caption", str(folder), "--working", str(tmp_path), *options]) == 0
         output_format = options[0] if options else "text"
         outputs[output_format], err = capsys.readouterr()
@@ -131,6 +124,8 @@ def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tm
     lines = outputs["--alt"].splitlines()
     assert lines == [f"{row['photo']}: {alt_text(row)}" for row in expected]
     assert json.loads(outputs["--json"]) == expected
+    lines = outputs["--jsonl"].splitlines()
+    assert [json.loads(line) for line in lines] == expected
     header, *rows = csv.reader(outputs["--csv"].splitlines())
     assert header == ["image", "caption", "probability"]
     for row, expected_row in zip(rows, expected, strict=True):
@@ -138,11 +133,12 @@ def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tm
         assert float(row[2]) == expected_row["probability"]
 
 
-def test_printed_captions_can_be_scored(folder, expected, tmp_path, capsys):
+def test_printed_captions_can_be_scored(folder, expected, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("utils.cli.score.java_runs", lambda: False)
     references = tmp_path / "references.json"
     captions = {Path(row["photo"]).name: row["caption"] for row in expected}
     references.write_text(json.dumps(captions))
-    for output_format in ("csv", "json"):
+    for output_format in ("csv", "json", "jsonl"):
         main(["caption", str(folder), "--working", str(tmp_path), f"--{output_format}"])
         candidates = tmp_path / f"candidates.{output_format}"
         candidates.write_text(capsys.readouterr().out)
@@ -154,7 +150,7 @@ def test_printed_captions_can_be_scored(folder, expected, tmp_path, capsys):
 def test_empty_caption_is_reported_as_missing(folder, expected, tmp_path, capsys, monkeypatch):
     first = expected[0]["photo"]
     rows = [expected[0] | {"caption": ""}, *expected[1:]]
-    monkeypatch.setattr(Captioner, "__call__", lambda *_: rows)
+    monkeypatch.setattr(Captioner, "stream", lambda *_, **__: iter(rows))
     for option, line_count in {"--csv": 3, "--alt": 2}.items():
         assert main(["caption", str(folder), "--working", str(tmp_path), option]) == 1
         out, err = capsys.readouterr()
@@ -170,14 +166,15 @@ def test_damaged_photo_is_reported_and_the_others_are_processed(folder, tmp_path
         out, err = capsys.readouterr()
         assert len(out.splitlines()) == 3
         assert "damaged.jpg" not in out
-        assert f"{folder / 'damaged.jpg'}: " in err.splitlines()[-1]
+        assert f"{folder / 'damaged.jpg'}: empty or not an image" in err.splitlines()
+        assert err.endswith("500 files skipped: no photos (500 .txt)\n")
 
 
 def test_search_prints_scores_the_best_first(folder, tmp_path, capsys):
     assert main(["search", "a", str(folder), "--working", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "vocabulary" not in err
-    ranking = Captioner(CONFIG).search("a", collect_photos([str(folder)]))
+    ranking = Captioner(CONFIG).search("a", collect_photos([str(folder)]).paths)
     assert out.splitlines() == [f"{score:6.1%}  {path}" for score, path in ranking]
 
 
@@ -202,9 +199,26 @@ def test_missing_package_says_how_to_install_it(monkeypatch, capsys):
     assert "requirements.txt" in line
 
 
-def test_wrong_beam_width_is_an_error(folder, capsys):
-    assert main(["caption", str(folder), "--beam", "0"]) == 1
-    assert "beam_width=0" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["caption", "x", "--beam", "0"], "argument --beam: '0' must be a whole number"),
+        (["caption", "x", "--beam", "two"], "argument --beam: 'two' must be a whole number"),
+        (["caption", ""], "argument PATH: is empty"),
+        (["caption", "x", "--working", ""], "argument --working: is empty"),
+        (["search", "", "x"], "argument sentence: is empty"),
+        (["search", "a dog", "x", "--top", "0"], "argument --top: '0' must be a whole number"),
+        (["run", "--input", ""], "argument --input: is empty"),
+        (["run", "--working", " "], "argument --working: is empty"),
+        (["html", ""], "argument folder: is empty"),
+        (["score", "--subset", ""], "argument --subset: is empty"),
+        (["score", "--per-photo", ""], "argument --per-photo: is empty"),
+    ],
+)
+def test_empty_or_impossible_value_is_an_error_that_names_the_option(capsys, arguments, problem):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert problem in capsys.readouterr().err
 
 
 def test_two_output_formats_are_wrong_usage(folder):
@@ -216,3 +230,143 @@ def test_alt_text_is_a_sentence_that_says_when_it_is_uncertain():
     row = {"photo": "x", "caption": "a dog runs"}
     assert alt_text(row | {"probability": 0.5**4}) == "A dog runs."
     assert alt_text(row | {"probability": 0.1**4}) == "Possibly a dog runs."
+
+
+# === Files that are continued ===
+
+
+class Interrupted:
+    """A stand-in for `Captioner.stream` that is interrupted after two photos."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.asked = []
+
+    def __call__(self, _captioner, paths, *_, **__):
+        self.asked.append([str(path) for path in paths])
+        for number, path in enumerate(self.asked[-1]):
+            if len(self.asked) == 1 and number == 2:
+                raise KeyboardInterrupt
+            yield next(row for row in self.rows if row["photo"] == path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "txt"])
+def test_interrupted_output_is_continued(folder, expected, tmp_path, capsys, monkeypatch, suffix):
+    stream = Interrupted(expected)
+    monkeypatch.setattr(Captioner, "stream", lambda *args, **options: stream(*args, **options))
+    output = tmp_path / f"captions.{suffix}"
+    arguments = ["caption", str(folder), "--working", str(tmp_path), "--output", str(output)]
+    assert main(arguments) == 130
+    err = capsys.readouterr().err
+    assert "interrupted: 2 of 3 photos are done: run the same command again to continue" in err
+    if suffix == "json":
+        assert json.loads(output.read_text()) == expected[:2]  # complete at any time
+
+    assert main(arguments) == 0
+    assert f"{output}: has 2 of 3 photos already" in capsys.readouterr().err
+    assert stream.asked[1] == [expected[2]["photo"]]
+    continued = output.read_text()
+    output.unlink()
+    assert main(arguments) == 0
+    assert output.read_text() == continued
+
+    capsys.readouterr()
+    assert main(arguments) == 0  # nothing is left to do
+    assert len(stream.asked) == 3
+    assert output.read_text() == continued
+    assert capsys.readouterr().out == ""
+
+
+def test_interrupted_command_says_how_many_photos_are_done(
+    folder, expected, tmp_path, capsys, monkeypatch
+):
+    stream = Interrupted(expected)
+    monkeypatch.setattr(Captioner, "stream", lambda *args, **options: stream(*args, **options))
+    assert main(["caption", str(folder), "--working", str(tmp_path), "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out) == expected[:2]
+    assert "interrupted: 2 of 3 photos are done: with --output FILE" in err
+
+
+def test_output_in_the_folder_of_photos_is_neither_a_photo_nor_skipped(folder, tmp_path, capsys):
+    output = folder / "captions.csv"
+    for _ in range(2):
+        arguments = ["caption", str(folder), "--working", str(tmp_path), "--output", str(output)]
+        assert main(arguments) == 0
+        assert capsys.readouterr().err.endswith("500 files skipped: no photos (500 .txt)\n")
+    assert len(output.read_text().splitlines()) == 4
+
+
+# === Alt text by the captioner of the drawn sample ===
+
+
+def test_alt_text_of_a_photo_by_the_captioner_of_the_sample_must_be_forced(
+    folder, tmp_path, capsys
+):
+    shutil.copy(tmp_path / "sample" / "0.jpg", folder / "drawn, with another name.jpg")
+    with open(folder / "a.jpg", "ab") as file:
+        file.write(b" ")  # no longer one of the drawn pictures
+    arguments = ["caption", str(folder), "--working", str(tmp_path), "--alt"]
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"--alt: 1 of 4 pictures, such as {folder / 'a.jpg'}, are no drawn scenes" in err
+    assert err.count("\n") == 1
+    assert main([*arguments, "--force"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_captioner_of_photos_writes_alt_text_of_any_picture(folder):
+    paths = collect_photos([str(folder)]).paths
+    require_drawn_pictures(paths, Config("flickr8k"))
+
+
+# === File names ===
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_odd_file_names_break_neither_text_nor_spreadsheets(folder, run, tmp_path, capsys):  # noqa: F811
+    names = ["=cmd|calc!A0.jpg", "a\nb.jpg", "\x1b[31mred.jpg"]
+    photos = []
+    for name in names:
+        photos.append(str(folder / name))
+        shutil.copy(run.paths[0], folder / name)
+    arguments = ["caption", *photos, "--working", str(tmp_path)]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(rf"{folder}/a\nb.jpg: ")
+    assert lines[2].startswith(rf"{folder}/\x1b[31mred.jpg: ")
+    assert main(["search", "a", *photos, "--working", str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+    output = tmp_path / "captions.csv"
+    for _ in range(2):
+        assert main([*arguments, "--output", str(output)]) == 0
+    with open(output, newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["image", *photos]
+
+
+def test_formula_in_a_file_name_is_text_in_csv_and_read_back(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    os.rename("a.jpg", "=a.jpg")
+    assert main(["caption", "=a.jpg", "--working", str(tmp_path), "--csv"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].startswith("'=a.jpg,")
+    (tmp_path / "captions.csv").write_text(out)
+    assert list(load_captions(tmp_path / "captions.csv").captions) == ["=a.jpg"]
+
+
+# === The best results of a search ===
+
+
+def test_search_prints_the_best_photos_as_text_and_json(folder, tmp_path, capsys):
+    ranking = Captioner(CONFIG).search("a", collect_photos([str(folder)]).paths)
+    arguments = ["search", "a", str(folder), "--working", str(tmp_path), "--top", "2"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{score:6.1%}  {path}" for score, path in ranking[:2]]
+    assert "the best 2 of 3 photos: --top N for more" in err
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == [{"photo": path, "score": score} for score, path in ranking[:2]]

@@ -40,6 +40,7 @@ NOTEBOOK_COMMANDS = {"make notebooks": "sample, None, .*sample.sample"}
 # With a captioner and three photos:
 CAPTIONER_COMMANDS = {
     "python -m utils caption PHOTOS --alt": r"(PHOTOS\W\w+\.jpg: [A-Z].*\.\n){3}",
+    "python -m utils caption PHOTOS --output captions.csv": "",
     'python -m utils search "a dog in the snow" PHOTOS': r"( *\d+\.\d% +PHOTOS\W\w+\.jpg\n){3}",
 }
 # With a file of captions:
@@ -253,11 +254,13 @@ def test_command_updates_notebooks_from_scripts(short_clone, shell, command):
 
 @each_command(CAPTIONER_COMMANDS)
 def test_command_uses_the_captioner(artifacts, clone, shell, command):  # noqa: F811
-    (clone / "working" / "sample").mkdir(parents=True)
+    drawn = clone / "working" / "sample" / "sample"
+    drawn.mkdir(parents=True)
     for path in clone.parent.glob("*.pkl"):
         shutil.copy(path, clone / "working" / "sample")
     (clone / "PHOTOS").mkdir()
     for path in artifacts.paths:
+        shutil.copy(path, drawn)
         shutil.copy(path, clone / "PHOTOS")
     assert re.search(CAPTIONER_COMMANDS[command], shell(command))
 

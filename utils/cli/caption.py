@@ -1,18 +1,17 @@
 """The commands `caption` and `search`; TensorFlow starts only if there are photos."""
 
-import csv
-import glob
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from utils.artifacts import artifact_path, load_saved_config
-from utils.config import parse_value
-from utils.data.photos import IMAGE_SUFFIXES, is_image
+from utils.artifacts import artifact_path, fingerprint, load_saved_config
+from utils.cli.caption_rows import Output, RowWriter, find_output, printable
+from utils.cli.photo_paths import collect_photos, report_skipped
+from utils.config import Config
 from utils.data.tokenizer import tokenize
 from utils.errors import CaptionsError
 from utils.paths import find_files, working_folder
@@ -24,6 +23,7 @@ SAMPLE_NOTICE = (
     "Trained on the drawn sample, this captioner only knows cartoons. To train one on photos: "
     "python -m utils run --input FOLDER (Flickr8k takes about two hours on two CPU cores)"
 )
+DRAWN_FOLDERS = ("sample", "fresh")  # in the working folder; 05_visualize draws the second
 NO_CAPTION = "no caption: the captioner generated an empty one"
 
 
@@ -32,84 +32,153 @@ def caption(
     output_format: str | None = None,
     beam_width: int | None = None,
     working: str | None = None,
+    output: str | None = None,
+    force: bool = False,
 ) -> int:
-    """Print a caption for each photo.
+    """Write a caption for each photo, as soon as it is there.
 
     Args:
         photos: Files, folders and patterns.
-        output_format: `csv`, `json`, `alt`, or None for one line per photo.
+        output_format: `csv`, `json`, `jsonl`, `alt`, or None for the one that the suffix of
+            `output` names, or one line per photo.
         beam_width: Instead of the run's.
         working: The working folder of the run whose captioner is used.
+        output: The file to write or to continue, instead of stdout.
+        force: Write alt text for any picture, although the captioner only knows the drawn sample.
 
     Returns:
         The exit status: 1 if a photo has no caption.
     """
-    if beam_width is not None:
-        beam_width = parse_value("beam_width", beam_width)
-    paths = collect_photos(photos)
+    selection = collect_photos(photos, exclude=output)
+    target = find_output(output, output_format)
+    config = find_run(working)
+    if target.output_format == "alt" and not force:
+        require_drawn_pictures(selection.paths, config)
+    remaining = [path for path in selection.paths if not target.contains(path)]
+    if target.photos:
+        done = len(selection.paths) - len(remaining)
+        print(f"{output}: has {done:,} of {len(selection.paths):,} photos already", file=sys.stderr)
     failures: dict[str, str] = {}
-    captioner = load_captioner(working)
-    rows = []
-    for row in captioner(paths, beam_width, failures):
-        if row["caption"]:
-            rows.append(row)
-        else:
-            failures[row["photo"]] = NO_CAPTION
-    print_captions(rows, output_format)
-    return report_failures(failures)
+    if remaining:
+        write_captions(load_captioner(config), remaining, beam_width, target, failures)
+    status = report_failures(failures)
+    report_skipped(selection)
+    return status
 
 
-def print_captions(rows: list[dict], output_format: str | None) -> None:
-    """Print captions in one of the formats of `caption`."""
-    if output_format == "json":
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-    elif output_format == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(("image", "caption", "probability"))  # the columns that `score` expects
-        for row in rows:
-            writer.writerow((row["photo"], row["caption"], row["probability"]))
-    elif output_format == "alt":
-        from utils.inference import alt_text
+def write_captions(
+    captioner: "Captioner",
+    paths: list[Path],
+    beam_width: int | None,
+    output: Output,
+    failures: dict[str, str],
+) -> None:
+    """Caption photos, and write each row at once.
 
-        for row in rows:
-            print(f"{row['photo']}: {alt_text(row)}")
+    Raises:
+        KeyboardInterrupt: Says how many photos are done, and how to continue.
+    """
+    # On a terminal the captions themselves show the progress.
+    progress = output.path is not None or not sys.stdout.isatty()
+    rows = captioner.stream(paths, beam_width, failures, no_repetition=True, progress=progress)
+    done = 0
+    try:
+        with output.open() as writer:
+            for row in rows:
+                write_row(row, writer, failures)
+                done += 1
+    except KeyboardInterrupt:
+        report_failures(failures)
+        fix = "run the same command again to continue"
+        if output.path is None:
+            fix = "with --output FILE the same command continues where it was interrupted"
+        total = len(paths) + len(output.photos)
+        message = f"interrupted: {done + len(output.photos):,} of {total:,} photos are done: {fix}"
+        raise KeyboardInterrupt(message) from None
+
+
+def write_row(row: dict, writer: RowWriter, failures: dict[str, str]) -> None:
+    """Write one row; an empty caption is a failure."""
+    if row["caption"]:
+        writer.write(row)
     else:
-        for row in rows:
-            print(f"{row['photo']}: {row['caption']}")
+        failures[row["photo"]] = NO_CAPTION
 
 
-def search(sentence: str, photos: Sequence[str], working: str | None = None) -> int:
-    """Print the photos and how well a sentence describes them, the best first.
+def require_drawn_pictures(paths: Sequence[Path], config: Config) -> None:
+    """Refuse alt text for photos by a captioner that was trained on the drawn sample.
+
+    Raises:
+        CaptionsError: A picture is none of those that were drawn for that run.
+    """
+    if config.preset != "sample":
+        return
+    drawn: set[str] = set()
+    for folder in DRAWN_FOLDERS:
+        drawn.update(map(fingerprint, find_files(working_folder(config) / folder, "*.jpg")))
+    others = [path for path in paths if fingerprint(path) not in drawn]
+    if others:
+        raise CaptionsError(
+            f"--alt: {len(others):,} of {len(paths):,} pictures, such as {others[0]}, are no drawn "
+            "scenes, and this captioner knows no others: train one on photos with "
+            "python -m utils run --input FOLDER, or add --force"
+        )
+
+
+def search(
+    sentence: str,
+    photos: Sequence[str],
+    working: str | None = None,
+    top: int = 10,
+    as_json: bool = False,
+) -> int:
+    """Print the photos that a sentence describes best, the best first.
 
     Args:
         sentence: What to search for.
         photos: Files, folders and patterns.
         working: The working folder of the run whose captioner is used.
+        top: How many photos are printed.
+        as_json: Print JSON.
 
     Returns:
         The exit status: 1 if a photo could not be read.
     """
-    paths = collect_photos(photos)
+    selection = collect_photos(photos)
     failures: dict[str, str] = {}
-    captioner = load_captioner(working)
+    captioner = load_captioner(find_run(working))
     vocabulary = captioner.tokenizer.word_to_id
     words = dict.fromkeys(tokenize(sentence))  # each once, in order
     unknown_words = [word for word in words if word not in vocabulary]
     if unknown_words:
         print(f"not in the captioner's vocabulary: {', '.join(unknown_words)}", file=sys.stderr)
-    for score, path in captioner.search(sentence, paths, failures):
-        print(f"{score:6.1%}  {path}")
-    return report_failures(failures)
+    ranking = captioner.search(sentence, selection.paths, failures)
+    print_ranking(ranking[:top], as_json)
+    if len(ranking) > top:
+        print(f"the best {top:,} of {len(ranking):,} photos: --top N for more", file=sys.stderr)
+    status = report_failures(failures)
+    report_skipped(selection)
+    return status
 
 
-def find(sentence: str, photos: Sequence[str], working: str | None = None) -> int:
+def print_ranking(ranking: list[tuple[float, str]], as_json: bool) -> None:
+    """Print scores and photos, as text or as JSON."""
+    if as_json:
+        rows = [{"photo": path, "score": score} for score, path in ranking]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    for score, path in ranking:
+        print(f"{score:6.1%}  {printable(path)}")
+
+
+def find(**options: Any) -> int:
     """The earlier name of `search`."""
     print("the command `find` is now called `search`", file=sys.stderr)
-    return search(sentence, photos, working)
+    return search(**options)
 
 
-def load_captioner(working: str | None) -> "Captioner":
-    """Load the captioner of a run, and say on stderr which one it is.
+def find_run(working: str | None) -> Config:
+    """The configuration of the run whose captioner is used.
 
     Args:
         working: The working folder of the run; by default the one that notebooks would use.
@@ -121,6 +190,11 @@ def load_captioner(working: str | None) -> "Captioner":
     if working and not (working_folder(config) / "captioner.pkl").is_file():
         fix = "name the working folder of a run"
         raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
+    return config
+
+
+def load_captioner(config: Config) -> "Captioner":
+    """Load the captioner of a run, and say on stderr which one it is."""
     path = artifact_path("captioner", config)
     notice = SAMPLE_NOTICE if config.preset == "sample" else f"Captions by {path}"
     print(notice, file=sys.stderr, flush=True)
@@ -154,35 +228,8 @@ def silence_stderr() -> Iterator[None]:
         os.close(null)
 
 
-def collect_photos(patterns: Sequence[str]) -> list[Path]:
-    """The photos that files, folders and patterns name, each once.
-
-    Raises:
-        CaptionsError: One of the names leads to no photo.
-    """
-    paths: list[Path] = []
-    for pattern in patterns:
-        paths.extend(expand_pattern(pattern))
-    return list(dict.fromkeys(paths))
-
-
-def expand_pattern(pattern: str) -> list[Path]:
-    """The photos that one file, folder or pattern names."""
-    place = Path(pattern)
-    if place.is_file():
-        return [place]  # whatever its suffix is: the user has named it
-    candidates = find_files(place) if place.is_dir() else map(Path, glob.glob(pattern))
-    photos = sorted(path for path in candidates if is_image(path) and path.is_file())
-    if photos:
-        return photos
-    if not place.exists() and not glob.has_magic(pattern):
-        raise CaptionsError(f"{pattern}: does not exist: name another file or folder")
-    suffixes = ", ".join(IMAGE_SUFFIXES)
-    raise CaptionsError(f"{pattern}: contains no photos ({suffixes}): name another file or folder")
-
-
 def report_failures(failures: dict[str, str]) -> int:
     """Print the photos that failed, with reasons, and return the exit status."""
     for path, reason in failures.items():
-        print(f"{path}: {reason}", file=sys.stderr)
+        print(f"{printable(path)}: {reason}", file=sys.stderr)
     return 1 if failures else 0

@@ -6,13 +6,14 @@ with status 2, and so does a file that the command `score` cannot use.
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from utils.config import PRESETS
+from utils.config import PRESETS, find_setting
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE_STATUS
     except OSError as error:
         return report_os_error(error)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\n{str(error) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED_STATUS
 
 
@@ -79,13 +80,59 @@ def discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses empty values, such as those of a variable that is not set."""
+
+    def __init__(self, **options: Any):
+        """Take the options of an `ArgumentParser`."""
+        super().__init__(**options)
+        self.register("type", None, require_text)  # of all arguments without another type
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Add commands, whose arguments are checked by their own parsers."""
+        commands = super().add_subparsers(**options)
+        commands.type = str
+        return commands
+
+
+def require_text(text: str) -> str:
+    """An argument that is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: give it a value")
+    return text
+
+
+def folder_path(text: str) -> Path:
+    """An argument that names a folder."""
+    return Path(require_text(text))
+
+
+def beam_width(text: str) -> int:
+    """An argument that is a beam width."""
+    limits = find_setting("beam_width").metadata
+    return whole_number(text, limits["minimum"], limits["maximum"])
+
+
+def positive_number(text: str) -> int:
+    """An argument that counts something."""
+    return whole_number(text, 1, sys.maxsize)
+
+
+def whole_number(text: str, minimum: int, maximum: int) -> int:
+    """An argument that is a whole number within limits."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", text) or not minimum <= int(text) <= maximum:
+        limits = f"from {minimum} to {maximum}" if maximum < sys.maxsize else f"at least {minimum}"
+        raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, {limits}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line.
 
     Each command sets `function_path`, the function that runs it, and names its options as the
     parameters of that function.
     """
-    parser = argparse.ArgumentParser(prog="python -m utils", description=__doc__)
+    parser = Parser(prog="python -m utils", description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_run_parser(commands)
     add_download_parser(commands)
@@ -160,27 +207,47 @@ def add_download_parser(commands: Any) -> None:
             "folder",
             nargs="?",
             default=REPOSITORY / "data",
-            type=Path,
+            type=folder_path,
             help="where to write it (default: data)",
         )
 
 
 def add_caption_parser(commands: Any) -> None:
     """The command `caption`."""
-    parser = commands.add_parser("caption", help="write captions for your own photos")
+    parser = commands.add_parser(
+        "caption",
+        help="write captions for your own photos",
+        description="Write a caption for each photo, as soon as it is there. In folders, pictures "
+        "are recognized by their content (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); the last "
+        "line says which files were skipped. No caption has a word twice in a row or a trigram "
+        "twice.",
+    )
     parser.set_defaults(function_path="utils.cli.caption.caption")
     add_photo_arguments(parser)
     parser.add_argument(
         "--beam",
         dest="beam_width",
-        type=int,
+        type=beam_width,
         metavar="3",
         help="the beam width (default: the one of the run)",
     )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write to a file instead of stdout: .csv, .json, .jsonl or .txt names the format. If "
+        "the file exists, it is continued: photos that are in it are skipped",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="with --alt: caption any picture, although the captioner only knows the drawn sample",
+    )
     output = parser.add_mutually_exclusive_group()
     formats = {
-        "csv": "write CSV, with probabilities",
-        "json": "write JSON, with probabilities",
+        "csv": "write CSV, with probabilities; an apostrophe comes before what a spreadsheet would "
+        "take for a formula, and `score` removes it",
+        "json": "write one JSON array, with probabilities",
+        "jsonl": "write JSON Lines, one object per line, with probabilities",
         "alt": "write sentences for the alt attribute of images",
     }
     for name, help_text in formats.items():
@@ -198,6 +265,16 @@ def add_search_parser(commands: Any) -> None:
     for parser in (described, alias):
         parser.add_argument("sentence", help='what to search for, such as "a dog in the snow"')
         add_photo_arguments(parser)
+        parser.add_argument(
+            "--top",
+            type=positive_number,
+            default=10,
+            metavar="N",
+            help="how many photos to print (default: 10)",
+        )
+        parser.add_argument(
+            "--json", action="store_true", dest="as_json", help="print JSON, with all digits"
+        )
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -240,7 +317,7 @@ def add_score_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--columns",
-        default="",
+        default=argparse.SUPPRESS,
         metavar="image=NAME,caption=NAME",
         help="the columns of the references, if they have unusual names",
     )
@@ -274,6 +351,6 @@ def add_html_parser(commands: Any) -> None:
         "folder",
         nargs="?",
         default=REPOSITORY / "build" / "html",
-        type=Path,
+        type=folder_path,
         help="where to write them (default: build/html)",
     )

@@ -1,0 +1,94 @@
+"""Rows of captions are written one by one, and read back from interrupted files."""
+
+import json
+
+import pytest
+
+from utils.cli.caption_rows import FORMATS, find_output, printable
+from utils.errors import CaptionsError
+
+# `alt` needs TensorFlow and is text otherwise.
+LIGHT_FORMATS = [name for name in FORMATS if name != "alt"]
+PHOTOS = ["a.jpg", "b: c.jpg", "=1+1.jpg", 'with "quotes", ü.jpg', "two\nlines.jpg", "\udcff.jpg"]
+ROWS = [{"photo": name, "caption": "a dog runs", "probability": 0.25} for name in PHOTOS]
+
+
+def write(path, output_format, rows=ROWS):
+    """Write or continue a file, and return its content."""
+    output = find_output(str(path), output_format)
+    with output.open() as writer:
+        for row in rows:
+            if not output.contains(row["photo"]):
+                writer.write(row)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("output_format", LIGHT_FORMATS)
+def test_file_cut_at_any_byte_is_continued_or_refused(tmp_path, output_format, capsys):
+    path = tmp_path / "captions"
+    whole = write(path, output_format)
+    refused = 0
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        try:
+            assert write(path, output_format) == whole
+        except CaptionsError:
+            refused += 1
+            assert path.read_bytes() == whole[:length]
+    # Only a part of a first line that could also be a file of something else is refused.
+    assert refused <= len(whole.splitlines()[0])
+    assert "removed its unfinished last line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output_format", LIGHT_FORMATS)
+def test_photos_in_a_file_are_found(tmp_path, output_format):
+    path = tmp_path / "captions"
+    write(path, output_format)
+    output = find_output(str(path), output_format)
+    assert all(output.contains(photo) for photo in PHOTOS)
+    assert not output.contains("other.jpg")
+    assert not output.contains("b")
+
+
+def test_json_is_an_array_however_it_ends(tmp_path):
+    path = tmp_path / "captions.json"
+    write(path, None, [])
+    assert json.loads(path.read_text()) == []
+    with pytest.raises(KeyboardInterrupt), find_output(str(path), None).open() as writer:
+        writer.write(ROWS[0])
+        writer.write(ROWS[1])
+        raise KeyboardInterrupt
+    assert json.loads(path.read_text()) == ROWS[:2]
+    write(path, None)
+    assert json.loads(path.read_text(encoding="utf-8")) == ROWS
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "txt"])
+@pytest.mark.parametrize(
+    "content",
+    [b"name,price\na,1\n", b'{"a":1}\n', b"[1, 2]\n", b"\x89PNG\r\n\x1a\n", b"a list\n", b"todo"],
+)
+def test_file_of_something_else_is_refused_and_kept(tmp_path, suffix, content):
+    path = tmp_path / f"captions.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CaptionsError, match=f"--output .*{suffix}: was not written by caption"):
+        find_output(str(path), None)
+    assert path.read_bytes() == content
+
+
+def test_format_is_that_of_the_suffix_or_the_option():
+    assert find_output(None, None).output_format == "text"
+    assert find_output(None, "alt").output_format == "alt"
+    assert find_output("no/a.CSV", None).output_format == "csv"
+    assert find_output("no/a.txt", "alt").output_format == "alt"
+    assert find_output("no/a.out", "jsonl").output_format == "jsonl"
+    with pytest.raises(CaptionsError, match="--output a.out: its suffix names no format"):
+        find_output("a.out", None)
+    with pytest.raises(CaptionsError, match="another format than --alt: omit one"):
+        find_output("a.csv", "alt")
+
+
+def test_printable_escapes_what_breaks_a_line_or_controls_a_terminal():
+    assert printable("a\nb\r\x1b[0m\u2028") == r"a\nb\r\x1b[0m\u2028"
+    for text in ("ä ö.jpg", "C:\\new", "写真.jpg", printable("a\nb")):
+        assert printable(text) == text

@@ -1,0 +1,247 @@
+"""The formats in which `caption` writes its rows, one by one, and how a file is continued.
+
+Every row is a line of its own, written at once, so that an interruption leaves complete rows and
+at most one unfinished line. A file in any of the formats can be read back, to find the photos that
+are in it.
+"""
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from utils.data.csv_cells import escape_cell, unescape_cell
+from utils.errors import CaptionsError
+
+FORMATS = ("text", "alt", "csv", "json", "jsonl")
+# The format of a file; `alt` text is text, too.
+SUFFIXES = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+HEADERS = {"csv": "image,caption,probability\n", "json": "[\n"}
+FOOTERS = {"json": "]\n"}
+# Characters that break a line, control a terminal, or are in no encoding.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class RowWriter:
+    """Writes captions to a stream, each as soon as it is there."""
+
+    def __init__(self, stream: TextIO, output_format: str, rows: int):
+        """Continue a stream that has so many rows already."""
+        self.stream = stream
+        self.output_format = output_format
+        self.rows = rows
+
+    def write(self, row: dict) -> None:
+        """Write one row of a `Captioner`."""
+        line = format_row(row, self.output_format)
+        if self.output_format == "json" and self.rows:
+            line = f",{line}"
+        # A file name may have bytes that are no character.
+        self.stream.write(line.encode("utf-8", "backslashreplace").decode("utf-8"))
+        self.stream.flush()
+        self.rows += 1
+
+
+@dataclass
+class Output:
+    """Where `caption` writes to.
+
+    Attributes:
+        path: The file, or None for stdout.
+        output_format: One of `FORMATS`.
+        kept: How many bytes of the file are kept.
+        photos: The photos in the file, as `printable` gives them.
+    """
+
+    path: Path | None
+    output_format: str
+    kept: int = 0
+    photos: set[str] = field(default_factory=set)
+
+    def contains(self, photo: str | Path) -> bool:
+        """Whether a photo is in the file already."""
+        return printable(str(photo)) in self.photos
+
+    @contextmanager
+    def open(self) -> Iterator[RowWriter]:
+        """The writer of rows. Whatever happens, JSON is complete afterwards."""
+        if self.path is None:
+            yield from self.write_rows(sys.stdout)
+            return
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            file.truncate(self.kept)
+            yield from self.write_rows(file)
+
+    def write_rows(self, stream: TextIO) -> Iterator[RowWriter]:
+        """Write the header of the format, yield the writer, then write the footer."""
+        if self.kept == 0:
+            stream.write(HEADERS.get(self.output_format, ""))
+        try:
+            yield RowWriter(stream, self.output_format, len(self.photos))
+        finally:
+            stream.write(FOOTERS.get(self.output_format, ""))
+            stream.flush()
+
+
+def find_output(path: str | None, option: str | None) -> Output:
+    """Where `caption` writes to, and what is there already.
+
+    An unfinished last line, which an interruption has left, is not kept, and a line says so.
+
+    Args:
+        path: The file, or None for stdout.
+        option: The format that an option names, or None.
+
+    Raises:
+        CaptionsError: The format is not clear, or the file is not of this format.
+    """
+    output_format = choose_format(path, option)
+    if path is None:
+        return Output(None, output_format)
+    file = Path(path)
+    if not file.exists():
+        return Output(file, output_format)
+    content = file.read_bytes()
+    rows = complete_lines(content, output_format)
+    photos = read_photos(rows, content, output_format)
+    if photos is None:
+        raise CaptionsError(
+            f"--output {path}: was not written by caption in the format {output_format}: "
+            "name another file"
+        )
+    unfinished = content[len(rows) :].decode("utf-8", "replace")
+    if unfinished:
+        notice = f"{path}: removed its unfinished last line, {printable(unfinished)}"
+        print(notice, file=sys.stderr)
+    kept = len(rows.removesuffix(FOOTERS.get(output_format, "").encode()))
+    return Output(file, output_format, kept, {printable(photo) for photo in photos})
+
+
+def choose_format(path: str | None, option: str | None) -> str:
+    """The format that an option names, or else the suffix of the output.
+
+    Raises:
+        CaptionsError: The two differ, or the suffix is unknown.
+    """
+    if path is None:
+        return option or "text"
+    by_suffix = SUFFIXES.get(Path(path).suffix.lower())
+    if option is None and by_suffix is None:
+        known = ", ".join(SUFFIXES)
+        raise CaptionsError(f"--output {path}: its suffix names no format: use one of {known}")
+    family = "text" if option == "alt" else option
+    if family and by_suffix and family != by_suffix:
+        raise CaptionsError(
+            f"--output {path}: its suffix names another format than --{option}: omit one"
+        )
+    return option or str(by_suffix)
+
+
+# === Write ===
+
+
+def format_row(row: dict, output_format: str) -> str:
+    """One row as a line."""
+    if output_format in ("json", "jsonl"):
+        return json.dumps(row, ensure_ascii=False) + "\n"
+    if output_format == "csv":
+        return csv_line(row)
+    caption = row["caption"]
+    if output_format == "alt":
+        from utils.inference import alt_text  # which imports TensorFlow
+
+        caption = alt_text(row)
+    return f"{printable(row['photo'])}: {caption}\n"
+
+
+def csv_line(row: dict) -> str:
+    """One row of a CSV file that is safe to open in a spreadsheet."""
+    line = io.StringIO()
+    cells = [escape_cell(row["photo"]), escape_cell(row["caption"]), row["probability"]]
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def printable(text: str) -> str:
+    """A text in one line, with codes such as `\\n` for what cannot be printed."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+# === Read ===
+
+
+def read_photos(rows: bytes, content: bytes, output_format: str) -> list[str] | None:
+    """The photos in an earlier output, or None if the file is of another kind.
+
+    Args:
+        rows: The complete lines of the file.
+        content: The whole file.
+        output_format: One of `FORMATS`.
+    """
+    header = HEADERS.get(output_format, "").encode()
+    if not rows.startswith(header):
+        # Only the beginning of a header may be overwritten, nothing else.
+        return [] if header.startswith(content) else None
+    if content and not rows:
+        return None
+    try:
+        return PHOTO_READERS[output_format](rows[len(header) :].decode("utf-8"))
+    except (ValueError, LookupError, TypeError, csv.Error):
+        return None
+
+
+def complete_lines(content: bytes, output_format: str) -> bytes:
+    """The beginning of a file up to its last complete row."""
+    end = 0
+    position = 0
+    quotes = 0
+    for line in content.splitlines(keepends=True):
+        position += len(line)
+        quotes += line.count(b'"')
+        # In CSV a line break between quotation marks belongs to a cell.
+        is_end = output_format != "csv" or quotes % 2 == 0
+        if line.endswith(b"\n") and is_end:
+            end = position
+    return content[:end]
+
+
+def photos_in_csv(text: str) -> list[str]:
+    """The photos in rows of CSV."""
+    return [unescape_cell(photo) for photo, _, _ in csv.reader(io.StringIO(text, newline=""))]
+
+
+def photos_in_json(text: str) -> list[str]:
+    """The photos in an array with a row in each line."""
+    return photos_in_json_lines(text.removesuffix(FOOTERS["json"]).replace("\n,", "\n"))
+
+
+def photos_in_json_lines(text: str) -> list[str]:
+    """The photos in lines of JSON."""
+    return [json.loads(line)["photo"] for line in text.split("\n") if line]
+
+
+def photos_in_text(text: str) -> list[str]:
+    """The photos in lines of `photo: caption`."""
+    photos = []
+    for line in text.split("\n"):
+        photo, separator, _ = line.rpartition(": ")  # which is in no caption
+        if line and not separator:
+            raise ValueError(f"{line}: has no caption")
+        if line:
+            photos.append(photo)
+    return photos
+
+
+PHOTO_READERS: dict[str, Callable[[str], list[str]]] = {
+    "text": photos_in_text,
+    "alt": photos_in_text,
+    "csv": photos_in_csv,
+    "json": photos_in_json,
+    "jsonl": photos_in_json_lines,
+}
