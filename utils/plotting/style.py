@@ -14,6 +14,7 @@ import numpy as np
 
 from utils.data.images import open_image
 from utils.errors import os_errors_as_caption_errors
+from utils.plotting.fonts import use_fallback_fonts, warn_about_missing_characters
 
 BLUE = "#0072b2"
 INK = "#22313f"
@@ -23,6 +24,7 @@ MISSING_SHADE = 220  # of the square in place of a photo that is missing
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 
 plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
+use_fallback_fonts()
 
 
 @os_errors_as_caption_errors()
@@ -40,6 +42,7 @@ def load_thumbnail(path: Any, size: int = 224) -> np.ndarray:
 
 def wrap_text(text: str, width: int = 34) -> str:
     """Text in lines of at most `width` characters."""
+    warn_about_missing_characters(text)
     return "\n".join(textwrap.wrap(text, width)) or " "
 
 
