@@ -85,8 +85,7 @@ def write_captions(
     try:
         with output.open() as writer:
             for row in rows:
-                write_row(row, writer, failures)
-                done += 1
+                done += write_row(row, writer, failures)
     except KeyboardInterrupt:
         report_failures(failures)
         fix = "run the same command again to continue"
@@ -97,12 +96,13 @@ def write_captions(
         raise KeyboardInterrupt(message) from None
 
 
-def write_row(row: dict, writer: RowWriter, failures: dict[str, str]) -> None:
-    """Write one row; an empty caption is a failure."""
-    if row["caption"]:
-        writer.write(row)
-    else:
+def write_row(row: dict, writer: RowWriter, failures: dict[str, str]) -> bool:
+    """Write one row, and return whether it has a caption; an empty one is a failure."""
+    if not row["caption"]:
         failures[row["photo"]] = NO_CAPTION
+        return False
+    writer.write(row)
+    return True
 
 
 def require_drawn_pictures(paths: Sequence[Path], config: Config) -> None:
