@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 
 from utils.config import load_config, parse_columns
+from utils.data import caption_files
 from utils.data.caption_files import (
     CAPTION_FILES,
     detect_preset,
@@ -427,3 +428,13 @@ def test_captions_that_people_rate_are_not_taken_for_generated_ones(tmp_path):
     assert recognize(path) == "CSV"
     path.write_text("image,caption,probability\na.jpg,a dog,3\n")
     assert recognize(path) is None and recognize(path, {"image": "image"}) == "CSV"
+
+
+def test_file_that_vanishes_while_the_inputs_are_searched_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    path = tmp_path / "trainImages.txt"
+    path.write_text("1.jpg\n")
+    monkeypatch.setattr(caption_files, "find_input", lambda pattern: [path])
+    path.unlink()
+    with pytest.raises(CaptionsError, match="trainImages.txt: could not be read.*No such file"):
+        find_captions_files()

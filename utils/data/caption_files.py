@@ -11,7 +11,7 @@ from pathlib import Path
 
 from utils.config import Config, load_config, parse_columns
 from utils.data.caption_formats import read_rows, recognize, why_unrecognized
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.paths import find_input, input_folder, on_kaggle, require_identical
 
 # The captions files of known data sets, in order of preference; they come before all others.
@@ -134,6 +134,7 @@ def find_named_file(name: str) -> Path:
     return file
 
 
+@os_errors_as_caption_errors()
 def find_captions_files(named: dict[str, str] | None = None) -> list[CaptionsFile]:
     """All captions files in the inputs, at any depth.
 

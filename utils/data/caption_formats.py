@@ -54,7 +54,8 @@ STRUCTURE_ERRORS = (LookupError, TypeError, AttributeError)
 def recognize(path: Path, named: Mapping[str, str] | None = None) -> str | None:
     """The format of a captions file, or None for any other file; only its ends are read.
 
-    A file that may not be read is none: `why_unrecognized` says so where there is no other.
+    A file without permission to read it is none: `why_unrecognized` says so where there is no
+    other. Any other error is raised, as a file that vanishes now may be part of the data.
 
     Args:
         path: The file.
@@ -62,7 +63,7 @@ def recognize(path: Path, named: Mapping[str, str] | None = None) -> str | None:
     """
     try:
         head, tail = read_ends(path)
-    except OSError:
+    except PermissionError:
         return None
     if path.suffix.lower() in JSON_SUFFIXES:
         return recognize_json(head, tail, named or {})
