@@ -13,7 +13,7 @@ import pytest
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 
-ERROR_NAMES = ("CaptionsError", "FileError")
+ERROR_NAMES = ("CaptionsError", "FileError", "MirrorError")
 
 
 def find_error_places():

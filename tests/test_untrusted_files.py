@@ -17,7 +17,7 @@ from PIL import Image
 from utils.cli.score import load_captions
 from utils.data.caption_files import read_captions
 from utils.data.caption_formats import recognize, why_unrecognized
-from utils.data.download import unpack
+from utils.data.download import Archive, unpack
 from utils.data.images import add_heic, image_error, read_pixels
 from utils.data.tokenizer import Tokenizer, join_tokens, tokenize
 from utils.errors import CaptionsError
@@ -202,7 +202,7 @@ def test_any_zip_is_unpacked_into_its_folder_or_refused(tmp_path, content):
     archive = parent / "a.zip"
     archive.write_bytes(content)
     target = parent / "out"
-    call_reader(unpack, archive, target, ".txt", 2)
+    call_reader(unpack, archive, target, Archive(".txt", 2, mirrors=()))
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or path.is_relative_to(parent)
     assert not (parent / "out.partial").exists()

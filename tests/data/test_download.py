@@ -1,5 +1,6 @@
 """Downloads from a server that breaks connections, lies about lengths, sends bad archives."""
 
+import hashlib
 import io
 import re
 import shutil
@@ -10,11 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from utils.__main__ import main
-from utils.data.download import ARCHIVES, TERMS, download
+from utils.data.download import ARCHIVES, TERMS, Archive, Mirror, download
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 
 CONTENT = {"text": (".txt", 2), "photos": (".jpg", 3)}
+MIRROR_FOLDERS = ("", "/second", "/third")  # where the server has files for each mirror
 
 
 def archive(*names, size=5000):
@@ -35,6 +37,8 @@ def server():
             wanted = self.headers.get("Range", "")
             self.server.requests.append((self.path, wanted))
             body, habits = self.server.files.get(self.path), self.server.habits
+            if habits.get("down") and self.path.startswith(habits["down"]):
+                return self.send_error(503)
             if body is None:
                 return self.send_error(404)
             first = int(re.sub(r"\D", "", wanted) or 0) if "no ranges" not in habits else 0
@@ -42,7 +46,9 @@ def server():
                 return self.send_error(416)
             self.send_response(206 if first else 200)
             rest = body[first:]
-            self.send_header("Content-Length", str(len(rest) + (999 if "lies" in habits else 0)))
+            if "no length" not in habits:
+                length = len(rest) + (999 if "lies" in habits else 0)
+                self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(rest[: len(rest) // 2] if habits.get("cuts", 0) > 0 else rest)
             habits["cuts"] = habits.get("cuts", 0) - 1
@@ -56,14 +62,24 @@ def server():
             "/photos.zip": archive(*(f"Photos/{number} é.jpg" for number in range(3))),
         }
         server.habits, server.requests = {}, []
+        server.address = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
-def fetch(server, folder):
-    """Fetch both archives; returns the files that the folder then holds."""
-    download(folder, CONTENT, f"http://127.0.0.1:{server.server_port}")
+def mirror(server, path, checksum=""):
+    """A mirror whose file is on the server."""
+    return Mirror(f"http://127.0.0.1:{server.server_port}{path}", checksum)
+
+
+def fetch(server, folder, archives=None):
+    """Fetch archives, by default both from one mirror; returns the files in the folder then."""
+    if archives is None:
+        archives = {}
+        for name, (suffix, count) in CONTENT.items():
+            archives[name] = Archive(suffix, count, (mirror(server, f"/{name}.zip"),))
+    download(folder, archives)
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -98,9 +114,172 @@ def test_server_without_ranges_sends_the_whole_file(server, tmp_path):
     assert fetch(server, tmp_path) == WHOLE
 
 
-def test_partial_file_of_something_longer_is_discarded(server, tmp_path):
+def sha256(content):
+    """The checksum of bytes, as a mirror has it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def requests_of(server, path):
+    """The ranges that were requested of a file, in order."""
+    return [wanted for requested, wanted in server.requests if requested == path]
+
+
+@pytest.mark.parametrize("has_checksum", [False, True])
+def test_complete_partial_file_is_used_and_not_downloaded_again(server, tmp_path, has_checksum):
+    content = server.files["/text.zip"]
+    (tmp_path / "text.zip.partial").write_bytes(content)
+    checksum = sha256(content) if has_checksum else ""
+    archive = Archive(".txt", 2, (mirror(server, "/text.zip", checksum),))
+    assert fetch(server, tmp_path, {"text": archive}) == WHOLE[3:]
+    assert requests_of(server, "/text.zip") == [f"bytes={len(content)}-", ""]
+
+
+def test_partial_file_of_another_size_is_refused_in_a_line(server, tmp_path, capsys):
     (tmp_path / "text.zip.partial").write_bytes(bytes(99_999))
     assert fetch(server, tmp_path) == WHOLE
+    length = len(server.files["/text.zip"])
+    line = f"text.zip.partial: has 99,999 bytes, but {server.address}/text.zip has {length}: "
+    assert line in capsys.readouterr().out
+
+
+def test_complete_partial_file_with_other_bytes_is_refused(server, tmp_path, capsys):
+    content = server.files["/text.zip"]
+    (tmp_path / "text.zip.partial").write_bytes(bytes(len(content)))
+    archives = {"text": Archive(".txt", 2, (mirror(server, "/text.zip", sha256(content)),))}
+    with pytest.raises(CaptionsError, match=r"/text.zip: its checksum is not sha256:\w+, deleted"):
+        fetch(server, tmp_path, archives)
+    assert list(tmp_path.iterdir()) == []
+    assert fetch(server, tmp_path, archives) == WHOLE[3:]
+
+
+def three_mirrors(server):
+    """An archive that the server has at three places, packed in another way at each."""
+    mirrors = []
+    for number, folder in enumerate(MIRROR_FOLDERS):
+        content = archive("a.txt", "b.txt", size=5120 + 256 * number)
+        server.files[f"{folder}/text.zip"] = content
+        mirrors.append(mirror(server, f"{folder}/text.zip", sha256(content)))
+    return {"text": Archive(".txt", 2, tuple(mirrors))}
+
+
+def test_first_mirror_that_answers_is_used(server, tmp_path):
+    archives = three_mirrors(server)
+    assert fetch(server, tmp_path / "all", archives) == WHOLE[3:]
+    assert requests_of(server, "/second/text.zip") == []
+    del server.files["/text.zip"]
+    assert fetch(server, tmp_path / "two", archives) == WHOLE[3:]
+    assert requests_of(server, "/second/text.zip") == [""]
+    assert requests_of(server, "/third/text.zip") == []
+
+
+@pytest.mark.parametrize("content", [b"not a zip", archive("a.txt"), b""], ids=["no", "few", "0"])
+@pytest.mark.parametrize("has_checksum", [False, True])
+def test_mirror_that_sends_something_else_is_passed_over(server, tmp_path, content, has_checksum):
+    archives = three_mirrors(server)
+    if not has_checksum:
+        mirrors = [Mirror(mirror.url) for mirror in archives["text"].mirrors]
+        archives = {"text": Archive(".txt", 2, tuple(mirrors))}
+    server.files["/text.zip"] = content
+    assert fetch(server, tmp_path, archives) == WHOLE[3:]
+
+
+def test_error_names_every_mirror_with_its_problem(server, tmp_path):
+    archives = three_mirrors(server)
+    del server.files["/text.zip"]
+    server.files["/second/text.zip"] = b"another file"
+    server.habits["down"] = "/third"
+    with pytest.raises(CaptionsError) as error:
+        fetch(server, tmp_path, archives)
+    message = str(error.value)
+    assert "\n" not in message
+    assert f"{server.address}/text.zip: HTTP Error 404" in message
+    assert f"{server.address}/second/text.zip: its checksum is not sha256:" in message
+    assert f"{server.address}/third/text.zip: HTTP Error 503" in message
+    assert message.endswith("run this again, it continues from there")
+
+
+def test_interrupted_download_continues_at_its_own_mirror(server, tmp_path):
+    archives = three_mirrors(server)
+    first = server.files.pop("/text.zip")
+    content = server.files["/second/text.zip"]
+    server.files.pop("/third/text.zip")
+    server.habits["cuts"] = 9
+    with pytest.raises(CaptionsError):
+        fetch(server, tmp_path, archives)
+    done = (tmp_path / "text-1.zip.partial").stat().st_size
+    assert 0 < done < len(content)
+    server.habits["cuts"] = 0
+    server.requests.clear()
+    server.files["/text.zip"] = first  # it is back, but most is here of the second mirror's file
+    (tmp_path / "text.zip.partial").write_bytes(first[:9])
+    assert fetch(server, tmp_path, archives) == WHOLE[3:]
+    assert server.requests == [("/second/text.zip", f"bytes={done}-")]
+
+
+def test_downloaded_archive_is_unpacked_although_its_mirror_is_down(server, tmp_path, monkeypatch):
+    archives = three_mirrors(server)
+    del server.files["/text.zip"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extract", full)
+        with pytest.raises(CaptionsError, match=r"text-1.zip: could not be unpacked"):
+            fetch(server, tmp_path, archives)
+    server.files.clear()
+    assert fetch(server, tmp_path, archives) == WHOLE[3:]
+
+
+def test_files_of_an_archive_must_have_their_checksums(server, tmp_path):
+    text = bytes(range(256)) * 20
+    known = {"a.txt": hashlib.sha256(text).hexdigest()}
+    server.files["/text.zip"] = archive("x/a.txt", "x/b.txt", size=5120)
+    archives = {"text": Archive(".txt", 2, (mirror(server, "/text.zip"),), checksums=known)}
+    assert fetch(server, tmp_path / "right", archives) == ["text/x/a.txt", "text/x/b.txt"]
+    server.files["/text.zip"] = archive("x/a.txt", "x/b.txt", size=2560)
+    with pytest.raises(CaptionsError, match=r"text.zip: damaged \(its a.txt has another checksum"):
+        fetch(server, tmp_path / "other", archives)
+    server.files["/text.zip"] = archive("x/b.txt", "x/c.txt")
+    with pytest.raises(CaptionsError, match=r"text.zip: damaged \(it lacks a.txt"):
+        fetch(server, tmp_path / "without", archives)
+
+
+def test_photos_without_a_checksum_must_be_those_of_the_lists(server, tmp_path, capsys):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "trainImages.txt").write_text("1.jpg\n2.jpg\n")
+    photos = Archive(".jpg", 2, (mirror(server, "/photos.zip"),), lists="text")
+    server.files["/photos.zip"] = archive("1.jpg", "3.jpg")
+    with pytest.raises(CaptionsError, match=r"photos.zip: damaged \(it lacks 2.jpg\), deleted"):
+        fetch(server, tmp_path, {"photos": photos})
+    server.files["/photos.zip"] = archive("Images/1.jpg", "Images/2.jpg")
+    assert "photos/Images/2.jpg" in fetch(server, tmp_path, {"photos": photos})
+    assert "/photos.zip: its checksum is not known" in capsys.readouterr().out
+
+
+def test_server_that_does_not_tell_a_length_is_read_to_the_end(server, tmp_path):
+    server.habits["no length"] = True
+    assert fetch(server, tmp_path) == WHOLE
+
+
+def test_file_that_cannot_be_written_is_not_the_mirrors_fault(server, tmp_path):
+    archives = three_mirrors(server)
+    (tmp_path / "text.zip.partial").mkdir()  # it cannot be opened for writing
+    with pytest.raises(CaptionsError, match=r"text.zip.partial: could not be written"):
+        fetch(server, tmp_path, archives)
+    assert requests_of(server, "/second/text.zip") == []
+
+
+def test_real_archives_have_mirrors_on_several_hosts_and_checksums():
+    for known in ARCHIVES.values():
+        assert len(known.mirrors) >= 2
+        assert len({mirror.url.split("/")[2] for mirror in known.mirrors}) >= 2
+        assert known.mirrors[0].checksum
+        for mirror in known.mirrors:
+            assert mirror.url.startswith("https://")
+            assert re.fullmatch(r"|md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", mirror.checksum)
+    for checksum in ARCHIVES["Flickr8k_text"].checksums.values():
+        assert re.fullmatch(r"[0-9a-f]{64}", checksum)
 
 
 def test_wrong_content_length_is_an_error(server, tmp_path):

@@ -6,7 +6,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from utils.data.download import download
+from utils.data.download import Archive, Mirror, download
 
 # name of the archive -> its files, and the suffix that `download` expects of them
 ARCHIVES = {
@@ -37,7 +37,10 @@ def download_archives(folder: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            contents = {name: (suffix, len(files)) for name, (files, suffix) in ARCHIVES.items()}
-            download(folder / "data", contents, f"http://127.0.0.1:{server.server_port}")
+            archives = {}
+            for name, (files, suffix) in ARCHIVES.items():
+                mirror = Mirror(f"http://127.0.0.1:{server.server_port}/{name}.zip")
+                archives[name] = Archive(suffix, len(files), (mirror,))
+            download(folder / "data", archives)
         finally:
             server.shutdown()
