@@ -419,7 +419,7 @@ if query and search_photos:
 
 # %% [markdown]
 # **With the library**: `search` ranks all photos, the best first. It caches the features of the
-# photos in the working folder, so that the next query is faster. Below, the four best photos. Try
+# photos in the working folder, so that the next query is faster. Below, the two best photos. Try
 # other queries.
 
 # %% tags=["nbval-ignore-output"]
@@ -427,9 +427,9 @@ if query and search_photos:
     results = captioner.search(query, search_photos)
     scores_by_path = {path: score for score, path in results}
     assert np.isclose(scores_by_path[str(search_photos[0])], score_by_hand, rtol=0.02)
-    best_results = results[:4]
+    best_results = results[:2]
     titles = [f"{score:.2%} per token" for score, _ in best_results]
-    _ = show_photos([path for _, path in best_results], titles)
+    _ = show_photos([path for _, path in best_results], titles, size=2)
 
 # %% [markdown]
 # The same from the command line, for a folder of any size: `python -m utils caption FOLDER --alt`

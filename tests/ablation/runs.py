@@ -57,6 +57,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "scst_epochs": 3,
         "mirrored": False,
     },
+    "no EMA, SCST": {"after": "no EMA", "scst_epochs": 3, "mirrored": False},
     "SCST, mirrored": {"after": "fine-tuned longer", "scst_epochs": 5},
     "frozen, ensemble of 3": {"ensemble_of": "frozen"},
     "fine-tuned longer, ensemble of 3": {"ensemble_of": "fine-tuned longer"},
