@@ -429,7 +429,7 @@ if query and search_photos:
     assert np.isclose(scores_by_path[str(search_photos[0])], score_by_hand, rtol=0.02)
     best_results = results[:2]
     titles = [f"{score:.2%} per token" for score, _ in best_results]
-    _ = show_photos([path for _, path in best_results], titles, size=2)
+    _ = show_photos([path for _, path in best_results], titles, size=1.7)
 
 # %% [markdown]
 # The same from the command line, for a folder of any size: `python -m utils caption FOLDER --alt`
