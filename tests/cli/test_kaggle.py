@@ -437,7 +437,7 @@ def test_resume_pushes_an_edited_notebook_and_those_after_it(stub, repository):
     assert main(["kaggle", "push", "--user", "ann"]) == 0
     path = repository / "notebooks" / "03_train.ipynb"
     path.write_text(path.read_text().replace("# 03_train", "# 03, edited"))
-    stub.runs[KERNELS[1]] = ["RUNNING", "COMPLETE"]
+    stub.runs[KERNELS[1]][:] = ["RUNNING", "COMPLETE"]  # the pushed version, not another run
     assert main(["kaggle", "push", "--user", "ann", "--resume"]) == 0
     assert stub.pushes()[5:] == KERNELS[2:]
 
