@@ -389,7 +389,7 @@ def inputs(chain, folders, monkeypatch):
         (folders / "input" / f"photos-{number}").mkdir()
         (folders / "input" / f"photos-{number}" / "1.jpg").touch()
     monkeypatch.setattr(folder_index, "_known", {})
-    monkeypatch.setattr(folder_index, "SETTLED_NANOSECONDS", -1)
+    monkeypatch.setattr(folder_index, "MIN_UNCHANGED_NANOSECONDS", -1)
     monkeypatch.setattr(artifacts, "_headers", {})
     return folders / "input"
 

@@ -14,7 +14,7 @@ from utils.paths import find_files, find_input, input_folder
 def remember_at_once(monkeypatch):
     """Remember folders that have just been made, which otherwise takes seconds."""
     monkeypatch.setattr(folder_index, "_known", {})
-    monkeypatch.setattr(folder_index, "SETTLED_NANOSECONDS", -1)
+    monkeypatch.setattr(folder_index, "MIN_UNCHANGED_NANOSECONDS", -1)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_any_sequence_of_changes_is_noticed(tmp_path):
 
 
 def test_folder_with_a_recent_change_is_read_every_time(tmp_path, reads, monkeypatch):
-    monkeypatch.setattr(folder_index, "SETTLED_NANOSECONDS", 10**18)
+    monkeypatch.setattr(folder_index, "MIN_UNCHANGED_NANOSECONDS", 10**18)
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).touch()
         assert name in [path.name for path in find_files(tmp_path)]

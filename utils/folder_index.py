@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 # A folder must have been left alone for so long before what it holds is remembered: some file
 # systems record times in steps of two seconds.
-SETTLED_NANOSECONDS = 2_500_000_000
+MIN_UNCHANGED_NANOSECONDS = 2_500_000_000
 
 Signature = tuple[int, ...]
 
@@ -22,13 +22,13 @@ class Folder:
     Attributes:
         subfolders: The names of the folders in it, and of links to folders.
         names: The names of everything else.
-        is_settled: Whether the lists stay true until the folder changes; they may not where a link
-            leads nowhere, because its target can appear elsewhere.
+        is_cacheable: Whether the lists stay true until the folder changes; they may not where it
+            has links, because their targets can change.
     """
 
     subfolders: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
-    is_settled: bool = True
+    is_cacheable: bool = True
 
 
 _known: dict[str, tuple[Signature, Folder]] = {}
@@ -54,7 +54,7 @@ def list_folder(path: str) -> Folder:
     except OSError:
         return Folder()
     last_change = max(status.st_mtime_ns, status.st_ctime_ns)
-    if folder.is_settled and now - last_change > SETTLED_NANOSECONDS:
+    if folder.is_cacheable and now - last_change > MIN_UNCHANGED_NANOSECONDS:
         _known[path] = (signature, folder)
     return folder
 
@@ -63,16 +63,16 @@ def read_folder(path: str) -> Folder:
     """Read the entries of a folder."""
     subfolders = []
     names = []
-    is_settled = True
+    is_cacheable = True
     with os.scandir(path) as entries:
         for entry in entries:
+            if entry.is_symlink():
+                is_cacheable = False
             if is_folder(entry):
                 subfolders.append(entry.name)
-                continue
-            names.append(entry.name)
-            if entry.is_symlink() and not os.path.exists(entry.path):
-                is_settled = False
-    return Folder(tuple(subfolders), tuple(names), is_settled)
+            else:
+                names.append(entry.name)
+    return Folder(tuple(subfolders), tuple(names), is_cacheable)
 
 
 def is_folder(entry: os.DirEntry) -> bool:

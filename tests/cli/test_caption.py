@@ -44,6 +44,8 @@ def test_place_without_photos_is_an_error_before_anything_is_loaded(tmp_path, ca
     problem = "contains no photos (it is empty): name another folder"
     if place == "no such file.jpg":
         problem = "does not exist: name another file or folder"
+    if place == "*.jpg":
+        problem = "matches no file: name another file or folder"
     assert out == ""
     assert err == f"{tmp_path / place}: {problem}\n"
 

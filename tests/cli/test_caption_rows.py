@@ -76,6 +76,44 @@ def test_file_of_something_else_is_refused_and_kept(tmp_path, suffix, content):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        ("txt", b"todo: buy milk\nlast: line without its end"),
+        ("jsonl", b'{"photo": "a.jpg", "title": "A"}\n{"photo": "b.jpg", "ti'),
+    ],
+)
+def test_file_that_only_looks_similar_is_refused_and_kept(tmp_path, suffix, content):
+    path = tmp_path / f"notes.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CaptionsError, match="was not written by caption"):
+        find_output(str(path), None)
+    assert path.read_bytes() == content
+
+
+def test_json_without_its_end_is_completed_although_no_photo_is_missing(tmp_path):
+    path = tmp_path / "captions.json"
+    write(path, None)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    find_output(str(path), None).finish()
+    assert path.read_bytes() == whole
+
+
+def test_photo_is_found_by_its_full_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "captions.jsonl"
+    write(path, None, [{**ROWS[0], "photo": str(tmp_path / "a.jpg")}])
+    output = find_output(str(path), None)
+    assert output.contains("a.jpg")
+    assert not output.contains("b/a.jpg")
+
+
+def test_device_is_no_output():
+    with pytest.raises(CaptionsError, match="--output /dev/null: is no regular file: name another"):
+        find_output("/dev/null", "csv")
+
+
 def test_format_is_that_of_the_suffix_or_the_option():
     assert find_output(None, None).output_format == "text"
     assert find_output(None, "alt").output_format == "alt"

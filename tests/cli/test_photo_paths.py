@@ -1,5 +1,7 @@
 """Photos are found in files, folders and patterns, and what is skipped is said."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -25,8 +27,24 @@ def test_photos_are_collected_from_files_folders_and_patterns_each_once(album):
     deeper = [album / "2020" / "b.JPG", album / "2020" / "ä ö.jpg"]
     assert collect_photos([str(album)]).paths == [*deeper, *top]
     assert collect_photos([str(top[0]), str(album)]).paths == [top[0], *deeper, top[1]]
-    assert collect_photos([str(album / "*")]).paths == top
+    assert collect_photos([str(album / "*")]).paths == [*deeper, *top]
+    assert collect_photos([str(album / "**" / "*.[jJ]*")]).paths == [*deeper, top[0]]
     assert collect_photos([str(album / "*" / "*.[jJ]*")]).paths == deeper
+
+
+def test_unreadable_folders_are_reported(album, monkeypatch, capsys):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("2020"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    selection = collect_photos([str(album)])
+    assert selection.paths == [album / "a.jpg", album / "scan"]
+    report_skipped(selection)
+    assert "cannot be opened (1 folder)" in capsys.readouterr().err
 
 
 def test_file_that_is_named_is_taken_whatever_it_is(album):

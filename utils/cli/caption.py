@@ -55,33 +55,49 @@ def caption(
     if target.output_format == "alt" and not force:
         require_drawn_pictures(selection.paths, config)
     remaining = [path for path in selection.paths if not target.contains(path)]
+    done = len(selection.paths) - len(remaining)
     if target.photos:
-        done = len(selection.paths) - len(remaining)
-        print(f"{output}: has {done:,} of {len(selection.paths):,} photos already", file=sys.stderr)
+        count = f"{done:,} of {len(selection.paths):,} photos"
+        print(f"{output}: has {count} already; to caption them anew, delete it", file=sys.stderr)
     failures: dict[str, str] = {}
     if remaining:
-        write_captions(load_captioner(config), remaining, beam_width, target, failures)
+        captioner = load_captioner(config)
+        rows = stream_captions(captioner, remaining, beam_width, target, failures)
+        write_captions(rows, target, failures, done, len(selection.paths))
+    else:
+        target.finish()
     status = report_failures(failures)
     report_skipped(selection)
     return status
 
 
-def write_captions(
+def stream_captions(
     captioner: "Captioner",
     paths: list[Path],
     beam_width: int | None,
     output: Output,
     failures: dict[str, str],
+) -> Iterator[dict]:
+    """The rows of photos, one by one, with a progress bar where they do not appear themselves."""
+    progress = output.path is not None or not sys.stdout.isatty()
+    return captioner.stream(paths, beam_width, failures, no_repetition=True, progress=progress)
+
+
+def write_captions(
+    rows: Iterator[dict], output: Output, failures: dict[str, str], done: int, total: int
 ) -> None:
-    """Caption photos, and write each row at once.
+    """Write each row at once.
+
+    Args:
+        rows: What `stream_captions` returns.
+        output: Where they are written.
+        failures: Gets the photos that have no caption, with reasons.
+        done: How many photos were captioned before.
+        total: How many photos there are.
 
     Raises:
         KeyboardInterrupt: Says how many photos are done, and how to continue.
     """
-    # On a terminal the captions themselves show the progress.
-    progress = output.path is not None or not sys.stdout.isatty()
-    rows = captioner.stream(paths, beam_width, failures, no_repetition=True, progress=progress)
-    done = 0
     try:
         with output.open() as writer:
             for row in rows:
@@ -91,8 +107,7 @@ def write_captions(
         fix = "run the same command again to continue"
         if output.path is None:
             fix = "with --output FILE the same command continues where it was interrupted"
-        total = len(paths) + len(output.photos)
-        message = f"interrupted: {done + len(output.photos):,} of {total:,} photos are done: {fix}"
+        message = f"interrupted: {done:,} of {total:,} photos are done: {fix}"
         raise KeyboardInterrupt(message) from None
 
 

@@ -8,6 +8,7 @@ are in it.
 import csv
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from utils.data.csv_cells import escape_cell, unescape_cell
+from utils.data.photos import IMAGE_SUFFIXES
 from utils.errors import CaptionsError
 
 FORMATS = ("text", "alt", "csv", "json", "jsonl")
@@ -24,6 +26,7 @@ FORMATS = ("text", "alt", "csv", "json", "jsonl")
 SUFFIXES = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 HEADERS = {"csv": "image,caption,probability\n", "json": "[\n"}
 FOOTERS = {"json": "]\n"}
+ROW_KEYS = {"photo", "caption", "probability"}
 # Characters that break a line, control a terminal, or are in no encoding.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -56,17 +59,25 @@ class Output:
         path: The file, or None for stdout.
         output_format: One of `FORMATS`.
         kept: How many bytes of the file are kept.
-        photos: The photos in the file, as `printable` gives them.
+        photos: The photos in the file, as `photo_key` gives them.
+        unfinished: The last line of the file, if an interruption has cut it.
     """
 
     path: Path | None
     output_format: str
     kept: int = 0
     photos: set[str] = field(default_factory=set)
+    unfinished: str = ""
 
     def contains(self, photo: str | Path) -> bool:
         """Whether a photo is in the file already."""
-        return printable(str(photo)) in self.photos
+        return photo_key(str(photo)) in self.photos
+
+    def finish(self) -> None:
+        """Complete a file that lacks no photo: an interruption may have cut its end."""
+        if self.path is not None:
+            with self.open():
+                pass
 
     @contextmanager
     def open(self) -> Iterator[RowWriter]:
@@ -74,6 +85,9 @@ class Output:
         if self.path is None:
             yield from self.write_rows(sys.stdout)
             return
+        if self.unfinished:
+            line = printable(self.unfinished)
+            print(f"{self.path}: removed its unfinished last line, {line}", file=sys.stderr)
         with open(self.path, "a", encoding="utf-8", newline="") as file:
             file.truncate(self.kept)
             yield from self.write_rows(file)
@@ -107,6 +121,8 @@ def find_output(path: str | None, option: str | None) -> Output:
     file = Path(path)
     if not file.exists():
         return Output(file, output_format)
+    if not file.is_file():
+        raise CaptionsError(f"--output {path}: is no regular file: name another one, or omit it")
     content = file.read_bytes()
     rows = complete_lines(content, output_format)
     photos = read_photos(rows, content, output_format)
@@ -116,11 +132,13 @@ def find_output(path: str | None, option: str | None) -> Output:
             "name another file"
         )
     unfinished = content[len(rows) :].decode("utf-8", "replace")
-    if unfinished:
-        notice = f"{path}: removed its unfinished last line, {printable(unfinished)}"
-        print(notice, file=sys.stderr)
     kept = len(rows.removesuffix(FOOTERS.get(output_format, "").encode()))
-    return Output(file, output_format, kept, {printable(photo) for photo in photos})
+    return Output(file, output_format, kept, set(map(photo_key, photos)), unfinished)
+
+
+def photo_key(photo: str) -> str:
+    """What identifies a photo in an output: its full path, in one line."""
+    return printable(os.path.abspath(photo))
 
 
 def choose_format(path: str | None, option: str | None) -> str:
@@ -192,7 +210,7 @@ def read_photos(rows: bytes, content: bytes, output_format: str) -> list[str] | 
         return None
     try:
         return PHOTO_READERS[output_format](rows[len(header) :].decode("utf-8"))
-    except (ValueError, LookupError, TypeError, csv.Error):
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error):
         return None
 
 
@@ -223,11 +241,23 @@ def photos_in_json(text: str) -> list[str]:
 
 def photos_in_json_lines(text: str) -> list[str]:
     """The photos in lines of JSON."""
-    return [json.loads(line)["photo"] for line in text.split("\n") if line]
+    photos = []
+    for line in text.split("\n"):
+        if line:
+            row = json.loads(line)
+            if row.keys() != ROW_KEYS:
+                raise ValueError(f"{line}: is no row of caption")
+            photos.append(row["photo"])
+    return photos
 
 
 def photos_in_text(text: str) -> list[str]:
-    """The photos in lines of `photo: caption`."""
+    """The photos in lines of `photo: caption`.
+
+    Raises:
+        ValueError: A line has no caption, or there is none of these photos: then they are lines of
+            something else, which must not be changed.
+    """
     photos = []
     for line in text.split("\n"):
         photo, separator, _ = line.rpartition(": ")  # which is in no caption
@@ -235,7 +265,14 @@ def photos_in_text(text: str) -> list[str]:
             raise ValueError(f"{line}: has no caption")
         if line:
             photos.append(photo)
+    if photos and not any(map(is_photo, photos)):
+        raise ValueError(f"{photos[0]}: is no photo")
     return photos
+
+
+def is_photo(path: str) -> bool:
+    """Whether a path is that of a photo, which need not exist any more."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES or os.path.isfile(path)
 
 
 PHOTO_READERS: dict[str, Callable[[str], list[str]]] = {

@@ -1,6 +1,7 @@
 """Which files the commands `caption` and `search` process, and which ones they skip."""
 
 import glob
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -83,20 +84,48 @@ def expand_pattern(pattern: str, exclude: str | Path | None = None) -> PhotoSele
     place = Path(pattern)
     if place.is_file():
         return PhotoSelection([place])
+    selection = PhotoSelection()
     if place.is_dir():
         candidates = list(find_files(place))
+        for folder in unreadable_folders(place):
+            selection.skipped[folder] = UNREADABLE, "folder"
     elif glob.has_magic(pattern):
-        candidates = [path for path in map(Path, glob.glob(pattern)) if path.is_file()]
+        candidates = match_pattern(pattern)
+        if not candidates:
+            raise CaptionsError(f"{pattern}: matches no file: name another file or folder")
     else:
         raise CaptionsError(f"{pattern}: does not exist: name another file or folder")
     if exclude is not None:
         candidates = [path for path in candidates if path.absolute() != Path(exclude).absolute()]
-    selection = PhotoSelection()
     selection.add(candidates, place)
     if not selection.paths:
         content = selection.describe_skipped() or "it is empty"
         raise CaptionsError(f"{pattern}: contains no photos ({content}): name another folder")
     return selection
+
+
+def match_pattern(pattern: str) -> list[Path]:
+    """The files that a pattern matches, and those in the folders that it matches.
+
+    `**` stands for any number of folders, as in `photos/**/*.jpg`.
+    """
+    files: dict[Path, None] = {}  # a dict as an ordered set
+    for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
+        for path in find_files(match) if match.is_dir() else [match]:
+            if path.is_file():
+                files[path] = None
+    return list(files)
+
+
+def unreadable_folders(folder: Path) -> list[Path]:
+    """The folders below a folder, or itself, that may not be read."""
+    unreadable = []
+    errors: list[OSError] = []
+    for _ in os.walk(folder, onerror=errors.append):
+        pass
+    for error in errors:
+        unreadable.append(Path(error.filename))
+    return unreadable
 
 
 def skip_reason(path: Path, folder: Path) -> str | None:
