@@ -3,8 +3,9 @@
 import os
 
 import numpy as np
+import pytest
 
-from utils.feature_cache import prune, save_features
+from utils.feature_cache import has_features, prune, save_features, writable_folder
 
 
 def test_features_of_earlier_captioners_are_deleted(tmp_path):
@@ -33,6 +34,28 @@ def test_files_of_the_current_search_are_kept_even_if_they_are_too_large(tmp_pat
         save_features(path, np.zeros(100))
     prune(tmp_path / "current", paths, max_bytes=1)
     assert all(path.is_file() for path in paths)
+
+
+@pytest.mark.parametrize("size", [0, 100, 130])
+def test_damaged_features_count_as_missing(tmp_path, size):
+    path = tmp_path / "current" / "photo.npy"
+    assert not has_features(path)
+    save_features(path, np.zeros(10))
+    assert has_features(path)
+    path.write_bytes(path.read_bytes()[:size])
+    assert not has_features(path)
+
+
+def test_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "feature_cache" / "current"
+    assert writable_folder(folder) == folder
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    temporary = writable_folder(folder)
+    save_features(temporary / "photo.npy", np.zeros(3))
+    assert not list(folder.iterdir())
+    assert "current: cannot be written to: features are not kept" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert writable_folder(tmp_path / "file" / "current") == temporary
 
 
 def test_a_cache_that_does_not_exist_yet_is_fine(tmp_path):

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +26,34 @@ def cache_folder(config: Config) -> Path:
     """The folder of this captioner: another captioner may need other features."""
     captioner_path = artifacts.artifact_path("captioner", config)
     return working_folder(config) / FOLDER / artifacts.fingerprint(captioner_path)
+
+
+def writable_folder(folder: Path) -> Path:
+    """The folder, or a temporary one where it cannot be written to, e.g. on a read-only disk."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(folder, os.W_OK)
+    except OSError:
+        is_writable = False
+    if is_writable:
+        return folder
+    print(f"{folder}: cannot be written to: features are not kept for later", file=sys.stderr)
+    return Path(temporary_folder().name)
+
+
+@cache
+def temporary_folder() -> tempfile.TemporaryDirectory:
+    """A folder that is deleted when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="feature_cache-")
+
+
+def has_features(path: Path) -> bool:
+    """Whether a file is there and holds a whole array."""
+    try:
+        np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return True
 
 
 def save_features(path: Path, features: np.ndarray) -> None:

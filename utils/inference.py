@@ -177,7 +177,7 @@ class Captioner:
         Returns:
             The file of every photo that can be read.
         """
-        folder = feature_cache.cache_folder(self.config)
+        folder = feature_cache.writable_folder(feature_cache.cache_folder(self.config))
         files = {}
         for path in paths:
             try:
@@ -187,7 +187,7 @@ class Captioner:
                     raise
                 failures[path] = str(error)
 
-        new_paths = [path for path, file in files.items() if not file.is_file()]
+        new_paths = [path for path, file in files.items() if not feature_cache.has_features(file)]
         rows = (row for grid in self.extract_features(new_paths, failures) for row in grid)
         for path, row in zip(new_paths, rows, strict=True):
             if failures is None or path not in failures:

@@ -186,6 +186,13 @@ def test_search_names_unknown_words(folder, tmp_path, capsys):
     assert "not in the captioner's vocabulary: flurbling, zebra" in lines
 
 
+def test_search_names_words_beyond_the_longest_sentence(folder, tmp_path, capsys):
+    sentence = "a " * CONFIG.max_length + "dog runs"
+    assert main(["search", sentence, str(folder), "--working", str(tmp_path)]) == 0
+    line = f"a sentence has at most {CONFIG.max_length} tokens; ignored: dog runs"
+    assert line in capsys.readouterr().err.splitlines()
+
+
 def test_find_is_the_earlier_name_of_search(tmp_path, capsys):
     assert main(["find", "a", str(tmp_path / "nowhere")]) == 1
     lines = capsys.readouterr().err.splitlines()

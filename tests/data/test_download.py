@@ -134,6 +134,22 @@ def test_complete_partial_file_is_used_and_not_downloaded_again(server, tmp_path
     assert requests_of(server, "/text.zip") == [f"bytes={len(content)}-", ""]
 
 
+def test_page_in_place_of_the_rest_leaves_the_partial_file_alone(server, tmp_path):
+    content = server.files["/text.zip"]
+    (tmp_path / "text.zip.partial").write_bytes(content[:-9])
+    server.files["/text.zip"] = b"<html>Log in to this network</html>"
+    server.habits["no ranges"] = True
+    message = r"answers with 35 bytes, but [\d,]+ are here.*run this again, it continues"
+    with pytest.raises(CaptionsError, match=message):
+        fetch(server, tmp_path)
+    assert (tmp_path / "text.zip.partial").read_bytes() == content[:-9]
+
+
+def test_empty_folder_is_no_download(server, tmp_path):
+    (tmp_path / "photos").mkdir()
+    assert fetch(server, tmp_path) == WHOLE
+
+
 def test_partial_file_of_another_size_is_refused_in_a_line(server, tmp_path, capsys):
     (tmp_path / "text.zip.partial").write_bytes(bytes(99_999))
     assert fetch(server, tmp_path) == WHOLE
@@ -195,7 +211,7 @@ def test_error_names_every_mirror_with_its_problem(server, tmp_path):
     assert f"{server.address}/text.zip: HTTP Error 404" in message
     assert f"{server.address}/second/text.zip: its checksum is not sha256:" in message
     assert f"{server.address}/third/text.zip: HTTP Error 503" in message
-    assert message.endswith("run this again, it continues from there")
+    assert message.endswith(": run this again")  # nothing is left to continue from
 
 
 def test_interrupted_download_continues_at_its_own_mirror(server, tmp_path):

@@ -12,7 +12,7 @@ from utils.artifacts import artifact_path, fingerprint, load_saved_config
 from utils.cli.caption_rows import Output, RowWriter, find_output, printable
 from utils.cli.photo_paths import collect_photos, report_skipped
 from utils.config import Config
-from utils.data.tokenizer import tokenize
+from utils.data.tokenizer import Tokenizer, join_tokens, tokenize
 from utils.errors import CaptionsError
 from utils.paths import find_files, working_folder
 
@@ -140,6 +140,19 @@ def require_drawn_pictures(paths: Sequence[Path], config: Config) -> None:
         )
 
 
+def report_unused_words(sentence: str, tokenizer: Tokenizer) -> None:
+    """Say on stderr which words of a sentence a search does not use."""
+    tokens = tokenize(sentence)
+    words = dict.fromkeys(tokens)  # each once, in order
+    unknown_words = [word for word in words if word not in tokenizer.word_to_id]
+    if unknown_words:
+        print(f"not in the captioner's vocabulary: {', '.join(unknown_words)}", file=sys.stderr)
+    too_many = tokens[tokenizer.max_length :]
+    if too_many:
+        limit = f"a sentence has at most {tokenizer.max_length} tokens"
+        print(f"{limit}; ignored: {join_tokens(too_many)}", file=sys.stderr)
+
+
 def search(
     sentence: str,
     photos: Sequence[str],
@@ -162,11 +175,7 @@ def search(
     selection = collect_photos(photos)
     failures: dict[str, str] = {}
     captioner = load_captioner(find_run(working))
-    vocabulary = captioner.tokenizer.word_to_id
-    words = dict.fromkeys(tokenize(sentence))  # each once, in order
-    unknown_words = [word for word in words if word not in vocabulary]
-    if unknown_words:
-        print(f"not in the captioner's vocabulary: {', '.join(unknown_words)}", file=sys.stderr)
+    report_unused_words(sentence, captioner.tokenizer)
     ranking = captioner.search(sentence, selection.paths, failures)
     print_ranking(ranking[:top], as_json)
     if len(ranking) > top:

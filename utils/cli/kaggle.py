@@ -289,7 +289,9 @@ def outputs(user: str | None = None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         # Files in subfolders are the modules that the notebook brought along.
         pattern = r"^(?!__)[^/]+$"
-        call_kaggle("output", metadata["id"], "-p", str(folder), "--file-pattern", pattern)
+        kernel = metadata["id"]
+        run = run_name(kernel, read_record(BUILD / name, kernel))
+        call_kaggle("output", run, "-p", str(folder), "--file-pattern", pattern)
         downloaded.extend(path for path in folder.iterdir() if path.suffix != ".log")
     target.mkdir(parents=True, exist_ok=True)
     # A feature grid comes before the artifact that names it.

@@ -220,7 +220,7 @@ def add_caption_parser(commands: Any) -> None:
         description="Write a caption for each photo, as soon as it is there. In folders, pictures "
         "are recognized by their content (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); the last "
         "line says which files were skipped. No caption has a word twice in a row or a trigram "
-        "twice.",
+        "twice, except in languages whose tokens are single characters.",
     )
     parser.set_defaults(function_path="utils.cli.caption.caption")
     add_photo_arguments(parser)

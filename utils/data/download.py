@@ -116,9 +116,14 @@ def download(folder: Path, archives: dict[str, Archive] = ARCHIVES) -> None:
     print(TERMS)
     folder.mkdir(parents=True, exist_ok=True)
     for name, archive in archives.items():
-        if not (folder / name).is_dir():
+        if not has_files(folder / name, archive.suffix):
             download_archive(name, archive, folder)
     print(f"{folder}: complete")
+
+
+def has_files(folder: Path, suffix: str) -> bool:
+    """Whether there is a file with a suffix in a folder, at any depth."""
+    return any(folder.rglob(f"*{suffix}"))
 
 
 def download_archive(name: str, archive: Archive, folder: Path) -> None:
@@ -139,10 +144,10 @@ def download_archive(name: str, archive: Archive, folder: Path) -> None:
         for _, other in order_mirrors(name, archive, folder):
             partial_path(other).unlink(missing_ok=True)
         return
-    raise CaptionsError(
-        f"{folder / name}: no mirror delivers it ({'; '.join(problems)}): run this again, "
-        "it continues from there"
-    )
+    fix = "run this again"
+    if any(partial_path(path).exists() for _, path in order_mirrors(name, archive, folder)):
+        fix += ", it continues from there"
+    raise CaptionsError(f"{folder / name}: no mirror delivers it ({'; '.join(problems)}): {fix}")
 
 
 def order_mirrors(name: str, archive: Archive, folder: Path) -> list[tuple[Mirror, Path]]:
@@ -193,6 +198,8 @@ def unpack(path: Path, folder: Path, archive: Archive, names: Sequence[str] = ()
             members = members_to_unpack(opened, archive, names)
             for member in tqdm(members, desc=f"unpacking {path.name}", unit=" files"):
                 opened.extract(member, partial)
+        if folder.is_dir():
+            folder.rmdir()  # an empty one
         partial.rename(folder)
     except OSError as error:  # of the disk: the archive is kept for another attempt
         raise CaptionsError(f"{path}: could not be unpacked ({error}): run this again") from None

@@ -92,9 +92,11 @@ def resume(url: str, partial: Path) -> bool:
             raise
         return is_complete(url, partial)
     with response:
-        if response.status != 206:  # the server ignores ranges and sends the whole file
-            done = 0
         length = response.headers.get("Content-Length")
+        if response.status != 206:  # the server ignores ranges and sends the whole file
+            if done and length and int(length) < done:
+                raise MirrorError(f"answers with {int(length):,} bytes, but {done:,} are here")
+            done = 0
         total = done + int(length) if length else None
         if total:
             check_free_space(partial.parent, 2 * total - done)  # the archive and its contents
