@@ -63,7 +63,7 @@ test-all: test-kaggle
 	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
 	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(IN_TWO) $(COMPUTING) $(ARGS)
 	echo "== .venv: the slow tests"
-	.venv/bin/python -m pytest -m slow --ignore tests/test_versions.py $(ARGS)
+	.venv/bin/python -m pytest -m slow $(IN_TWO) --ignore tests/test_versions.py $(ARGS)
 	$(call test_in,.venv-3.13,3.13,)
 
 # All tests on the releases of Kaggle's image, and artifacts exchanged between the two environments.
