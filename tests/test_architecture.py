@@ -61,7 +61,7 @@ FORBIDDEN_IMPORTS = {
     "utils.data.caption_files": HEAVY,
     "utils.data.download": HEAVY,
     "utils.data.photos": HEAVY,
-    "utils.data.picture_files": HEAVY,
+    "utils.data.image_formats": HEAVY,
     "utils.sample.scenes": HEAVY,
     "utils.sample.caption_writer": HEAVY,
     "utils.evaluation.metrics": HEAVY,

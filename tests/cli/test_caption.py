@@ -12,7 +12,7 @@ import pytest
 from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
 from utils import artifacts
 from utils.__main__ import main
-from utils.cli.caption import find_run, load_captioner, require_drawn_pictures
+from utils.cli.caption import find_run, load_captioner, require_drawn_images
 from utils.cli.photo_paths import collect_photos
 from utils.cli.score_files import load_captions
 from utils.config import Config
@@ -314,20 +314,20 @@ def test_alt_text_of_a_photo_by_the_captioner_of_the_sample_must_be_forced(
 ):
     shutil.copy(tmp_path / "sample" / "0.jpg", folder / "drawn, with another name.jpg")
     with open(folder / "a.jpg", "ab") as file:
-        file.write(b" ")  # no longer one of the drawn pictures
+        file.write(b" ")  # no longer one of the drawn images
     arguments = ["caption", str(folder), "--working", str(tmp_path), "--alt"]
     assert main(arguments) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"--alt: 1 of 4 pictures, such as {folder / 'a.jpg'}, are no drawn scenes" in err
+    assert f"--alt: 1 of 4 images, such as {folder / 'a.jpg'}, are no drawn scenes" in err
     assert err.count("\n") == 1
     assert main([*arguments, "--force"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
-def test_captioner_of_photos_writes_alt_text_of_any_picture(folder):
+def test_captioner_of_photos_writes_alt_text_of_any_image(folder):
     paths = collect_photos([str(folder)]).paths
-    require_drawn_pictures(paths, Config("flickr8k"))
+    require_drawn_images(paths, Config("flickr8k"))
 
 
 # === File names ===

@@ -85,7 +85,7 @@ def test_file_that_cannot_be_opened_is_skipped_with_that_reason(album, monkeypat
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("utils.cli.photo_paths.picture_format", refuse)
+    monkeypatch.setattr("utils.cli.photo_paths.find_image_format", refuse)
     selection = collect_photos([str(album)])
     reasons = selection.describe_skipped()
     assert reasons == "51 files skipped: cannot be opened (50 .txt, 1 without suffix)"

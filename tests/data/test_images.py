@@ -140,7 +140,7 @@ def test_heic_and_avif_are_read(tmp_path, name):
     assert difference(tmp_path / name, COLORS) < 4
 
 
-def test_picture_that_no_reader_accepts_says_what_to_install(tmp_path, monkeypatch):
+def test_image_that_no_reader_accepts_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif")
     assert image_error(tmp_path / "a.heic") == "damaged HEIC"

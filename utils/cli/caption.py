@@ -44,7 +44,7 @@ def caption(
         beam_width: Instead of the run's.
         working: The working folder of the run whose captioner is used.
         output: The file to write or to continue, instead of stdout.
-        force: Write alt text for any picture, although the captioner only knows the drawn sample.
+        force: Write alt text for any image, although the captioner only knows the drawn sample.
 
     Returns:
         The exit status: 1 if a photo has no caption.
@@ -53,7 +53,7 @@ def caption(
     target = find_output(output, output_format)
     config = find_run(working)
     if target.output_format == "alt" and not force:
-        require_drawn_pictures(selection.paths, config)
+        require_drawn_images(selection.paths, config)
     remaining = [path for path in selection.paths if not target.contains(path)]
     done = len(selection.paths) - len(remaining)
     if target.photos:
@@ -120,11 +120,11 @@ def write_row(row: dict, writer: RowWriter, failures: dict[str, str]) -> bool:
     return True
 
 
-def require_drawn_pictures(paths: Sequence[Path], config: Config) -> None:
+def require_drawn_images(paths: Sequence[Path], config: Config) -> None:
     """Refuse alt text for photos by a captioner that was trained on the drawn sample.
 
     Raises:
-        CaptionsError: A picture is none of those that were drawn for that run.
+        CaptionsError: An image is none of those that were drawn for that run.
     """
     if config.preset != "sample":
         return
@@ -134,7 +134,7 @@ def require_drawn_pictures(paths: Sequence[Path], config: Config) -> None:
     others = [path for path in paths if fingerprint(path) not in drawn]
     if others:
         raise CaptionsError(
-            f"--alt: {len(others):,} of {len(paths):,} pictures, such as {others[0]}, are no drawn "
+            f"--alt: {len(others):,} of {len(paths):,} images, such as {others[0]}, are no drawn "
             "scenes, and this captioner knows no others: train one on photos with "
             "python -m utils run --input FOLDER, or add --force"
         )

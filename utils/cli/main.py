@@ -217,7 +217,7 @@ def add_caption_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "caption",
         help="write captions for your own photos",
-        description="Write a caption for each photo, as soon as it is there. In folders, pictures "
+        description="Write a caption for each photo, as soon as it is there. In folders, images "
         "are recognized by their content (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); the last "
         "line says which files were skipped. No caption has a word twice in a row or a trigram "
         "twice, except in languages whose tokens are single characters.",
@@ -240,7 +240,7 @@ def add_caption_parser(commands: Any) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="with --alt: caption any picture, although the captioner only knows the drawn sample",
+        help="with --alt: caption any image, although the captioner only knows the drawn sample",
     )
     output = parser.add_mutually_exclusive_group()
     formats = {

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from utils.data.image_formats import find_image_format
 from utils.data.photos import IMAGE_SUFFIXES
-from utils.data.picture_files import picture_format
 from utils.errors import CaptionsError
 from utils.paths import find_files
 
@@ -136,7 +136,7 @@ def skip_reason(path: Path, folder: Path) -> str | None:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return None  # if it is damaged, it is reported as that
     try:
-        return None if picture_format(path) else NO_PHOTO
+        return None if find_image_format(path) else NO_PHOTO
     except OSError:
         return UNREADABLE
 

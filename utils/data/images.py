@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.data.picture_files import picture_format
+from utils.data.image_formats import find_image_format
 
 # Pillow warns of photos that it reads, such as those with more than 89 megapixels (from twice as
 # many on it raises an error) or with damaged EXIF data. What it cannot read is an error.
@@ -110,7 +110,7 @@ def image_error(photo: str | Path) -> str | None:
 
 def unidentified_reason(photo: str | Path) -> str:
     """Why no reader accepts a file: what is missing for its format, or that it is no image."""
-    found = picture_format(photo)
+    found = find_image_format(photo)
     if found == "HEIC" and not add_heic():
         return "HEIC is not read without the package pillow-heif (pip install pillow-heif)"
     if found == "AVIF" and ".avif" not in Image.registered_extensions():

@@ -1,7 +1,7 @@
 """Where the photos are that 01_features has read, so that the later notebooks show the same ones.
 
 `features.pkl` records the file of each photo and what identifies its contents. A photo is never
-looked for by its name alone: another picture of that name would be shown with a caption that does
+looked for by its name alone: another image of that name would be shown with a caption that does
 not describe it.
 """
 

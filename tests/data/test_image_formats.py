@@ -1,10 +1,10 @@
-"""Pictures are recognized by their first bytes, whatever their names are."""
+"""Images are recognized by their first bytes, whatever their names are."""
 
 import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from utils.data.picture_files import picture_format, recognize_format
+from utils.data.image_formats import find_image_format, recognize_format
 
 register_heif_opener()
 
@@ -12,11 +12,11 @@ register_heif_opener()
 @pytest.mark.parametrize(
     "image_format", ["JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "AVIF", "HEIF"]
 )
-def test_picture_without_a_suffix_is_recognized(tmp_path, image_format):
+def test_image_without_a_suffix_is_recognized(tmp_path, image_format):
     path = tmp_path / "photo"
     Image.new("RGB", (64, 64), "red").save(path, image_format)
     expected = "HEIC" if image_format == "HEIF" else image_format
-    assert picture_format(path) == expected
+    assert find_image_format(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_picture_without_a_suffix_is_recognized(tmp_path, image_format):
         b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",  # a film
     ],
 )
-def test_other_file_is_no_picture(tmp_path, content):
+def test_other_file_is_no_image(tmp_path, content):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    assert picture_format(path) is None
+    assert find_image_format(path) is None
 
 
 def test_brand_of_the_shared_container_is_decided_by_the_compatible_ones():

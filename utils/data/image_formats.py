@@ -1,4 +1,4 @@
-"""Recognize a picture by its first bytes, because a suffix may be missing or wrong.
+"""Recognize an image by its first bytes, because a suffix may be missing or wrong.
 
 Nothing is decoded, so Pillow is not needed.
 """
@@ -13,8 +13,8 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 CONTAINER_BRANDS = (b"mif1", b"msf1")
 
 
-def picture_format(path: str | Path) -> str | None:
-    """The format of a picture, such as `JPEG`, or None for a file that is no photo.
+def find_image_format(path: str | Path) -> str | None:
+    """The format of an image, such as `JPEG`, or None for a file that is no photo.
 
     Raises:
         OSError: The file cannot be opened.
@@ -24,7 +24,7 @@ def picture_format(path: str | Path) -> str | None:
 
 
 def recognize_format(head: bytes, suffix: str) -> str | None:
-    """The format of a picture by its first bytes."""
+    """The format of an image by its first bytes."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
