@@ -16,7 +16,7 @@ from utils.data.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.features import extract_features
-from utils.inference import Captioner, is_mostly_characters
+from utils.inference import Captioner
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
 from utils.models.serialization import to_dict
@@ -162,7 +162,6 @@ def test_streamed_captions_repeat_nothing_unless_tokens_are_characters(run, monk
     list(captioner.stream(run.paths, no_repetition=True, progress=False))
     captioner(run.paths)
     captioner.tokenizer = Tokenizer("犬が雪の上を走る", CONFIG.max_length)
-    assert is_mostly_characters(captioner.tokenizer)
     monkeypatch.setattr(captioner.tokenizer, "decode", str)
     list(captioner.stream(run.paths, no_repetition=True, progress=False))
     assert asked == [True, False, False]
@@ -245,7 +244,8 @@ def test_search_caches_features_by_the_contents_of_photos(run, tmp_path, monkeyp
     renamed_results = captioner.search("a", [renamed, second])
     assert extracted[1] == [str(second)]
     score_of = {path: score for score, path in renamed_results}
-    assert score_of[str(renamed)] == results[0][0]
+    # The same features in a batch of another size: equal but for rounding.
+    assert score_of[str(renamed)] == pytest.approx(results[0][0], rel=1e-5)
 
     # Other contents under a known name are extracted or found by their contents.
     os.replace(second, renamed)

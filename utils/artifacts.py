@@ -24,7 +24,7 @@ from utils.artifact_specs import (
     rerun_hint,
 )
 from utils.config import Config, parse_value
-from utils.errors import CaptionsError, os_errors_as_caption_errors
+from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors
 from utils.io import write_atomically
 from utils.paths import find_pretrained_folders, find_unique_input, working_folder
 
@@ -367,8 +367,3 @@ def file_hint(path: str | Path) -> str:
     """How to replace a file that is of no use; empty if its name is not that of an artifact."""
     kind = kind_of_file(Path(path).name)
     return f": {remake_hint(kind)}" if kind else ""
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error without line breaks, or its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__

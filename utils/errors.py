@@ -32,3 +32,8 @@ def os_errors_as_caption_errors(
         if error.errno is None or error.filename is None:  # Pillow raises such for broken images
             raise
         raise CaptionsError(f"{error.filename}: {problem} ({error.strerror}): {fix}") from None
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -12,13 +12,7 @@ import numpy as np
 
 from utils import artifacts, feature_cache, features
 from utils.config import Config, parse_value
-from utils.data.tokenizer import (
-    PAD_ID,
-    SPECIAL_TOKENS,
-    UNSPACED_START,
-    Tokenizer,
-    tokenize,
-)
+from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer, mostly_characters, tokenize
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
 from utils.evaluation.retrieval import sequence_log_probs
@@ -104,7 +98,8 @@ class Captioner:
         """
         if beam_width is not None:
             beam_width = parse_value("beam_width", beam_width)
-        no_repetition = no_repetition and not is_mostly_characters(self.tokenizer)
+        words = self.tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
+        no_repetition = no_repetition and not mostly_characters(words)
         photos = list(photos)
         remaining = iter(photos)
         # A single photo should not take as long as a full batch.
@@ -207,13 +202,6 @@ class Captioner:
             yield from features.extract_features(
                 photos, self.encoder, "captions", failures=failures, progress=progress
             )
-
-
-def is_mostly_characters(tokenizer: Tokenizer) -> bool:
-    """Whether most tokens are characters of scripts without spaces."""
-    words = tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
-    characters = sum(1 for word in words if UNSPACED_START.match(word))
-    return characters > len(words) / 2
 
 
 def alt_text(row: dict, min_probability: float = 0.25) -> str:

@@ -317,7 +317,7 @@ def test_failed_run_is_reported_although_the_run_before_it_was_complete(stub, ca
     assert stub.pushes() == KERNELS[:2]
 
 
-def test_pushed_run_is_waited_for_in_a_later_session(stub, repository, capsys):
+def test_pushed_run_is_waited_for_by_a_later_command(stub, repository, capsys):
     stub.states = {KERNELS[1]: ["RUNNING", "ERROR: no dogs"]}
     assert main(["kaggle", "push", "--user", "ann"]) == 1
     error_line(capsys)

@@ -15,7 +15,7 @@ NAMES = ["summer/1.png", "winter/1.png", "2.png"]
 
 
 def save_photo(path, width):
-    """Write a photo whose width tells it from others."""
+    """Write a photo whose width identifies it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (width, 9)).save(path)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from utils.data.csv_cells import escape_cell, unescape_cell
-from utils.data.photos import IMAGE_SUFFIXES
+from utils.data.photos import is_image
 from utils.errors import CaptionsError
 
 FORMATS = ("text", "alt", "csv", "json", "jsonl")
@@ -265,14 +265,10 @@ def photos_in_text(text: str) -> list[str]:
             raise ValueError(f"{line}: has no caption")
         if line:
             photos.append(photo)
-    if photos and not any(map(is_photo, photos)):
+    # The photos need not exist any more.
+    if photos and not any(is_image(Path(photo)) or os.path.isfile(photo) for photo in photos):
         raise ValueError(f"{photos[0]}: is no photo")
     return photos
-
-
-def is_photo(path: str) -> bool:
-    """Whether a path is that of a photo, which need not exist any more."""
-    return Path(path).suffix.lower() in IMAGE_SUFFIXES or os.path.isfile(path)
 
 
 PHOTO_READERS: dict[str, Callable[[str], list[str]]] = {

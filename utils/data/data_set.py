@@ -321,7 +321,7 @@ def why_ignored(file: CaptionsFile, chosen: DataSet, config: Config) -> str:
     return f"the same captions, and {others} other photos" if others else "the same captions"
 
 
-# === How a user is told ===
+# === Names in messages ===
 
 
 def show_path(path: Path) -> str:

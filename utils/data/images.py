@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.data.image_formats import find_image_format
+from utils.errors import one_line
 
 # Pillow warns of photos that it reads, such as those with more than 89 megapixels (from twice as
 # many on it raises an error) or with damaged EXIF data. What it cannot read is an error.
@@ -104,7 +105,7 @@ def image_error(photo: str | Path) -> str | None:
     except Image.DecompressionBombError:
         return f"more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
     except Exception as error:  # a damaged file can fail in any way
-        return getattr(error, "strerror", None) or " ".join(str(error).split())
+        return getattr(error, "strerror", None) or one_line(error)
     return None
 
 

@@ -1,8 +1,8 @@
 """Exclude repetition from decoding, in the manner of Hugging Face's `no_repeat_ngram_size`.
 
 A captioner that is given an unusual photo, or that was trained for a short time, repeats itself:
-"a man in a red shirt and a red shirt". Such a caption is likely in the model and wrong in the
-world, so search must not find it.
+"a man in a red shirt and a red shirt". The model gives such a caption a high probability, although
+it is wrong, so the search must exclude it.
 """
 
 from typing import Any

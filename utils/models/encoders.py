@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from utils.config import Config
 from utils.devices import dtype_policy_scope, local_strategy
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, one_line
 from utils.models import efficientnet_lite
 from utils.models.h5_weights import validate_h5_weights
 from utils.paths import find_input, find_unique_input
@@ -223,8 +223,7 @@ def load_pretrained_backbone(name: str, encoder: Encoder) -> Any:
     except CaptionsError:
         raise
     except Exception as error:  # Keras raises whatever the download raised
-        reason = " ".join(str(error).split())
         raise CaptionsError(
-            f"encoder '{name}': its weights could not be loaded ({reason}): allow network access "
-            "once, or set KERAS_HOME to the folder that has them, or attach their .h5 file"
+            f"encoder '{name}': its weights could not be loaded ({one_line(error)}): allow network "
+            "access once, or set KERAS_HOME to the folder that has them, or attach their .h5 file"
         ) from None

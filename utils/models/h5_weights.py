@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, one_line
 
 
 def validate_h5_weights(path: Path | str) -> str:
@@ -21,7 +21,7 @@ def validate_h5_weights(path: Path | str) -> str:
     try:
         problem = find_h5_problem(path)
     except Exception as error:  # damaged files fail in many ways
-        problem = " ".join(str(error).split()) or type(error).__name__
+        problem = one_line(error)
     if problem:
         raise CaptionsError(
             f"{path}: not a valid file of weights ({problem}): replace it by the original file"

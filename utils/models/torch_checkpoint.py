@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from utils.errors import CaptionsError, os_errors_as_caption_errors
+from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors
 
 HEADERS = 3  # a magic number, the version of the format, and sizes of C types
 DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
@@ -79,9 +79,8 @@ def read_torch_checkpoint(path: Path) -> dict[str, np.ndarray]:
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise CaptionsError(
-            f"{path}: not a checkpoint of tensors ({reason}): install its package again"
+            f"{path}: not a checkpoint of tensors ({one_line(error)}): install its package again"
         ) from None
 
 
