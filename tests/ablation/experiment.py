@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tests.ablation.results import Key
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
 from tests.page import describe_machine
 from utils import artifacts, feature_grids
@@ -20,7 +22,8 @@ from utils.evaluation.bootstrap import bootstrap_scores
 from utils.evaluation.metrics import References, cider_d, score
 from utils.features import extract_backbone_features, extract_dataset
 from utils.models.captioners import build_captioner, token_frequencies
-from utils.models.encoders import build_encoder, choose_encoder, find_encoder
+from utils.models.efficientnet_lite import VARIANTS, build_efficientnet_lite
+from utils.models.encoders import ENCODERS, build_encoder, choose_encoder, find_encoder
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.serialization import from_dict, to_dict
@@ -33,6 +36,7 @@ LATER_STAGES = {"fine_tune_epochs": "fine_tune", "scst_epochs": "scst"}
 # Costs of a run's last stage, without what was done before a restart.
 COSTS = ("minutes", "CPU minutes")
 ENSEMBLE_SIZE = 3
+DEFAULT_FOLDER = Path("working/ablation")
 
 
 def limit_threads(threads: int) -> None:
@@ -41,21 +45,41 @@ def limit_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
+def set_image_size(name: str, image_size: int) -> None:
+    """Give an encoder of the EfficientNet-Lite family images of another size."""
+    if name not in VARIANTS:
+        raise SystemExit(
+            f"--pixels: the input of {name} is fixed: choose one of {', '.join(VARIANTS)}"
+        )
+    build = partial(build_efficientnet_lite, name, image_size=image_size)
+    ENCODERS[name] = replace(ENCODERS[name], build=build, image_size=image_size)
+
+
 class Experiment:
     """The photos with their features, and a folder that has a subfolder for each run.
 
     Args:
-        folder: Keeps features, checkpoints and captioners, so that nothing is trained twice.
+        folder: Keeps features, checkpoints and captioners, so that nothing is trained twice. By
+            default every encoder has its own.
+        encoder: The encoder, in place of the one that the preset chooses.
+        image_size: The size of its input, in place of its usual one.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        config = replace(load_config("flickr8k"), working=str(folder))
-        # The later stages belong to the runs that name them.
-        self.config = replace(choose_encoder(config), fine_tune_epochs=0, scst_epochs=0)
-        self.photos = find_photos(config)
-        image_size = find_encoder(self.config.encoder).image_size
+    def __init__(self, folder: Path | None = None, encoder: str = "", image_size: int = 0):
+        config = load_config("flickr8k")
+        config = choose_encoder(replace(config, encoder=encoder or config.encoder))
+        if image_size:
+            set_image_size(config.encoder, image_size)
+        image_size = find_encoder(config.encoder).image_size
         self.encoder_input = f"whole photo, {image_size}"
+        self.folder = (folder or DEFAULT_FOLDER / f"{config.encoder}-{image_size}").resolve()
+        # The later stages belong to the runs that name them.
+        self.config = replace(config, working=str(self.folder), fine_tune_epochs=0, scst_epochs=0)
+        self.photos = find_photos(self.config)
+
+    def key(self, name: str, seed: int) -> Key:
+        """What identifies the result of a run."""
+        return name, seed, self.config.encoder, self.encoder_input
 
     def extract(self) -> None:
         """Extract the features of all photos, where that has not been done yet."""
@@ -225,6 +249,10 @@ class Experiment:
         _, per_photo = cider_d(captions[PROTOCOL], references)
         epochs = history.pop("epochs")
         return {
+            "run": name,
+            "seed": seed,
+            "encoder": self.config.encoder,
+            "pixels": self.encoder_input,
             "changes": RUNS[name],
             "scores": scores,
             "interval": np.percentile(samples, [2.5, 97.5]).round(4).tolist(),

@@ -1,6 +1,5 @@
 """The ablation: every kind of run works on a small sample, and its page shows its results."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +8,15 @@ from PIL import Image
 
 from tests.ablation import experiment as ablation
 from tests.ablation import table
+from tests.ablation.__main__ import SECTIONS
+from tests.ablation.comparisons import compare_seeds, total_cpu_minutes
+from tests.ablation.results import compare, find_baseline, in_page_order, key_of, read_results
 from tests.ablation.runs import RUNS
 from tests.ablation.transformer import TransformerCaptioner
 from tests.page import PAGE
 from utils.data.photos import find_photos
 from utils.models.captioners import CAPTIONERS
+from utils.models.encoders import ENCODERS, build_encoder
 
 SMALL_RUNS = {
     "frozen": {"epochs": 2},
@@ -55,17 +58,88 @@ def test_every_kind_of_run_is_scored_and_trained_only_once(experiment, monkeypat
     assert repeated == rows
 
 
+def result(run, encoder="mobilenet_v2", pixels="whole photo, 288", seed=1, **values):
+    """A line of the file of results, as far as the comparison of runs reads it."""
+    return {"run": run, "seed": seed, "encoder": encoder, "pixels": pixels, **values}
+
+
+def by_key(*rows):
+    """Results as `read_results` gives them."""
+    return {key_of(row): row for row in rows}
+
+
 def test_two_runs_are_compared_photo_by_photo():
-    better = {"photos": [1500, 500, 900]}
-    worse = {"photos": [1000, 0, 400]}
-    difference, p_value = table.compare(better, worse)
+    difference, p_value = compare([1500, 500, 900], [1000, 0, 400])
     assert difference == "+0.500 (+0.500 to +0.500)"
     assert p_value.startswith("0.0")
 
 
-def test_page_contains_the_table_of_the_results():
+def test_a_run_is_compared_with_the_baseline_of_its_own_encoder_and_input():
+    frozen = result("frozen")
+    frozen_small = result("frozen", "efficientnet_lite2", "whole photo, 260")
+    frozen_large = result("frozen", "efficientnet_lite2", "whole photo, 288")
+    tuned_large = result("fine-tuned longer", "efficientnet_lite2", "whole photo, 288")
+    tuned_lite0 = result("fine-tuned longer", "efficientnet_lite0", "whole photo, 224")
+    results = by_key(frozen, frozen_small, frozen_large, tuned_large, tuned_lite0)
+    assert len(results) == 5
+    assert find_baseline(tuned_large, results) is frozen_large
+    assert find_baseline(tuned_lite0, results) is None
+    # The preset itself is compared with the first input of its encoder.
+    assert find_baseline(frozen_large, results) is frozen_small
+    assert find_baseline(frozen_small, results) is None
+    assert find_baseline(frozen, results) is None
+
+
+def test_the_newest_default_encoder_comes_first_with_its_most_frequent_input():
+    rows = [
+        result("frozen", pixels="center crop, 224"),
+        result("fine-tuned longer"),
+        result("frozen"),
+        result("frozen", "convnext_base", "whole photo, 224"),
+        result("frozen", "efficientnet_lite2", "whole photo, 260"),
+    ]
+    ordered = in_page_order(by_key(*rows))
+    assert ordered == [rows[4], rows[2], rows[1], rows[0], rows[3]]
+
+
+def test_encoders_are_compared_over_the_seeds_that_both_have():
+    rows = [
+        result("frozen", seed=1, photos=[900, 700]),
+        result("frozen", seed=2, photos=[500, 300]),
+    ]
+    others = [
+        result("frozen", seed=1, photos=[800, 600]),
+        result("frozen", seed=2, photos=[200, 0]),
+        result("frozen", seed=3, photos=[9000, 9000]),
+    ]
+    difference, _ = compare_seeds(rows, others)
+    assert difference == "+0.200 (+0.200 to +0.200)"
+    assert compare_seeds(rows, others[2:]) == ("", "")
+
+
+def test_cpu_minutes_of_a_training_are_those_of_all_its_stages():
+    frozen = result("frozen", **{"CPU minutes": 39.0})
+    tuned = result("fine-tuned longer", **{"CPU minutes": 34.0})
+    assert total_cpu_minutes(tuned, by_key(frozen, tuned)) == 73
+    assert total_cpu_minutes(tuned, by_key(tuned)) is None
+    assert total_cpu_minutes(result("frozen"), {}) is None
+
+
+def test_another_input_size_gives_the_encoder_that_size(monkeypatch):
+    name = "efficientnet_lite0"
+    monkeypatch.setitem(ENCODERS, name, ENCODERS[name])
+    ablation.set_image_size(name, 64)
+    encoder = build_encoder(name, pretrained=False)
+    assert encoder.input_shape == (None, 64, 64, 3)
+    assert encoder.output_shape == (None, 4, 1280)
+    with pytest.raises(SystemExit, match="input of mobilenet_v2 is fixed"):
+        ablation.set_image_size("mobilenet_v2", 64)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_page_contains_the_tables_of_the_results(name):
     page = PAGE.read_text(encoding="utf-8")
-    assert f"<!-- table -->\n{table.table()}\n<!-- end of table -->" in page
+    assert f"<!-- {name} -->\n{SECTIONS[name]()}\n<!-- end of {name} -->" in page
 
 
 def test_figure_shows_the_current_results():
@@ -74,6 +148,5 @@ def test_figure_shows_the_current_results():
 
 
 def test_every_result_belongs_to_a_run_that_is_listed():
-    for line in table.RESULTS.read_text().splitlines():
-        row = json.loads(line)
+    for row in read_results().values():
         assert RUNS[row["run"]] == row["changes"]

@@ -1,0 +1,122 @@
+"""The file of results: one JSON line per run, and what a run is compared with."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.ablation.runs import RUNS, SHORT
+from utils.evaluation.bootstrap import paired_bootstrap
+
+RESULTS = Path(__file__).with_name("results.jsonl")
+# The encoders in the order of the page: today's default first, then earlier ones.
+ENCODER_ORDER = ("efficientnet_lite2", "efficientnet_lite1", "efficientnet_lite0", "mobilenet_v2")
+BOOTSTRAP_SAMPLES = 2000
+
+Row = dict[str, Any]
+Key = tuple[str, int, str, str]  # run, seed, encoder, input of the encoder
+
+
+def key_of(row: Row) -> Key:
+    """What identifies a result."""
+    return row["run"], row["seed"], row["encoder"], row["pixels"]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The lines of a file of results; none where there is no file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def append_row(row: Row, path: Path) -> None:
+    """Add a line to a file of results."""
+    with open(path, "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_results() -> dict[Key, Row]:
+    """The results of all runs, in the order in which they were measured."""
+    return {key_of(row): row for row in read_rows(RESULTS)}
+
+
+def in_page_order(results: dict[Key, Row]) -> list[Row]:
+    """The results by encoder, then by its input (the one with most runs first), run and seed."""
+    rows = list(results.values())
+    runs_per_input: dict[tuple[str, str], int] = {}
+    for row in rows:
+        encoder_input = row["encoder"], row["pixels"]
+        runs_per_input[encoder_input] = runs_per_input.get(encoder_input, 0) + 1
+    inputs = sorted(runs_per_input, key=lambda each: -runs_per_input[each])
+    names = list(RUNS)
+
+    def position(row: Row) -> tuple[Any, ...]:
+        encoder = row["encoder"]
+        listed = ENCODER_ORDER.index(encoder) if encoder in ENCODER_ORDER else len(ENCODER_ORDER)
+        input_position = inputs.index((encoder, row["pixels"]))
+        return listed, encoder, input_position, names.index(row["run"]), row["seed"]
+
+    return sorted(rows, key=position)
+
+
+def is_short(name: str) -> bool:
+    """Whether a run has only the epochs of `SHORT`."""
+    return RUNS[name].get("epochs") == SHORT["epochs"]
+
+
+def baseline_of(name: str) -> str:
+    """The run that another is compared with: the one it continues, or the unchanged preset."""
+    run = RUNS[name]
+    if "after" in run:
+        return run["after"]
+    if "ensemble_of" in run:
+        return run["ensemble_of"]
+    return "six epochs" if is_short(name) else "frozen"
+
+
+def find_baseline(row: Row, results: dict[Key, Row]) -> Row | None:
+    """The result of the same encoder and seed that a row is compared with, if there is one."""
+    name = baseline_of(row["run"])
+    if name != row["run"]:
+        return results.get((name, row["seed"], row["encoder"], row["pixels"]))
+    # The preset itself is compared with the input of the encoder that was measured first.
+    for other in results.values():
+        if (other["run"], other["seed"], other["encoder"]) == (name, row["seed"], row["encoder"]):
+            return None if other is row else other
+    return None
+
+
+def chain_of(row: Row, results: dict[Key, Row]) -> list[Row] | None:
+    """The results of all stages of a training: those that a row continues, and itself.
+
+    None where one of them is missing.
+    """
+    previous_name = RUNS[row["run"]].get("after")
+    if previous_name is None:
+        return [row]
+    previous = results.get((previous_name, row["seed"], row["encoder"], row["pixels"]))
+    chain = chain_of(previous, results) if previous else None
+    return [*chain, row] if chain else None
+
+
+def compare(first: Sequence[int], second: Sequence[int], scale: int = 1000) -> tuple[str, str]:
+    """Compare two captioners photo by photo.
+
+    Args:
+        first: The score of each photo as a whole number.
+        second: The same photos' scores by the other captioner.
+        scale: What the numbers are divided by.
+
+    Returns:
+        The mean difference with its 95 % interval, and the p-value.
+    """
+    scores = np.array(first)
+    other_scores = np.array(second)
+    count = len(scores)
+    rng = np.random.RandomState(1)
+    weights = rng.multinomial(count, np.full(count, 1 / count), BOOTSTRAP_SAMPLES)
+    # Sums of whole numbers are exact, so the table is the same on every machine.
+    low, high, p_value = paired_bootstrap(weights @ scores, weights @ other_scores)
+    low, difference, high = np.array([low, (scores - other_scores).sum(), high]) / scale / count
+    return f"{difference:+.3f} ({low:+.3f} to {high:+.3f})", f"{p_value:.3f}"
