@@ -31,6 +31,7 @@ LAYERS = [
     ["evaluation"],
     ["training"],
     ["plotting"],
+    ["pretrained"],
     ["inference"],
     ["cli"],
     ["__main__"],

@@ -76,7 +76,7 @@ def assert_same_captions(rows, expected):
 
 
 def test_captions_are_those_of_the_separate_steps(run):
-    rows = Captioner(CONFIG)(run.paths)
+    rows = Captioner.from_run(CONFIG)(run.paths)
     assert captions_of(rows) == run.captions
     assert [row["photo"] for row in rows] == [str(path) for path in run.paths]
     probabilities = [row["probability"] for row in rows]
@@ -84,7 +84,7 @@ def test_captions_are_those_of_the_separate_steps(run):
 
 
 def test_a_single_photo_gets_the_caption_that_it_gets_in_a_batch(run):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     rows = captioner(run.paths * 12)  # more than one batch
     assert len(rows) == 36
     for path, expected in zip(run.paths, rows[:3], strict=True):
@@ -92,7 +92,7 @@ def test_a_single_photo_gets_the_caption_that_it_gets_in_a_batch(run):
 
 
 def test_paths_images_and_arrays_get_the_same_captions(run):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     images = [Image.open(path) for path in run.paths]
     paths = [path.with_suffix(".png") for path in run.paths]
     for image, path in zip(images, paths, strict=True):
@@ -105,11 +105,11 @@ def test_paths_images_and_arrays_get_the_same_captions(run):
 
 
 def test_no_photos_give_no_captions(run):
-    assert Captioner(CONFIG)([]) == []
+    assert Captioner.from_run(CONFIG)([]) == []
 
 
 def test_unreadable_photo_is_skipped_or_an_error(run, tmp_path):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     first, second, _ = run.paths
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(first.read_bytes()[:200])
@@ -126,11 +126,11 @@ def test_unreadable_photo_is_skipped_or_an_error(run, tmp_path):
 
 def test_photo_of_one_pixel_gets_a_caption(run, tmp_path):
     Image.new("RGB", (1, 1), "red").save(tmp_path / "dot.png")
-    assert len(Captioner(CONFIG)([tmp_path / "dot.png"])) == 1
+    assert len(Captioner.from_run(CONFIG)([tmp_path / "dot.png"])) == 1
 
 
 def test_captions_are_streamed_while_later_photos_are_not_read_yet(run, monkeypatch):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     read = []
 
     def record(photo, *arguments):
@@ -147,11 +147,11 @@ def test_captions_are_streamed_while_later_photos_are_not_read_yet(run, monkeypa
 
 def test_impossible_beam_width_is_an_error(run):
     with pytest.raises(CaptionsError, match="beam_width=0"):
-        Captioner(CONFIG)(run.paths, beam_width=0)
+        Captioner.from_run(CONFIG)(run.paths, beam_width=0)
 
 
 def test_streamed_captions_repeat_nothing_unless_tokens_are_characters(run, monkeypatch):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     asked = []
 
     def record(model, grid, config, beam_width, no_repetition, **batching):
@@ -171,7 +171,7 @@ def test_streamed_captions_repeat_nothing_unless_tokens_are_characters(run, monk
 
 
 def test_load_takes_the_configuration_from_the_artifacts(run, tmp_path, monkeypatch):
-    expected = Captioner(CONFIG)(run.paths)
+    expected = Captioner.from_run(CONFIG)(run.paths)
     monkeypatch.delenv("CAPTIONS_WORKING")
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "nothing"))
     monkeypatch.setenv("CAPTIONS_SET", "units=99")
@@ -185,8 +185,8 @@ def test_beam_width_is_that_of_the_evaluation_unless_it_is_given(run, tmp_path):
     artifacts.save("predictions", {}, greedy)
     captioner = Captioner.load(tmp_path)
     assert captioner.config == replace(greedy, working=str(tmp_path))
-    assert captioner(run.paths) == Captioner(greedy)(run.paths)
-    assert captioner(run.paths, beam_width=3) == Captioner(CONFIG)(run.paths)
+    assert captioner(run.paths) == Captioner.from_run(greedy)(run.paths)
+    assert captioner(run.paths, beam_width=3) == Captioner.from_run(CONFIG)(run.paths)
 
 
 # === Search ===
@@ -208,7 +208,7 @@ def mean_token_probability(captioner, path, sentence):
 
 
 def test_search_ranks_photos_by_the_probability_of_the_sentence(run):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     sentence = " ".join(run.tokenizer.vocabulary[4:8])
     assert EOS_ID in run.tokenizer.encode([sentence])  # it is not too long
     results = captioner.search(sentence, run.paths)
@@ -221,7 +221,7 @@ def test_search_ranks_photos_by_the_probability_of_the_sentence(run):
 
 
 def test_search_caches_features_by_the_contents_of_photos(run, tmp_path, monkeypatch):
-    captioner = Captioner(CONFIG)
+    captioner = Captioner.from_run(CONFIG)
     extracted = []
     original_extract = captioner.extract_features
 
@@ -255,7 +255,7 @@ def test_search_caches_features_by_the_contents_of_photos(run, tmp_path, monkeyp
 
 def test_search_refuses_a_sentence_without_known_words(run):
     with pytest.raises(CaptionsError, match="'xylophone quartz': none of these words"):
-        Captioner(CONFIG).search("xylophone quartz", run.paths)
+        Captioner.from_run(CONFIG).search("xylophone quartz", run.paths)
 
 
 # === Artifacts that do not fit ===
@@ -266,7 +266,7 @@ def test_tokenizer_of_another_run_is_refused(run, tmp_path):
     artifacts.save("tokenizer", other.to_dict(), CONFIG)
     message = "another tokenizer.pkl: run 03_train again"
     with pytest.raises(CaptionsError, match=message):
-        Captioner(CONFIG)
+        Captioner.from_run(CONFIG)
     with pytest.raises(CaptionsError, match=message):
         Captioner.load(tmp_path)
 
@@ -282,10 +282,10 @@ def test_missing_artifacts_name_the_notebook_to_run(run, tmp_path):
     artifacts.artifact_path("captioner", CONFIG).unlink()
     message = "captioner.pkl: not found: run 03_train first"
     with pytest.raises(CaptionsError, match=message):
-        Captioner(CONFIG)
+        Captioner.from_run(CONFIG)
     with pytest.raises(CaptionsError, match=message):
         Captioner.load(tmp_path)
     with pytest.raises(CaptionsError, match=message):
         Captioner.load()
     with pytest.raises(CaptionsError, match="02_text"):
-        Captioner(replace(CONFIG, min_count=9))
+        Captioner.from_run(replace(CONFIG, min_count=9))

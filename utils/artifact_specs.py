@@ -67,6 +67,12 @@ ARTIFACTS = {
         ("beam_width", "length_penalty"),
         ("captioner", "captions"),
     ),
+    "confidence": ArtifactSpec(
+        "confidence.pkl",
+        "04_evaluate",
+        ("beam_width", "length_penalty"),
+        ("captioner", "captions"),
+    ),
     # Checkpoints of unfinished trainings: one per stage, decoder and seed.
     **{
         stage: ArtifactSpec(

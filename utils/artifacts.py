@@ -116,6 +116,18 @@ def load(kind: str, config: Config) -> Any:
     return artifact["data"]
 
 
+def is_current(kind: str, config: Config) -> bool:
+    """Whether there is an artifact of this kind, and it fits the configuration and its parents."""
+    try:
+        path = artifact_path(kind, config)
+        header = read_header(path, kind)
+        check_config(path, kind, header.config, config)
+        check_parents(path, kind, header.parents, config, checked={})
+    except CaptionsError:
+        return False
+    return True
+
+
 def resolve_auto(config: Config, kind: str = "captioner") -> Config:
     """The configuration with each "auto" replaced by the value that an artifact recorded."""
     return replace_auto(config, read_header(artifact_path(kind, config), kind).config)

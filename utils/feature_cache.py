@@ -22,9 +22,8 @@ EARLIER_FOLDER = "seen"  # its name in earlier versions
 MAX_BYTES = 2_000_000_000
 
 
-def cache_folder(config: Config) -> Path:
-    """The folder of this captioner: another captioner may need other features."""
-    captioner_path = artifacts.artifact_path("captioner", config)
+def cache_folder(config: Config, captioner_path: Path) -> Path:
+    """The folder of a captioner, by its file: another captioner may need other features."""
     return working_folder(config) / FOLDER / artifacts.fingerprint(captioner_path)
 
 

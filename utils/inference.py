@@ -1,7 +1,7 @@
 """A trained captioner for any photos: photos in, captions out.
 
-It reads the artifacts of the notebooks with the settings that they record, checks that they belong
-together, and does for any photo what the notebooks do for the test split.
+It comes from the artifacts of a run, whose settings they record, or from one file, as the
+pretrained captioner does. It does for any photo what the notebooks do for the test split.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,20 +12,31 @@ import numpy as np
 
 from utils import artifacts, feature_cache, features
 from utils.config import Config, parse_value
-from utils.data.tokenizer import PAD_ID, SPECIAL_TOKENS, Tokenizer, mostly_characters, tokenize
+from utils.data.tokenizer import (
+    EOS_ID,
+    PAD_ID,
+    SPECIAL_TOKENS,
+    mostly_characters,
+    tokenize,
+)
 from utils.decoding.beam_search import generate
+from utils.decoding.decoding_loop import GenerationOutput
 from utils.errors import CaptionsError
+from utils.evaluation.confidence import caption_confidence, describe_confidence
 from utils.evaluation.retrieval import sequence_log_probs
 from utils.models.encoders import build_encoder
-from utils.models.fine_tuning import split_encoder
+from utils.models.fine_tuning import EndToEndCaptioner, split_encoder
 from utils.models.serialization import from_dict
+from utils.pretrained import PRETRAINED_FILE
+from utils.pretrained.captioner_file import SavedCaptioner, load_run, read_captioner
 
 BATCH_SIZE = 32
 SEARCH_CHUNK = 256  # photos whose features are in memory at once
+NO_DESCRIPTION = "No confident description."
 
 
 class Captioner:
-    """The encoder, the tokenizer and the model of one run; `captioner(photos)` gives captions.
+    """An encoder, a tokenizer and a model; `captioner(photos)` gives captions.
 
     Photos are paths, Pillow images, or arrays of 8-bit pixels. One that cannot be read is an error;
     where a dict is given as `failures`, it is skipped, and its reason is added there instead.
@@ -36,21 +47,46 @@ class Captioner:
         model: Its captioner or ensemble.
         encoder: From pixels to what the model takes: if the model has the encoder's top blocks,
             this is the backbone below them.
+        fine_tuned_encoder: From pixels to what the model's top blocks compute, or None.
+        confidence: What `evaluation.confidence` computes the confidence of captions from, or None.
+        path: The file that the model comes from.
     """
 
-    def __init__(self, config: Config):
-        """Load the artifacts of a run with this configuration."""
-        self.config = config
-        self.tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
-        self.model = from_dict(artifacts.load("captioner", config), config)
-        self.encoder = build_encoder(config.encoder)
-        if config.fine_tune_epochs:
-            self.encoder, _ = split_encoder(self.encoder)
+    def __init__(self, saved: SavedCaptioner):
+        """Build the models; `load`, `from_run`, `from_file` and `pretrained` call this."""
+        self.config = saved.config
+        self.tokenizer = saved.tokenizer
+        self.confidence = saved.confidence
+        self.path = saved.path
+        self.model = from_dict(saved.captioner, saved.config)
+        self.encoder = build_encoder(saved.config.encoder)
+        self.fine_tuned_encoder = None
+        if saved.config.fine_tune_epochs:
+            whole_encoder = self.encoder
+            self.encoder, top_blocks = split_encoder(whole_encoder)
+            if isinstance(self.model, EndToEndCaptioner):
+                top_blocks.set_weights(self.model.top_blocks.get_weights())
+                self.fine_tuned_encoder = whole_encoder
 
     @classmethod
     def load(cls, folder: Path | str | None = None) -> "Captioner":
         """Load the captioner whose artifacts are in `folder`, or else the one of this machine."""
-        return cls(artifacts.load_saved_config(folder))
+        return cls.from_run(artifacts.load_saved_config(folder))
+
+    @classmethod
+    def from_run(cls, config: Config) -> "Captioner":
+        """Load the artifacts of a run with this configuration."""
+        return cls(load_run(config))
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> "Captioner":
+        """Load a captioner from the file that `python -m utils export` has written."""
+        return cls(read_captioner(path))
+
+    @classmethod
+    def pretrained(cls) -> "Captioner":
+        """Load the captioner that is part of this project: see utils/pretrained/MODEL_CARD.md."""
+        return cls.from_file(PRETRAINED_FILE)
 
     def __call__(
         self,
@@ -77,6 +113,7 @@ class Captioner:
         failures: dict[str, str] | None = None,
         no_repetition: bool = False,
         progress: bool = True,
+        attention_weights: bool = False,
     ) -> Iterator[dict]:
         """Caption photos batch by batch; of the rows only one batch is in memory.
 
@@ -87,10 +124,12 @@ class Captioner:
             no_repetition: As in `beam_search.generate`; without effect where most tokens are single
                 characters, which recur in any sentence.
             progress: Whether to show a progress bar.
+            attention_weights: Add the key `attention_weights`, `(tokens, cells)`, to the rows.
 
         Yields:
-            For each photo, in order, a dict with the keys `photo` (the path, or None), `caption`
-            and `probability` (of the whole caption).
+            For each photo, in order, a dict with the keys `photo` (the path, or None), `caption`,
+            `probability` (of the whole caption) and `confidence` (the estimated probability that
+            the caption is good, or None where 04_evaluate has not fitted it).
 
         Raises:
             CaptionsError: The beam width is not allowed, or, without `failures`, a photo cannot be
@@ -98,15 +137,16 @@ class Captioner:
         """
         if beam_width is not None:
             beam_width = parse_value("beam_width", beam_width)
-        words = self.tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
-        no_repetition = no_repetition and not mostly_characters(words)
+        vocabulary = self.tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
+        no_repetition = no_repetition and not mostly_characters(vocabulary)
         photos = list(photos)
         remaining = iter(photos)
         # A single photo should not take as long as a full batch.
         batch_size = BATCH_SIZE if len(photos) > 1 else 1
-        for grid in self.extract_features(photos, failures, progress):
+        encoder, model, confidence = self.parts_for_captions()
+        for grid in self.extract_features(photos, failures, progress, encoder):
             output = generate(
-                self.model,
+                model,
                 grid,
                 self.config,
                 beam_width,
@@ -114,15 +154,43 @@ class Captioner:
                 batch_size=batch_size,
                 progress=False,
             )
-            for token_ids, log_prob in zip(output.token_ids, output.log_probs, strict=True):
+            confidences: Sequence[float | None] = [None] * len(grid)
+            if confidence:
+                confidences = caption_confidence(model, confidence, grid, output).tolist()
+            for row, value in enumerate(confidences):
                 photo = next(remaining)
                 if failures and str(photo) in failures:
                     continue
-                yield {
-                    "photo": str(photo) if isinstance(photo, str | Path) else None,
-                    "caption": self.tokenizer.decode(token_ids),
-                    "probability": float(np.exp(log_prob)),
-                }
+                result = self.build_row(photo, output, row)
+                if not attention_weights:
+                    del result["attention_weights"]
+                yield {**result, "confidence": value}
+
+    def build_row(self, photo: Any, output: GenerationOutput, row: int) -> dict[str, Any]:
+        """A photo with its caption, the caption's probability and its attention weights."""
+        token_ids = output.token_ids[row]
+        is_word = ~np.isin(token_ids, [EOS_ID, PAD_ID])
+        return {
+            "photo": str(photo) if isinstance(photo, str | Path) else None,
+            "caption": self.tokenizer.decode(token_ids),
+            "probability": float(np.exp(output.log_probs[row])),
+            "attention_weights": output.attention_weights[row, is_word],
+        }
+
+    def parts_for_captions(self) -> tuple[Any, Any, dict[str, Any] | None]:
+        """The encoder, the model and the confidence data that captions are generated with.
+
+        A fine-tuned captioner computes its top blocks in every call. Both the caption of a photo
+        and its confidence need them, so here they are part of the encoder.
+        """
+        if self.fine_tuned_encoder is None:
+            return self.encoder, self.model, self.confidence
+        confidence = self.confidence
+        if confidence:
+            mean_input = confidence["mean_input"][None].astype(np.float32)
+            mean_grid = np.asarray(self.model.top_blocks(mean_input))[0]
+            confidence = {**confidence, "mean_input": mean_grid}
+        return self.fine_tuned_encoder, self.model.captioner, confidence
 
     def search(
         self,
@@ -172,7 +240,7 @@ class Captioner:
         Returns:
             The file of every photo that can be read.
         """
-        folder = feature_cache.writable_folder(feature_cache.cache_folder(self.config))
+        folder = feature_cache.writable_folder(feature_cache.cache_folder(self.config, self.path))
         files = {}
         for path in paths:
             try:
@@ -196,26 +264,43 @@ class Captioner:
         photos: Sequence[Any],
         failures: dict[str, str] | None = None,
         progress: bool = True,
+        encoder: Any = None,
     ) -> Iterator[np.ndarray]:
-        """The features of photos in batches, in order; zeros where one cannot be read."""
+        """The features of photos in batches, in order; zeros where one cannot be read.
+
+        Args:
+            photos: Paths, Pillow images, or arrays.
+            failures: Collects the photos that cannot be read, with reasons.
+            progress: Whether to show a progress bar.
+            encoder: In place of `self.encoder`.
+        """
         if photos:  # without photos there is no progress bar
+            encoder = encoder or self.encoder
             yield from features.extract_features(
-                photos, self.encoder, "captions", failures=failures, progress=progress
+                photos, encoder, "captions", failures=failures, progress=progress
             )
 
 
 def alt_text(row: dict, min_probability: float = 0.25) -> str:
     """A caption as a sentence for an `alt` attribute.
 
-    It starts with "Possibly" if the captioner is not sure: if the geometric mean of its tokens'
-    probabilities is below `min_probability`.
+    It depends on the caption's confidence (`evaluation.confidence.describe_confidence`): the
+    sentence as it is, "Possibly" and the sentence, or `NO_DESCRIPTION`. Without a confidence it
+    starts with "Possibly" if the geometric mean of its tokens' probabilities is low.
 
     Args:
-        row: With `caption` and `probability`, as from a `Captioner`.
-        min_probability: The threshold.
+        row: With `caption`, `probability` and `confidence`, as from a `Captioner`.
+        min_probability: The threshold without a confidence.
     """
     caption = row["caption"]
-    tokens = len(tokenize(caption)) + 1  # EOS is a token, too
-    mean_probability = row["probability"] ** (1 / tokens)
-    sentence = caption if mean_probability >= min_probability else f"possibly {caption}"
+    confidence = row.get("confidence")
+    if confidence is None:
+        tokens = len(tokenize(caption)) + 1  # EOS is a token, too
+        mean_probability = row["probability"] ** (1 / tokens)
+        verdict = "assert" if mean_probability >= min_probability else "hedge"
+    else:
+        verdict = describe_confidence(confidence)
+    if verdict == "none":
+        return NO_DESCRIPTION
+    sentence = caption if verdict == "assert" else f"possibly {caption}"
     return f"{sentence[:1].upper()}{sentence[1:]}."

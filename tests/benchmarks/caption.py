@@ -66,7 +66,7 @@ def prepare(folder: Path) -> tuple[Captioner, list[Path]]:
     artifacts.save("captions", {}, config)
     artifacts.save("tokenizer", tokenizer.to_dict(), config)
     artifacts.save("captioner", to_dict(model), config)
-    return Captioner(config), paths
+    return Captioner.from_run(config), paths
 
 
 def measure_one_photo(captioner: Captioner, path: Path) -> Row:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,19 @@ import pytest
 from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
 from utils import artifacts
 from utils.__main__ import main
-from utils.cli.caption import find_run, load_captioner, require_drawn_images
+from utils.cli.caption import (
+    PRETRAINED_NOTICE,
+    SAMPLE_NOTICE,
+    find_run,
+    load_captioner,
+    require_drawn_images,
+)
 from utils.cli.photo_paths import collect_photos
 from utils.cli.score_files import load_captions
 from utils.config import Config
 from utils.errors import CaptionsError
 from utils.inference import Captioner, alt_text
+from utils.pretrained.captioner_file import load_run, save_captioner
 
 
 @pytest.fixture
@@ -73,15 +81,99 @@ def test_missing_working_folder_is_not_replaced_by_another_run(
     )
 
 
-def test_notice_names_the_captioner_that_is_used(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("utils.cli.caption.load_saved_config", lambda _: Config("flickr8k"))
-    monkeypatch.setattr("utils.inference.Captioner", lambda config: config)
-    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
-    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "new"))
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "captioner.pkl").touch()
-    assert load_captioner(find_run(None)) == Config("flickr8k")
-    assert capsys.readouterr().err == f"Captions by {tmp_path / 'run' / 'captioner.pkl'}\n"
+@pytest.fixture
+def pretrained(run, tmp_path, monkeypatch):  # noqa: F811
+    """The captioner of the run in the place of the pretrained one."""
+    path = tmp_path / "pretrained.npz"
+    save_captioner(path, load_run(CONFIG))
+    monkeypatch.setattr("utils.cli.caption.PRETRAINED_FILE", path)
+    monkeypatch.setattr("utils.inference.PRETRAINED_FILE", path)
+    return path
+
+
+def used_captioner(capsys, working=None):
+    """The first line of stderr, which names the captioner, and the file that it is loaded from."""
+    captioner = load_captioner(find_run(working))
+    return capsys.readouterr().err.splitlines()[0], captioner.path
+
+
+def test_captioner_is_the_named_one_or_one_of_photos_or_the_pretrained_one(
+    pretrained, tmp_path, capsys, monkeypatch
+):
+    run_path = tmp_path / "captioner.pkl"
+    assert used_captioner(capsys, str(tmp_path)) == (SAMPLE_NOTICE, run_path)
+    # The captioner of the drawn sample is not used by default.
+    assert used_captioner(capsys) == (PRETRAINED_NOTICE, pretrained)
+
+    photos = replace(CONFIG, preset="flickr8k")
+    for kind in ("captions", "tokenizer", "captioner"):
+        artifacts.save(kind, artifacts.read_pickle(tmp_path / f"{kind}.pkl")["data"], photos)
+    assert used_captioner(capsys) == (f"Captions by {run_path}", run_path)
+    assert used_captioner(capsys, str(tmp_path)) == (f"Captions by {run_path}", run_path)
+
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "empty"))
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "empty"))
+    assert used_captioner(capsys) == (PRETRAINED_NOTICE, pretrained)
+    pretrained.unlink()
+    with pytest.raises(CaptionsError, match="captioner.pkl: not found: run 03_train first"):
+        find_run(None)
+
+
+def test_captioner_of_the_sample_stands_in_for_a_missing_pretrained_one(
+    run,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
+    monkeypatch.setattr("utils.cli.caption.PRETRAINED_FILE", tmp_path / "nowhere.npz")
+    assert used_captioner(capsys) == (SAMPLE_NOTICE, tmp_path / "captioner.pkl")
+
+
+def test_pretrained_captioner_captions_and_searches(folder, pretrained, capsys):
+    assert main(["caption", str(folder), "--csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert main(["search", "a", str(folder)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+# === Confidence ===
+
+
+def test_alt_text_states_hedges_or_omits_by_confidence():
+    row = {"photo": "x", "caption": "a dog runs", "probability": 1e-9}
+    assert alt_text(row | {"confidence": 0.5}) == "A dog runs."
+    assert alt_text(row | {"confidence": 0.3}) == "Possibly a dog runs."
+    assert alt_text(row | {"confidence": 0.1}) == "No confident description."
+
+
+def test_captions_with_low_confidence_are_omitted(folder, expected, tmp_path, capsys, monkeypatch):
+    values = iter([0.1, 0.6, 0.3])
+    rows = [row | {"confidence": next(values)} for row in expected]
+    captioner = Captioner.from_run(CONFIG)
+    captioner.confidence = {"good_score": 0.2}
+    monkeypatch.setattr(captioner, "stream", lambda *_, **__: iter(rows))
+    monkeypatch.setattr("utils.cli.caption.load_captioner", lambda _: captioner)
+    arguments = ["caption", str(folder), "--working", str(tmp_path), "--min-confidence", "0.3"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert [line.partition(": ")[0] for line in out.splitlines()] == [
+        rows[1]["photo"],
+        rows[2]["photo"],
+    ]
+    assert "1 captions omitted: confidence below 0.3" in err
+
+
+def test_captioner_without_confidence_refuses_a_minimum(folder, tmp_path, capsys):
+    arguments = ["caption", str(folder), "--working", str(tmp_path), "--min-confidence", "0.3"]
+    assert main(arguments) == 1
+    assert "this captioner has no confidence: run 04_evaluate first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["1.1", "-0.1", "high", "nan"])
+def test_minimum_confidence_is_a_fraction(folder, capsys, text):
+    with pytest.raises(SystemExit, match="2"):
+        main(["caption", str(folder), f"--min-confidence={text}"])
+    assert "must be a number from 0 to 1, such as 0.4" in capsys.readouterr().err
 
 
 def test_search_reports_a_photo_without_permission_and_ranks_the_others(
@@ -100,14 +192,14 @@ def test_search_reports_a_photo_without_permission_and_ranks_the_others(
     assert len(out.splitlines()) == 2
     assert "a.jpg: not allowed" in err
     with pytest.raises(CaptionsError, match="not allowed"):
-        Captioner(CONFIG).search("a", collect_photos([str(folder)]).paths)
+        Captioner.from_run(CONFIG).search("a", collect_photos([str(folder)]).paths)
 
 
 @pytest.fixture
 def expected(folder):
     """What the captioner returns for the photos in the folder."""
     paths = collect_photos([str(folder)]).paths
-    return list(Captioner(CONFIG).stream(paths, no_repetition=True))
+    return list(Captioner.from_run(CONFIG).stream(paths, no_repetition=True))
 
 
 def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tmp_path, capsys):
@@ -119,7 +211,7 @@ def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tm
         # The notice is on stderr, because a program may read stdout.
         notices = [line for line in err.splitlines() if "only knows cartoons" in line]
         assert len(notices) == 1
-        assert "python -m utils run --input" in notices[0]
+        assert "without --working, the pretrained captioner is used" in notices[0]
 
     lines = outputs["text"].splitlines()
     assert lines == [f"{row['photo']}: {row['caption']}" for row in expected]
@@ -129,7 +221,7 @@ def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tm
     lines = outputs["--jsonl"].splitlines()
     assert [json.loads(line) for line in lines] == expected
     header, *rows = csv.reader(outputs["--csv"].splitlines())
-    assert header == ["image", "caption", "probability"]
+    assert header == ["image", "caption", "probability", "confidence"]
     for row, expected_row in zip(rows, expected, strict=True):
         assert row[:2] == [expected_row["photo"], expected_row["caption"]]
         assert float(row[2]) == expected_row["probability"]
@@ -176,7 +268,7 @@ def test_search_prints_scores_the_best_first(folder, tmp_path, capsys):
     assert main(["search", "a", str(folder), "--working", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "vocabulary" not in err
-    ranking = Captioner(CONFIG).search("a", collect_photos([str(folder)]).paths)
+    ranking = Captioner.from_run(CONFIG).search("a", collect_photos([str(folder)]).paths)
     assert out.splitlines() == [f"{score:6.1%}  {path}" for score, path in ranking]
 
 
@@ -370,7 +462,7 @@ def test_formula_in_a_file_name_is_text_in_csv_and_read_back(folder, tmp_path, c
 
 
 def test_search_prints_the_best_photos_as_text_and_json(folder, tmp_path, capsys):
-    ranking = Captioner(CONFIG).search("a", collect_photos([str(folder)]).paths)
+    ranking = Captioner.from_run(CONFIG).search("a", collect_photos([str(folder)]).paths)
     arguments = ["search", "a", str(folder), "--working", str(tmp_path), "--top", "2"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()

@@ -10,7 +10,10 @@ from utils.errors import CaptionsError
 # `alt` needs TensorFlow and is text otherwise.
 LIGHT_FORMATS = [name for name in FORMATS if name != "alt"]
 PHOTOS = ["a.jpg", "b: c.jpg", "=1+1.jpg", 'with "quotes", ü.jpg', "two\nlines.jpg", "\udcff.jpg"]
-ROWS = [{"photo": name, "caption": "a dog runs", "probability": 0.25} for name in PHOTOS]
+ROWS = [
+    {"photo": name, "caption": "a dog runs", "probability": 0.25, "confidence": None}
+    for name in PHOTOS
+]
 
 
 def write(path, output_format, rows=ROWS):

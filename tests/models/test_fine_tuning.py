@@ -155,7 +155,7 @@ def test_inference_uses_the_fine_tuned_top_blocks(run):
     artifacts.save("captioner", to_dict(end_to_end), run.config)
 
     paths = [run.photos.paths[name] for name in run.features["names"][:4]]
-    captions = [row["caption"] for row in Captioner(run.config)(paths)]
+    captions = [row["caption"] for row in Captioner.from_run(run.config)(paths)]
     grid = feature_grids.load_grid(run.backbone_features, run.config)
     output = generate(end_to_end, grid, run.config, rows=range(4), progress=False)
     assert captions == [run.tokenizer.decode(token_ids) for token_ids in output.token_ids]

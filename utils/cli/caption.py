@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils import artifacts
 from utils.artifacts import artifact_path, fingerprint, load_saved_config
 from utils.cli.caption_rows import Output, RowWriter, find_output, printable
 from utils.cli.photo_paths import collect_photos, report_skipped
@@ -15,13 +16,18 @@ from utils.config import Config
 from utils.data.tokenizer import Tokenizer, join_tokens, tokenize
 from utils.errors import CaptionsError
 from utils.paths import find_files, working_folder
+from utils.pretrained import MODEL_CARD, PRETRAINED_FILE
 
 if TYPE_CHECKING:
     from utils.inference import Captioner
 
 SAMPLE_NOTICE = (
-    "Trained on the drawn sample, this captioner only knows cartoons. To train one on photos: "
-    "python -m utils run --input FOLDER (Flickr8k takes about two hours on two CPU cores)"
+    "Trained on the drawn sample, this captioner only knows cartoons; without --working, the "
+    "pretrained captioner is used"
+)
+PRETRAINED_NOTICE = (
+    "Captions by the pretrained captioner, which knows photos of people and dogs outdoors: "
+    f"see {MODEL_CARD}"
 )
 DRAWN_FOLDERS = ("sample", "fresh")  # in the working folder; 05_visualize draws the second
 NO_CAPTION = "no caption: the captioner generated an empty one"
@@ -33,7 +39,7 @@ def caption(
     beam_width: int | None = None,
     working: str | None = None,
     output: str | None = None,
-    force: bool = False,
+    **conditions: Any,
 ) -> int:
     """Write a caption for each photo, as soon as it is there.
 
@@ -44,7 +50,8 @@ def caption(
         beam_width: Instead of the run's.
         working: The working folder of the run whose captioner is used.
         output: The file to write or to continue, instead of stdout.
-        force: Write alt text for any image, although the captioner only knows the drawn sample.
+        **conditions: `force`: write alt text for any image, although the captioner only knows the
+            drawn sample; `min_confidence`: write no caption with a lower confidence.
 
     Returns:
         The exit status: 1 if a photo has no caption.
@@ -52,7 +59,8 @@ def caption(
     selection = collect_photos(photos, exclude=output)
     target = find_output(output, output_format)
     config = find_run(working)
-    if target.output_format == "alt" and not force:
+    min_confidence = conditions.get("min_confidence") or 0.0
+    if config and target.output_format == "alt" and not conditions.get("force"):
         require_drawn_images(selection.paths, config)
     remaining = [path for path in selection.paths if not target.contains(path)]
     done = len(selection.paths) - len(remaining)
@@ -62,7 +70,12 @@ def caption(
     failures: dict[str, str] = {}
     if remaining:
         captioner = load_captioner(config)
+        if min_confidence and captioner.confidence is None:
+            raise CaptionsError(
+                "--min-confidence: this captioner has no confidence: run 04_evaluate first"
+            )
         rows = stream_captions(captioner, remaining, beam_width, target, failures)
+        rows = keep_confident(rows, min_confidence)
         write_captions(rows, target, failures, done, len(selection.paths))
     else:
         target.finish()
@@ -81,6 +94,18 @@ def stream_captions(
     """The rows of photos, one by one, with a progress bar where they do not appear themselves."""
     progress = output.path is not None or not sys.stdout.isatty()
     return captioner.stream(paths, beam_width, failures, no_repetition=True, progress=progress)
+
+
+def keep_confident(rows: Iterator[dict], min_confidence: float) -> Iterator[dict]:
+    """The rows with at least this confidence; at the end, how many others there were, on stderr."""
+    omitted = 0
+    for row in rows:
+        if min_confidence and row["confidence"] < min_confidence:
+            omitted += 1
+        else:
+            yield row
+    if omitted:
+        print(f"{omitted:,} captions omitted: confidence below {min_confidence}", file=sys.stderr)
 
 
 def write_captions(
@@ -135,8 +160,8 @@ def require_drawn_images(paths: Sequence[Path], config: Config) -> None:
     if others:
         raise CaptionsError(
             f"--alt: {len(others):,} of {len(paths):,} images, such as {others[0]}, are no drawn "
-            "scenes, and this captioner knows no others: train one on photos with "
-            "python -m utils run --input FOLDER, or add --force"
+            "scenes, and this captioner knows no others: omit --working to use the pretrained "
+            "captioner, or add --force"
         )
 
 
@@ -201,26 +226,39 @@ def find(**options: Any) -> int:
     return search(**options)
 
 
-def find_run(working: str | None) -> Config:
-    """The configuration of the run whose captioner is used.
+def find_run(working: str | None) -> Config | None:
+    """The configuration of the run whose captioner is used, or None for the pretrained captioner.
 
-    Args:
-        working: The working folder of the run; by default the one that notebooks would use.
+    That is the run in `working`; else the one of this machine, if it was trained on photos; else
+    the pretrained captioner. The captioner of the drawn sample is used where it is named, or where
+    the pretrained one is missing.
 
     Raises:
         CaptionsError: There is no captioner.
     """
-    config = load_saved_config(working)
-    if working and not (working_folder(config) / "captioner.pkl").is_file():
-        fix = "name the working folder of a run"
-        raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
-    return config
+    if working:
+        config = load_saved_config(working)
+        if not (working_folder(config) / "captioner.pkl").is_file():
+            fix = "name the working folder of a run"
+            raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
+        return config
+    if artifacts.find("captioner", Config("flickr8k")):
+        config = load_saved_config()
+        if config.preset != "sample" or not PRETRAINED_FILE.is_file():
+            return config
+    elif not PRETRAINED_FILE.is_file():
+        return load_saved_config()
+    return None
 
 
-def load_captioner(config: Config) -> "Captioner":
-    """Load the captioner of a run, and say on stderr which one it is."""
-    path = artifact_path("captioner", config)
-    notice = SAMPLE_NOTICE if config.preset == "sample" else f"Captions by {path}"
+def load_captioner(config: Config | None) -> "Captioner":
+    """Load the captioner of a run, or the pretrained one, and say on stderr which one it is."""
+    if config is None:
+        notice = PRETRAINED_NOTICE
+    elif config.preset == "sample":
+        notice = SAMPLE_NOTICE
+    else:
+        notice = f"Captions by {artifact_path('captioner', config)}"
     print(notice, file=sys.stderr, flush=True)
     # Someone who has set the log level is looking for a problem, and wants to see everything.
     wants_logs = "TF_CPP_MIN_LOG_LEVEL" in os.environ
@@ -230,7 +268,7 @@ def load_captioner(config: Config) -> "Captioner":
     with nullcontext() if wants_logs else silence_stderr():
         from utils.inference import Captioner
 
-    return Captioner(config)
+    return Captioner.from_run(config) if config else Captioner.pretrained()
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from utils.errors import CaptionsError
 FORMATS = ("text", "alt", "csv", "json", "jsonl")
 # The format of a file; `alt` text is text, too.
 SUFFIXES = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-HEADERS = {"csv": "image,caption,probability\n", "json": "[\n"}
+HEADERS = {"csv": "image,caption,probability,confidence\n", "json": "[\n"}
 FOOTERS = {"json": "]\n"}
-ROW_KEYS = {"photo", "caption", "probability"}
+ROW_KEYS = {"photo", "caption", "probability", "confidence"}
 # Characters that break a line, control a terminal, or are in no encoding.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -181,8 +181,10 @@ def format_row(row: dict, output_format: str) -> str:
 def csv_line(row: dict) -> str:
     """One row of a CSV file that is safe to open in a spreadsheet."""
     line = io.StringIO()
-    cells = [escape_cell(row["photo"]), escape_cell(row["caption"]), row["probability"]]
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    texts = [escape_cell(row["photo"]), escape_cell(row["caption"])]
+    # An unknown confidence, None, is an empty cell.
+    numbers = [row["probability"], row["confidence"]]
+    csv.writer(line, lineterminator="\n").writerow(texts + numbers)
     return line.getvalue()
 
 
@@ -231,7 +233,7 @@ def complete_lines(content: bytes, output_format: str) -> bytes:
 
 def photos_in_csv(text: str) -> list[str]:
     """The photos in rows of CSV."""
-    return [unescape_cell(photo) for photo, _, _ in csv.reader(io.StringIO(text, newline=""))]
+    return [unescape_cell(photo) for photo, _, _, _ in csv.reader(io.StringIO(text, newline=""))]
 
 
 def photos_in_json(text: str) -> list[str]:

@@ -118,6 +118,13 @@ def positive_number(text: str) -> int:
     return whole_number(text, 1, sys.maxsize)
 
 
+def fraction(text: str) -> float:
+    """An argument between 0 and 1."""
+    if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,9}", text) or float(text) > 1:
+        raise argparse.ArgumentTypeError(f"'{text}' must be a number from 0 to 1, such as 0.4")
+    return float(text)
+
+
 def whole_number(text: str, minimum: int, maximum: int) -> int:
     """An argument that is a whole number within limits."""
     if not re.fullmatch(r"-?[0-9]{1,18}", text) or not minimum <= int(text) <= maximum:
@@ -138,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_download_parser(commands)
     add_caption_parser(commands)
     add_search_parser(commands)
+    add_export_parser(commands)
     add_score_parser(commands)
     add_kaggle_parser(commands)
     add_html_parser(commands)
@@ -242,6 +250,13 @@ def add_caption_parser(commands: Any) -> None:
         action="store_true",
         help="with --alt: caption any image, although the captioner only knows the drawn sample",
     )
+    parser.add_argument(
+        "--min-confidence",
+        type=fraction,
+        metavar="0.4",
+        help="omit captions with a lower confidence, the estimated probability that a caption is "
+        "good",
+    )
     output = parser.add_mutually_exclusive_group()
     formats = {
         "csv": "write CSV, with probabilities; an apostrophe comes before what a spreadsheet would "
@@ -282,7 +297,29 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "photos", nargs="+", metavar="PATH", help="photos, folders, or patterns such as '*.jpg'"
     )
-    parser.add_argument("--working", metavar="FOLDER", help="the working folder of the run to use")
+    parser.add_argument(
+        "--working",
+        metavar="FOLDER",
+        help="the working folder of the run to use (default: a run on photos on this machine, or "
+        "else the pretrained captioner)",
+    )
+
+
+def add_export_parser(commands: Any) -> None:
+    """The command `export`."""
+    parser = commands.add_parser(
+        "export",
+        help="write a trained captioner into one file",
+        description="Write the captioner of a run into one .npz file without pickle: weights in 8 "
+        "bits, vocabulary, settings, and confidence if 04_evaluate has run. "
+        "Captioner.from_file(FILE) reads it.",
+    )
+    parser.set_defaults(function_path="utils.cli.export.export")
+    parser.add_argument("file", metavar="FILE", help="the file to write, such as captioner.npz")
+    parser.add_argument("--working", metavar="FOLDER", help="the working folder of the run")
+    parser.add_argument(
+        "--bits", type=int, choices=(8, 32), default=8, help="of the weights (default: 8)"
+    )
 
 
 def add_score_parser(commands: Any) -> None:

@@ -1,0 +1,143 @@
+"""The confidence of captions: each signal against another computation, and what it must refuse."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from utils.config import Config
+from utils.data.tokenizer import BOS_ID, EOS_ID
+from utils.decoding.beam_search import generate
+from utils.evaluation import confidence
+from utils.evaluation.retrieval import sequence_log_probs
+from utils.models.captioners import build_captioner
+from utils.models.encoders import build_encoder
+from utils.models.ensemble import Ensemble
+from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks, split_encoder
+
+CONFIG = Config(units=8, embedding_dim=8, max_length=5, beam_width=2)
+CELLS, CHANNELS = 4, 6
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return build_captioner(CHANNELS, 12, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return np.random.RandomState(1).rand(40, CELLS, CHANNELS).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def fitted(captioner, grid):
+    """The confidence fitted on 20 validation photos, every second caption of which is good."""
+    rows = np.arange(20, 40)
+    output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
+    scores = np.arange(20) % 2
+    return confidence.fit_confidence(captioner, grid, np.arange(20), rows, output, scores)
+
+
+def test_logistic_regression_agrees_with_scikit_learn():
+    rng = np.random.RandomState(0)
+    features = rng.randn(200, 2)
+    labels = features @ [1.0, -2.0] + rng.randn(200) > 0.3
+    expected = LogisticRegression(C=1.0, tol=1e-10).fit(features, labels)
+    coefficients = confidence.fit_logistic_regression(features, labels)
+    np.testing.assert_allclose(coefficients[0], expected.intercept_[0], atol=1e-4)
+    np.testing.assert_allclose(coefficients[1:], expected.coef_[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_one_kind_of_label_gives_its_smoothed_rate(label):
+    coefficients = confidence.fit_logistic_regression(np.zeros((8, 2)), np.full(8, label))
+    rate = 1 / (1 + np.exp(-coefficients[0]))
+    assert rate == pytest.approx(9 / 10 if label else 1 / 10)
+    assert not coefficients[1:].any()
+
+
+def test_separable_labels_give_finite_coefficients():
+    features = np.linspace(-1, 1, 20)[:, None]
+    coefficients = confidence.fit_logistic_regression(features, features[:, 0] > 0)
+    assert np.isfinite(coefficients).all() and coefficients[1] > 0
+
+
+def test_log_probs_of_a_photo_are_those_of_retrieval(captioner, grid):
+    token_ids = np.array([[4, 5, EOS_ID, 0, 0], [6, EOS_ID, 0, 0, 0], [4, 5, 6, 7, 8]], np.int32)
+    photo = grid[0].astype(np.float32)
+    log_probs = confidence.log_probs_for_photo(captioner, photo, token_ids)
+    with_bos = np.column_stack([np.full(3, BOS_ID), token_ids]).astype(np.int32)
+    expected = sequence_log_probs(captioner, photo[None], with_bos, progress=False)[0]
+    np.testing.assert_allclose(log_probs, expected, atol=1e-5)
+    alone = confidence.log_probs_for_photo(captioner, photo, token_ids[:1])
+    np.testing.assert_allclose(alone, expected[:1], atol=1e-5)
+
+
+def test_caption_of_the_mean_photo_has_no_information_about_it(captioner, grid, fitted):
+    mean_photo = fitted["mean_input"][None]
+    output = generate(captioner, mean_photo, CONFIG, progress=False)
+    log_prob, pmi = confidence.caption_signals(captioner, output, fitted)[0]
+    length = np.count_nonzero(output.token_ids[0])
+    assert log_prob == pytest.approx(output.log_probs[0] / length)
+    assert pmi == pytest.approx(0, abs=1e-5)
+
+
+def test_pooled_features_are_those_of_the_fine_tuned_encoder():
+    encoder = build_encoder("sample_cnn")
+    backbone, top_blocks = split_encoder(encoder)
+    data = {"encoder": "sample_cnn", "top_blocks": top_blocks.get_weights()}
+    captioner = build_captioner(top_blocks.output_shape[2], 12, CONFIG)
+    end_to_end = EndToEndCaptioner(build_top_blocks(data), captioner)
+    pixels = np.random.RandomState(0).randint(0, 256, (3, *encoder.input_shape[1:]))
+    features = np.asarray(backbone(pixels.astype(np.float32)))
+    expected = np.asarray(encoder(pixels.astype(np.float32))).mean(axis=1)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    for model in (end_to_end, Ensemble([end_to_end, end_to_end])):
+        pooled = confidence.pooled_features(model, features, np.arange(3))
+        np.testing.assert_allclose(pooled, expected, atol=1e-4)
+
+
+def test_feature_distance_is_the_mean_over_the_nearest_training_photos():
+    references = np.eye(8)
+    photo = np.zeros((1, 8))
+    photo[0, :2] = 0.5**0.5
+    # Two of the five nearest have cosine similarity 0.707, the others 0.
+    distance = confidence.feature_distance(photo, {"reference_features": references})
+    assert distance[0] == pytest.approx(1 - 2 * 0.5**0.5 / 5)
+
+
+def test_familiarity_falls_from_one_to_zero_among_the_farthest_validation_photos():
+    validation = np.arange(100.0)
+    distances = np.array([-1.0, 50.0, 95.0, 97.5, 99.5])
+    expected = [1, 1, 1, 2 / 5, 0]
+    np.testing.assert_allclose(confidence.familiarity(distances, validation), expected)
+
+
+def test_validation_photos_get_the_confidence_that_was_fitted(captioner, grid, fitted):
+    rows = np.arange(20, 40)
+    output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
+    values = confidence.caption_confidence(captioner, fitted, grid, output, rows)
+    np.testing.assert_allclose(values, fitted["validation_confidence"], atol=1e-5)
+    assert fitted["validation_good"].tolist() == [False, True] * 10
+
+
+def test_photo_unlike_all_training_photos_has_no_confidence(captioner, grid, fitted):
+    strange = grid[:2].copy()
+    strange[1] = -strange[1]
+    output = generate(captioner, strange, CONFIG, progress=False)
+    values = confidence.caption_confidence(captioner, fitted, strange, output)
+    assert values[0] > 0.1
+    assert values[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(None, "assert"), (0.9, "assert"), (0.4, "assert"), (0.3, "hedge"), (0.1, "none")],
+)
+def test_low_confidence_is_hedged_or_not_stated(value, verdict):
+    assert confidence.describe_confidence(value) == verdict
+
+
+def test_confidence_of_no_photos_is_empty(captioner, grid, fitted):
+    output = generate(captioner, grid, CONFIG, rows=[], progress=False)
+    values = confidence.caption_confidence(captioner, fitted, grid, output, rows=[])
+    assert values.shape == (0,)

@@ -1,0 +1,137 @@
+"""A captioner's file: round trips, refusals, and the captions of the captioner that it holds."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
+from tests.training.fine_tuned import CONFIG as FINE_TUNED_CONFIG
+from tests.training.fine_tuned import make_run, make_training_inputs
+from utils import artifacts
+from utils.__main__ import main
+from utils.errors import CaptionsError
+from utils.inference import Captioner
+from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
+from utils.models.serialization import to_dict
+from utils.pretrained.captioner_file import load_run, read_captioner, save_captioner
+from utils.pretrained.quantization import dequantize, quantize
+
+
+@pytest.mark.parametrize("shape", [(5, 30), (30, 5), (3, 3, 16, 1), (2, 2)])
+def test_quantized_array_is_within_half_a_step_of_the_array(shape):
+    array = np.random.RandomState(0).randn(*shape).astype(np.float32)
+    array *= np.arange(1, shape[-1] + 1)  # units of different sizes
+    quantized = quantize(array)
+    assert quantized.values.dtype == np.int8
+    error = np.abs(dequantize(quantized) - array)
+    assert (error <= quantized.scales / 2 * 1.001).all()
+    assert quantized.scales.size == max(shape)
+
+
+def test_zeros_stay_zeros_and_extremes_stay_exact():
+    array = np.array([[0, 0, 0, 0], [0.5, -2, 0, 4]], np.float32).T
+    np.testing.assert_array_equal(dequantize(quantize(np.zeros((3, 4)))), np.zeros((3, 4)))
+    restored = dequantize(quantize(array))
+    np.testing.assert_allclose(restored.max(), 4)
+    assert not restored[array == 0].any()
+
+
+def assert_same_contents(saved, expected):
+    assert saved.tokenizer.to_dict() == expected.tokenizer.to_dict()
+    assert vars(replace(saved.config, working="")) == vars(replace(expected.config, working=""))
+    for member, other in zip(
+        saved.captioner["members"], expected.captioner["members"], strict=True
+    ):
+        assert member.keys() == other.keys()
+        assert list(member["weights"]) == list(other["weights"])
+        for name, weight in other["weights"].items():
+            np.testing.assert_array_equal(member["weights"][name], weight)
+
+
+def test_full_precision_file_has_the_contents_of_the_run(run, tmp_path):  # noqa: F811
+    expected = load_run(CONFIG)
+    path = tmp_path / "captioner.npz"
+    save_captioner(path, expected, bits=32)
+    assert_same_contents(read_captioner(path), expected)
+    content = path.read_bytes()
+    save_captioner(path, expected, bits=32)
+    assert path.read_bytes() == content
+
+
+def test_file_gives_the_captions_of_the_run(run, tmp_path):  # noqa: F811
+    path = tmp_path / "captioner.npz"
+    save_captioner(path, load_run(CONFIG), bits=32)
+    rows = Captioner.from_file(path)(run.paths)
+    assert [row["caption"] for row in rows] == run.captions
+    ranking = Captioner.from_file(path).search("a", run.paths)
+    expected = Captioner.from_run(CONFIG).search("a", run.paths)
+    assert [photo for _, photo in ranking] == [photo for _, photo in expected]
+
+
+def test_file_of_a_fine_tuned_captioner_has_its_top_blocks(tmp_path):
+    trained = make_run(replace(FINE_TUNED_CONFIG, working=str(tmp_path)))
+    captioner, _, _ = make_training_inputs(trained)
+    end_to_end = EndToEndCaptioner(build_top_blocks(trained.backbone_features), captioner)
+    end_to_end.top_blocks.set_weights(
+        [weight * 1.1 for weight in end_to_end.top_blocks.get_weights()]
+    )
+    artifacts.save("captioner", to_dict(end_to_end), trained.config)
+    path = tmp_path / "captioner.npz"
+    save_captioner(path, load_run(trained.config), bits=32)
+    photos = [trained.photos.paths[name] for name in trained.features["names"][:4]]
+    captions = [row["caption"] for row in Captioner.from_file(path)(photos)]
+    assert captions == [row["caption"] for row in Captioner.from_run(trained.config)(photos)]
+
+
+def test_export_writes_8_bits_with_a_fraction_of_the_bytes(run, tmp_path, capsys):  # noqa: F811
+    small, large = tmp_path / "small.npz", tmp_path / "large.npz"
+    arguments = ["--working", str(tmp_path)]
+    assert main(["export", str(small), *arguments]) == 0
+    assert "without confidence: run 04_evaluate" in capsys.readouterr().out
+    assert main(["export", str(large), *arguments, "--bits", "32"]) == 0
+    assert small.stat().st_size < large.stat().st_size / 2
+    assert Captioner.from_file(small)(run.paths)
+
+
+def test_export_needs_a_file_of_its_format(run, tmp_path, capsys):  # noqa: F811
+    assert main(["export", str(tmp_path / "captioner.h5"), "--working", str(tmp_path)]) == 1
+    assert "name a file that ends with .npz" in capsys.readouterr().err
+
+
+def write_arrays(path, **arrays):
+    np.savez(path, **arrays)
+
+
+def header_bytes(**header):
+    return np.frombuffer(json.dumps(header).encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(b"PK no archive"),
+        lambda path: path.write_bytes(b""),
+        lambda path: write_arrays(path, weights=np.zeros(3)),
+        lambda path: write_arrays(path, header=header_bytes(config={})),
+        lambda path: write_arrays(path, header=np.array([{"run": "code"}], object)),
+    ],
+)
+def test_other_contents_are_refused(tmp_path, write):
+    path = tmp_path / "captioner.npz"
+    write(path)
+    with pytest.raises(CaptionsError, match=r"captioner.npz: not a captioner's file .*: write it"):
+        read_captioner(path)
+
+
+def test_file_of_another_format_is_refused(tmp_path):
+    path = tmp_path / "captioner.npz"
+    write_arrays(path, header=header_bytes(format=99))
+    with pytest.raises(CaptionsError, match="has format 99, but this is format 1"):
+        read_captioner(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(CaptionsError, match=r"nowhere.npz: .*No such file"):
+        read_captioner(tmp_path / "nowhere.npz")

@@ -1,0 +1,24 @@
+"""The command `export`: a trained captioner in one file."""
+
+from utils.artifacts import format_size, load_saved_config
+from utils.errors import CaptionsError
+from utils.pretrained.captioner_file import load_run, save_captioner
+
+
+def export(file: str, working: str | None = None, bits: int = 8) -> None:
+    """Write the captioner of a run into one file.
+
+    Args:
+        file: The file to write; its suffix is `.npz`.
+        working: The working folder of the run; by default the one that notebooks would use.
+        bits: Of the weights, 8 or 32.
+
+    Raises:
+        CaptionsError: There is no captioner, or the file has another suffix.
+    """
+    if not file.endswith(".npz"):
+        raise CaptionsError(f"{file}: has another suffix: name a file that ends with .npz")
+    saved = load_run(load_saved_config(working))
+    save_captioner(file, saved, bits)
+    confidence = "with confidence" if saved.confidence else "without confidence: run 04_evaluate"
+    print(f"{file}: {format_size(file)}, {confidence}")

@@ -1,0 +1,6 @@
+"""A captioner that is trained already, in one file, and its model card."""
+
+from pathlib import Path
+
+PRETRAINED_FILE = Path(__file__).with_name("captioner.npz")
+MODEL_CARD = Path(__file__).with_name("MODEL_CARD.md")
