@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from utils.evaluation.calibration import reliability_bins
 from utils.plotting.gallery import write_gallery
 
 matplotlib.use("Agg")
@@ -119,6 +120,29 @@ def test_bars_have_their_order_values_and_intervals():
     assert axis.texts[0].get_position()[0] == 0.7  # beside the interval, not on it
     first, second = (bar.get_facecolor() for bar in axis.patches)
     assert first != second
+
+
+def test_reliability_diagram_has_a_dot_and_an_interval_for_each_bin_and_the_counts():
+    confidence = np.array([0.05, 0.55, 0.58, 0.59, 0.95, 1.0])
+    good = np.array([False, True, False, True, True, True])
+    figure = draw(charts.plot_reliability(confidence, good, bins=10))
+    diagram, histogram = figure.axes
+    expected = reliability_bins(confidence, good, bins=10)
+    diagonal, *lines = diagram.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
+    intervals = lines[::2]
+    dots = lines[1::2]
+    assert len(dots) == len(intervals) == len(expected) == 3
+    for group, dot, interval in zip(expected, dots, intervals, strict=True):
+        assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (group.confidence, group.fraction_good)
+        assert list(interval.get_ydata()) == [group.low, group.high]
+    assert [text.get_text() for text in histogram.texts] == ["1", "3", "2"]
+    num_good = [bar.get_height() for bar in histogram.containers[0]]
+    assert num_good == [0, 0, 0, 0, 0, 2, 0, 0, 0, 2]
+
+
+def test_reliability_diagram_of_captions_that_are_all_good():
+    draw(charts.plot_reliability(np.full(5, 0.99), np.ones(5, bool)))
 
 
 def read_gallery(page):

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
+from utils.evaluation.calibration import expected_calibration_error, reliability_bins
 from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX
 
 
@@ -101,4 +102,45 @@ def plot_score_scatter(
         alignment = "right" if x > np.mean(axis.get_xlim()) else "left"
         axis.text(x, y, label, ha=alignment, va="bottom", color=BLUE, bbox=LABEL_BOX)
     axis.set(xlabel=names[0], ylabel=names[1])
+    return figure
+
+
+def plot_reliability(confidence: np.ndarray, good: np.ndarray, bins: int = 10) -> Any:
+    """A reliability diagram above the histogram of the confidences.
+
+    A dot per bin: its mean confidence, and the fraction of good captions with its 95 % interval. On
+    the dashed diagonal the two are equal.
+
+    Args:
+        confidence: The confidence of each caption, from 0 to 1.
+        good: Whether each caption is good.
+        bins: The number of bins of equal width.
+    """
+    confidence = np.asarray(confidence, float)
+    good = np.asarray(good, bool)
+    figure, (diagram, histogram) = plt.subplots(
+        2, 1, figsize=(4.4, 5), sharex=True, height_ratios=(3, 1)
+    )
+    diagram.plot([0, 1], [0, 1], color=GRAY, linestyle="--")
+    for group in reliability_bins(confidence, good, bins):
+        interval = [group.low, group.high]
+        diagram.plot([group.confidence] * 2, interval, color=INK, linewidth=1.5)
+        diagram.plot(group.confidence, group.fraction_good, "o", color=BLUE, ms=6, zorder=3)
+    error = expected_calibration_error(confidence, good, bins)
+    diagram.set(
+        title=f"{len(confidence):,} captions, calibration error {error:.3f}",
+        ylabel="fraction of good captions",
+        ylim=(-0.03, 1.03),
+    )
+    edges = np.arange(bins + 1) / bins
+    groups = [confidence[good], confidence[~good]]
+    counts, _, _ = histogram.hist(
+        groups, edges, stacked=True, color=[BLUE, GRAY], label=["good", "not good"], rwidth=0.92
+    )
+    for left, count in zip(edges[:-1], counts[-1], strict=True):
+        if count:
+            histogram.text(left + 0.5 / bins, count, f"{count:.0f}", ha="center", va="bottom")
+    histogram.set(xlabel="confidence", ylabel="captions", xlim=(-0.03, 1.03))
+    histogram.margins(y=0.25)
+    histogram.legend(loc="best", fontsize=9)
     return figure
