@@ -131,15 +131,16 @@ def test_figures_and_tables_are_shown_as_text(repository, capsys):
     source = (
         "from IPython.display import display\n"
         "display({'image/png': 'QUJD', 'text/plain': '<Figure>'}, raw=True)\n"
+        "display({'image/jpeg': 'QUJD', 'text/plain': '<Image>'}, raw=True)\n"
         "display({'text/html': '<b>3</b>', 'text/plain': 'three'}, raw=True)"
     )
     write_notebook(repository, "05_visualize", source)
     assert main(["run", "--only", "visualize"]) == 0
     out = capsys.readouterr().out
-    assert "[figure]" in out
+    assert out.count("[figure]") == 2
     assert "three" in out
     assert "<b>" not in out
-    assert "<Figure>" not in out
+    assert "<Figure>" not in out and "<Image>" not in out
 
 
 def test_failing_cell_ends_the_run_and_keeps_earlier_outputs(repository, capsys):

@@ -62,7 +62,7 @@ class NotebookExecutor(NotebookClient):
 
 def display_text(data: dict) -> str:
     """What stands for a displayed object in the terminal."""
-    if "image/png" in data:
+    if "image/png" in data or "image/jpeg" in data:
         return "[figure]"
     return data.get("text/plain", "")
 

@@ -1,0 +1,155 @@
+"""The figure of photos with their alt texts: words, attention maps, layout, and the JPEG."""
+
+import io
+import itertools
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.data.open_photos import OPEN_PHOTOS
+
+matplotlib.use("Agg")
+
+from utils.plotting import alt_texts
+from utils.plotting.alt_texts import (
+    AltTextCard,
+    choose_words,
+    overlay_attention,
+    show_alt_texts,
+    to_jpeg,
+)
+
+LONG = "Possibly a small brown dog that runs through deep white snow beside a man in a red jacket."
+WORDS_BY_FREQUENCY = "a in is the dog man red playing two shirt snow frisbee"
+WORD_TO_ID = {word: number for number, word in enumerate(WORDS_BY_FREQUENCY.split())}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    alt_texts.plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def cards():
+    """Cards of several verdicts, of photos of several shapes, with two words, one, and none."""
+    rng = np.random.default_rng(0)
+    cards = []
+    settings = zip(OPEN_PHOTOS, itertools.cycle(["assert", "hedge", "none"]), strict=False)
+    for number, (photo, verdict) in enumerate(settings):
+        words = ["snowboarder", "grass"][: number % 3]
+        weights = {word: rng.dirichlet(np.ones(81)) for word in words}
+        text = LONG if number % 2 else "A dog."
+        cards.append(AltTextCard(photo.path, text, verdict, 0.55, weights, photo.credit))
+    return cards
+
+
+# === Words ===
+
+
+def chosen(caption):
+    """The words of a caption that are chosen."""
+    tokens = caption.split()
+    return [tokens[position] for position in choose_words(tokens, WORD_TO_ID)]
+
+
+def test_rarest_content_words_are_chosen_in_the_order_of_the_caption():
+    assert chosen("a man in a red shirt is playing frisbee") == ["shirt", "frisbee"]
+    assert chosen("frisbee in the snow") == ["frisbee", "snow"]
+
+
+def test_function_words_actions_and_numbers_are_not_chosen():
+    assert chosen("two dog is playing in the") == ["dog"]
+    assert chosen("a the in two playing") == []
+    assert chosen("") == []
+
+
+def test_repeated_word_is_chosen_once_at_its_first_position():
+    tokens = ["a", "snow", "in", "a", "snow", "dog", "dog"]
+    assert choose_words(tokens, WORD_TO_ID) == [1, 5]
+
+
+def test_word_that_the_vocabulary_lacks_is_chosen_last():
+    assert chosen("zebra man dog") == ["man", "dog"]
+
+
+# === The attention map ===
+
+
+def test_heatmap_is_reddest_where_the_weight_is_largest():
+    weights = np.full(81, 0.001)
+    weights[2 * 9 + 7] = 1
+    panel = overlay_attention(np.full((90, 180, 3), 128, np.uint8), weights).astype(int)
+    assert panel.shape == (90, 180, 3)
+    redness = panel[..., 0] - panel[..., 2]
+    row, column = np.unravel_index(redness.argmax(), redness.shape)
+    assert (row // 10, column // 20) == (2, 7)
+    # Elsewhere the photo stays visible, and light.
+    assert panel[60, 40].min() > 150
+
+
+def test_heatmap_shows_relative_weights_and_keeps_the_photo_visible():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:, 32:] = 255
+    weights = np.random.default_rng(1).dirichlet(np.ones(64))
+    panel = overlay_attention(pixels, weights)
+    np.testing.assert_array_equal(panel, overlay_attention(pixels, 0.5 * weights))
+    brightness = panel.mean(axis=2)
+    assert brightness[:, 40:].mean() > brightness[:, :24].mean() + 30
+
+
+# === The figure ===
+
+
+def test_texts_and_panels_of_the_cards_do_not_overlap_and_stay_inside(cards):
+    figure = show_alt_texts(cards)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+    for axis in figure.axes:
+        boxes.append(axis.get_window_extent(renderer))
+        if axis.get_title(loc="left"):
+            boxes.append(axis._left_title.get_window_extent(renderer))
+    for box in boxes:
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
+    for first, second in itertools.combinations(boxes, 2):
+        assert not first.overlaps(second)
+
+
+def test_each_card_has_verdict_confidence_text_words_and_credit(cards):
+    figure = show_alt_texts(cards)
+    texts = [" ".join(text.get_text().split()) for text in figure.texts]
+    assert len(texts) == 3 * len(cards)
+    panels = iter(figure.axes)
+    for number, card in enumerate(cards):
+        verdict, text, credit = texts[3 * number : 3 * number + 3]
+        assert verdict == f"{alt_texts.VERDICTS[card.verdict][0]} · confidence 55%"
+        assert (text, credit) == (card.text, card.credit)
+        titles = [
+            next(panels).get_title(loc="left") for _ in range(1 + len(card.attention_weights))
+        ]
+        assert titles == ["", *card.attention_weights]
+    assert next(panels, None) is None
+
+
+def test_photos_keep_their_proportions(cards):
+    figure = show_alt_texts(cards)
+    figure.canvas.draw()
+    for axis in figure.axes:
+        height, width = axis.images[0].get_array().shape[:2]
+        box = axis.get_window_extent()
+        assert box.height / box.width == pytest.approx(height / width, rel=0.05)
+
+
+def test_jpeg_is_sharp_on_a_telephone_and_small(cards):
+    data = to_jpeg(show_alt_texts(cards))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "JPEG"
+        assert 390 <= image.width < 600
+        pixels = np.asarray(image.convert("RGB"))
+    assert (pixels[:, -1] > 240).all()  # a light background
+    assert len(data) < 30_000 * len(cards)
+    assert not alt_texts.plt.get_fignums()  # a notebook would show an open figure again
