@@ -115,7 +115,9 @@ def test_page_shows_all_code_and_all_outputs(pages, name):
     assert printed == [stream.text.strip("\n") for stream in streams]
     displayed = [output.data for output in outputs if "data" in output]
     figures = [image["src"].partition(",")[2] for image in page.select(".output img")]
-    images = [data["image/png"] for data in displayed if "image/png" in data]
+    images = []
+    for data in displayed:
+        images += [data[kind] for kind in ("image/png", "image/jpeg") if kind in data]
     assert figures == [image.replace("\n", "") for image in images]
     table_count = sum("<table" in data.get("text/html", "") for data in displayed)
     assert len(page.select("table.dataframe")) == table_count
