@@ -524,8 +524,9 @@ table.astype({"epoch": int}).round(2)
 # - `ensemble_size`: an **ensemble**. Captioners with different random initializations make
 #   different errors. Several of them predict each token by the mean of their probabilities.
 # - `start_from`: a **warm start** from the weights of another run, on a larger data set. Tokens in
-#   both vocabularies keep their embeddings. Notebook 2 must have run with the same setting. Beware
-#   of data leakage: Flickr30k extends Flickr8k, so it may contain your test photos.
+#   both vocabularies keep their embeddings. `start_from=pretrained` starts from the captioner that
+#   is part of this project (`utils/pretrained`). Notebook 2 must have run with the same setting.
+#   Beware of data leakage: Flickr30k extends Flickr8k, so it may contain your test photos.
 
 # %% [markdown]
 # ## Save

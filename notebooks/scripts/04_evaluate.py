@@ -570,10 +570,62 @@ if config == Config():
         assert accuracy["facts per caption"] >= facts_per_reference
 
 # %% [markdown]
+# ## Confidence
+#
+# For a new photo there are no references, so no score. Can the captioner itself say whether its
+# caption is good? Two signals need no reference: the mean **log-probability** of the caption's
+# tokens, and its **PMI** with the photo, here with the captioner's opinion of an average photo: "a
+# man in a shirt" is likely for any photo, and says little. **By hand**, for our example:
+
+# %% tags=["nbval-ignore-output"]
+train_names = [name for name in captions["splits"]["train"] if name not in features["skipped"]]
+train_rows = np.array([features["names"].index(name) for name in train_names])
+mean_photo = np.mean(grid[train_rows[:500]].astype("float32"), axis=0)
+
+caption_ids = output.token_ids[:1]
+is_token = caption_ids[0] != PAD_ID
+inputs = np.concatenate([[[BOS_ID]], caption_ids[:, :-1]], axis=1)
+target_log_probs = {}
+for label, photo in (("this photo", example), ("average photo", mean_photo[None])):
+    log_probs = log_softmax(np.asarray(captioner([photo, inputs]))[0])
+    target_log_probs[label] = np.take_along_axis(log_probs, caption_ids.T, axis=1)[is_token, 0]
+log_prob_per_token = target_log_probs["this photo"].mean()
+pmi_per_token = log_prob_per_token - target_log_probs["average photo"].mean()
+print(predicted[0])
+print(f"log-probability per token {log_prob_per_token:.2f}, PMI per token {pmi_per_token:.2f}")
+
+# %% [markdown]
+# **Logistic regression** turns the signals into one number from 0 to 1: the probability that the
+# caption is good, which is defined as a CIDEr-D of at least 0.2. It is fitted on the *validation*
+# photos, where the score is known. A third signal says how far the photo's features are from those
+# of the training photos: for a photo unlike all of them the confidence falls to 0. `fit_confidence`
+# does this; notebook 5 checks it with a **reliability diagram**.
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluation.confidence import caption_confidence, fit_confidence
+
+validation_names = [
+    name for name in captions["splits"]["validation"] if name not in features["skipped"]
+]
+validation_rows = np.array([features["names"].index(name) for name in validation_names])
+validation_output = generate(captioner, grid, config, rows=validation_rows)
+validation_captions = [tokenizer.decode(token_ids) for token_ids in validation_output.token_ids]
+validation_references = [captions["captions"][name] for name in validation_names]
+_, validation_scores = cider_d(validation_captions, validation_references)
+confidence = fit_confidence(
+    captioner, grid, train_rows, validation_rows, validation_output, validation_scores
+)
+predicted_confidence = caption_confidence(captioner, confidence, grid, output, rows)
+assert ((predicted_confidence >= 0) & (predicted_confidence <= 1)).all()
+good = cider_d_scores >= confidence["good_score"]
+print(f"good captions: {good.mean():.0%}; mean confidence: {predicted_confidence.mean():.0%}")
+
+# %% [markdown]
 # ## Save
 #
-# The captions with their attention weights and scores, and the table, for the next notebook; the
-# table also as JSON, to compare runs.
+# The captions with their attention weights, scores and confidence, the data that the confidence is
+# computed from, and the table of scores, for the next notebook; the table also as JSON, to compare
+# runs.
 
 # %%
 import json
@@ -587,12 +639,14 @@ predictions = {
     "captions": predicted,
     "CIDEr-D": cider_d_scores,
     "log_probs": output.log_probs,
+    "confidence": predicted_confidence,
     "token_ids": output.token_ids[:, :longest],
     "attention_weights": output.attention_weights[:, :longest].astype("float16"),
     "scores": scores,
     "protocol": evaluation_protocol,
 }
 path = artifacts.save("predictions", predictions, config)
+artifacts.save("confidence", confidence, config)
 write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))
 print("predictions.pkl for 05_visualize, scores.json for you")
 
@@ -604,6 +658,8 @@ print("predictions.pkl for 05_visualize, scores.json for you")
 # - BLEU counts matching n-grams; CIDEr-D weights them by TF-IDF.
 # - A score needs baselines (a constant caption, a caption of another photo, a human) and a
 #   confidence interval. And a captioner can be used for retrieval.
+# - The probability of a caption, its PMI with the photo, and the distance of the photo from the
+#   training photos say how likely it is that the caption is good.
 #
 # **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
 # *Extend*: go beyond this series. Predict the result before you run anything. Put the code

@@ -19,10 +19,12 @@ from utils import artifacts, feature_grids
 from utils.config import Config
 from utils.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from utils.errors import CaptionsError
+from utils.models.encoders import choose_encoder
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
 from utils.models.serialization import to_dict
 from utils.models.warm_start import load_matching_weights, load_pretrained
+from utils.pretrained.captioner_file import load_run, save_captioner
 from utils.training.stages import train_all
 
 
@@ -215,3 +217,35 @@ def test_runs_that_do_not_fit_are_refused(earlier, new, tmp_path):
     mixed = copy_run(earlier, tmp_path / "mixed")
     artifacts.save("tokenizer", new.tokenizer.to_dict(), mixed)
     assert_refused("made with another tokenizer.pkl", start_from=mixed.working)
+
+
+# === From the pretrained captioner ===
+
+
+@pytest.fixture
+def pretrained(earlier, tmp_path, monkeypatch):
+    """The earlier run's captioner in the place of the pretrained one."""
+    path = tmp_path / "pretrained.npz"
+    save_captioner(path, load_run(earlier.run.config), bits=32)
+    monkeypatch.setattr("utils.models.warm_start.PRETRAINED_FILE", path)
+    monkeypatch.setattr("utils.models.encoders.PRETRAINED_FILE", path)
+
+
+def test_start_from_the_pretrained_captioner_equals_start_from_its_run(earlier, new, pretrained):
+    expected = build_run_captioner(earlier.run, new.config, new.tokenizer)
+    load_matching_weights(expected, None, 0, new.tokenizer, new.config)
+    config = replace(new.config, start_from="pretrained")
+    _, words = load_pretrained(config)
+    assert words == load_pretrained(new.config)[1]
+    load_matching_weights(new.captioner, None, 0, new.tokenizer, config)
+    for weight, other in zip(new.captioner.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_start_from_the_pretrained_captioner_needs_its_settings_and_chooses_its_encoder(
+    new, pretrained
+):
+    config = replace(new.config, start_from="pretrained", encoder="auto")
+    assert choose_encoder(config).encoder == "sample_cnn"
+    with pytest.raises(CaptionsError, match=r"it has units=\d+ \(now 7\): set units to"):
+        load_pretrained(replace(config, units=7))

@@ -14,6 +14,8 @@ from utils.errors import CaptionsError, one_line
 from utils.models import efficientnet_lite
 from utils.models.h5_weights import validate_h5_weights
 from utils.paths import find_input, find_unique_input
+from utils.pretrained import PRETRAINED, PRETRAINED_FILE
+from utils.pretrained.captioner_file import read_captioner
 from utils.sample import cnn
 
 
@@ -170,10 +172,13 @@ def find_encoder(name: str) -> Encoder:
 def choose_encoder(config: Config) -> Config:
     """The configuration with `encoder="auto"` replaced by what suits this machine.
 
-    Later notebooks take the encoder from features.pkl, whether they have a GPU or not.
+    A run that starts from the pretrained captioner needs the encoder of that. Later notebooks take
+    the encoder from features.pkl, whether they have a GPU or not.
     """
     if config.encoder != "auto":
         return config
+    if config.start_from == PRETRAINED:
+        return replace(config, encoder=read_captioner(PRETRAINED_FILE).config.encoder)
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     return replace(config, encoder="convnext_base" if has_gpu else "mobilenet_v2")
 

@@ -2,7 +2,8 @@
 
 That run may have other data and another vocabulary: a captioner trained on a large data set needs
 less of a small one. The setting `start_from` names it: its folder, or the end of that folder's
-path under the inputs.
+path under the inputs. With `start_from=pretrained` it is the captioner that is part of this
+project.
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ from utils.config import Config
 from utils.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from utils.errors import CaptionsError
 from utils.paths import find_pretrained_folders, input_folder, working_folder
+from utils.pretrained import PRETRAINED, PRETRAINED_FILE
+from utils.pretrained.captioner_file import read_captioner
 
 # Settings that must be those of the earlier run.
 SHARED_FIELDS = ("decoder", "units", "embedding_dim", "encoder")
@@ -36,6 +39,11 @@ def load_pretrained(config: Config) -> tuple[dict | None, list[str]]:
 
 def read_pretrained(config: Config) -> tuple[dict, list[str]]:
     """The captioner's artifact and the words of the run that `start_from` names, once checked."""
+    if config.start_from == PRETRAINED:
+        saved = read_captioner(PRETRAINED_FILE)
+        captioner = {"config": vars(saved.config), "data": saved.captioner}
+        check_pretrained_config(captioner, config)
+        return captioner, saved.tokenizer.to_dict()["vocabulary"]
     folder = find_pretrained_folder(config)
     captioner_path = folder / artifacts.ARTIFACTS["captioner"].file
     tokenizer_path = folder / artifacts.ARTIFACTS["tokenizer"].file
