@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.ablation.comparisons import encoder_table
+from tests.ablation.comparisons import encoder_table, time_table
 from tests.ablation.results import RESULTS, append_row, read_results
 from tests.ablation.runs import RUNS
 from tests.ablation.table import draw, run_table
@@ -19,7 +19,7 @@ from tests.page import replace_section
 from utils.config import ENCODER_NAMES
 
 # The sections of the page that are made of files of results.
-SECTIONS = {"encoders": encoder_table, "table": run_table}
+SECTIONS = {"encoders": encoder_table, "minutes": time_table, "table": run_table}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from tests.ablation.results import (
     compare,
     in_page_order,
     read_results,
+    run_label,
 )
 from tests.ablation.runs import PROTOCOL
 from tests.page import markdown_table
@@ -29,6 +30,13 @@ ENCODER_COLUMNS = [
     "p",
 ]
 TARGET_SCORES = (0.50, 0.55)
+TIME_COLUMNS = [
+    "encoder",
+    "run",
+    "extraction",
+    *(f"to {target:.2f}" for target in TARGET_SCORES),
+    "best epoch",
+]
 
 
 # === Encoders ===
@@ -90,3 +98,38 @@ def total_cpu_minutes(row: Row, results: dict[Key, Row]) -> float | None:
     chain = chain_of(row, results)
     minutes = [stage.get("CPU minutes") for stage in chain] if chain else [None]
     return None if None in minutes else sum(minutes)
+
+
+# === Time to a score ===
+
+
+def time_table() -> str:
+    """The minutes that each run takes to a score, for the runs all of whose epochs were timed."""
+    results = read_results()
+    lines = [time_row(row, results) for row in in_page_order(results)]
+    known = [line for line in lines if line]
+    return markdown_table(TIME_COLUMNS, known, 4) if known else "Not measured yet."
+
+
+def time_row(row: Row, results: dict[Key, Row]) -> list[str] | None:
+    """A run as a row of the table; None where an epoch of one of its stages was not timed."""
+    chain = chain_of(row, results) or []
+    epochs = [epoch for stage in chain for epoch in stage["history"]]
+    if not epochs or not all("CPU minutes" in epoch for epoch in epochs):
+        return None
+    extraction = sum(stage["extraction"]["CPU minutes"] for stage in chain)
+    return [
+        f"{row['encoder']}, {row['pixels']}",
+        run_label(row),
+        f"{extraction:.0f}",
+        *(time_to(target, epochs) for target in TARGET_SCORES),
+        f"{max(epoch['CIDEr-D'] for epoch in row['history']):.3f}",
+    ]
+
+
+def time_to(target: float, epochs: list[dict[str, float]]) -> str:
+    """The minutes, and in parentheses the CPU minutes, until the first epoch with such a score."""
+    for epoch in epochs:
+        if epoch["CIDEr-D"] >= target:
+            return f"{epoch['minutes']:.0f} ({epoch['CPU minutes']:.0f})"
+    return "not reached"

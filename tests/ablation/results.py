@@ -60,6 +60,11 @@ def in_page_order(results: dict[Key, Row]) -> list[Row]:
     return sorted(rows, key=position)
 
 
+def run_label(row: Row) -> str:
+    """A run's name, with its seed if that is not the first."""
+    return f"{row['run']} (seed {row['seed']})" if row["seed"] > 1 else row["run"]
+
+
 def is_short(name: str) -> bool:
     """Whether a run has only the epochs of `SHORT`."""
     return RUNS[name].get("epochs") == SHORT["epochs"]

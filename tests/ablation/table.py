@@ -12,6 +12,7 @@ from tests.ablation.results import (
     in_page_order,
     is_short,
     read_results,
+    run_label,
 )
 from tests.ablation.runs import PROTOCOL, RUNS
 from tests.page import markdown_table
@@ -58,8 +59,16 @@ def table_row(row: Row, results: dict[Key, Row]) -> list[str]:
         f"{best['ROUGE-L']:.3f}",
         f"{scores['greedy']['CIDEr-D']:.3f}",
         f"{scores['beam 5']['CIDEr-D']:.3f}",
-        f"{row['CPU minutes']:.0f}" if row.get("CPU minutes") else "",
+        cpu_minutes(row),
     ]
+
+
+def cpu_minutes(row: Row) -> str:
+    """The CPU minutes of a run's last stage, or a bound where some epochs were not measured."""
+    if not row.get("CPU minutes"):
+        return ""
+    bound = "" if row.get("complete", True) else "> "
+    return f"{bound}{row['CPU minutes']:.0f}"
 
 
 def run_table() -> str:
@@ -74,11 +83,6 @@ def run_table() -> str:
             parts.append(markdown_table(COLUMNS, lines, NUMBER_COLUMNS))
         sections.append("\n\n".join(parts))
     return "\n\n".join(sections)
-
-
-def run_label(row: Row) -> str:
-    """A run's name, with its seed if that is not the first."""
-    return f"{row['run']} (seed {row['seed']})" if row["seed"] > 1 else row["run"]
 
 
 def draw() -> None:

@@ -1,60 +1,29 @@
 """The ablation: every kind of run works on a small sample, and its page shows its results."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.ablation import experiment as ablation
-from tests.ablation import table
+from tests.ablation import photo_data, table
 from tests.ablation.__main__ import SECTIONS
-from tests.ablation.comparisons import compare_seeds, total_cpu_minutes
+from tests.ablation.comparisons import compare_seeds, time_row, total_cpu_minutes
 from tests.ablation.results import compare, find_baseline, in_page_order, key_of, read_results
 from tests.ablation.runs import RUNS
-from tests.ablation.transformer import TransformerCaptioner
 from tests.page import PAGE
-from utils.data.photos import find_photos
-from utils.models.captioners import CAPTIONERS
 from utils.models.encoders import ENCODERS, build_encoder
-
-SMALL_RUNS = {
-    "frozen": {"epochs": 2},
-    "not mirrored": {"epochs": 1, "mirrored": False},
-    "fine-tuned": {"after": "frozen", "fine_tune_epochs": 1},
-    "SCST": {"after": "fine-tuned", "scst_epochs": 1},
-    "transformer": {"epochs": 1, "decoder": "transformer", "units": 32},
-    "ensemble": {"ensemble_of": "frozen"},
-}
-SMALL_CONFIG = "units=32,embedding_dim=16,batch_size=6,min_count=1,learning_rate=0.01"
-
-
-@pytest.fixture
-def experiment(tmp_path, monkeypatch):
-    """An experiment with a few drawn photos and small captioners."""
-
-    def find_few_photos(config):
-        photos = find_photos(replace(config, working=str(tmp_path / "sample")))
-        splits = {split: names[:12] for split, names in photos.splits.items()}
-        return replace(photos, splits=splits)
-
-    monkeypatch.setattr(ablation, "find_photos", find_few_photos)
-    monkeypatch.setattr(ablation, "RUNS", SMALL_RUNS)
-    monkeypatch.setitem(CAPTIONERS, "transformer", TransformerCaptioner)
-    monkeypatch.setenv("CAPTIONS_SET", SMALL_CONFIG)
-    return ablation.Experiment(tmp_path / "runs")
 
 
 @pytest.mark.slow
-def test_every_kind_of_run_is_scored_and_trained_only_once(experiment, monkeypatch):
-    rows = {name: experiment.run(name, 1) for name in SMALL_RUNS}
+def test_every_kind_of_run_is_scored_and_trained_only_once(small_experiment, monkeypatch):
+    rows = {name: small_experiment.run(name, 1) for name in ablation.RUNS}
     for row in rows.values():
         assert len(row["photos"]) == 12
         assert row["interval"][0] <= row["interval"][1]
         mean = np.mean(row["photos"]) / 1000
         assert row["scores"]["beam 3"]["CIDEr-D"] == pytest.approx(mean, abs=1e-3)
     monkeypatch.setattr(ablation, "train_stage", None)
-    repeated = {name: experiment.run(name, 1) for name in SMALL_RUNS}
+    repeated = {name: small_experiment.run(name, 1) for name in ablation.RUNS}
     assert repeated == rows
 
 
@@ -125,15 +94,40 @@ def test_cpu_minutes_of_a_training_are_those_of_all_its_stages():
     assert total_cpu_minutes(result("frozen"), {}) is None
 
 
+def timed_epochs(*scores, start=0):
+    """The history of a stage whose epochs take two minutes, and three of CPU time."""
+    epochs = []
+    for number, score in enumerate(scores, 1):
+        minutes = {"minutes": start + 2 * number, "CPU minutes": start + 3 * number}
+        epochs.append({"epoch": number, "CIDEr-D": score, **minutes})
+    return epochs
+
+
+def test_the_time_to_a_score_is_that_of_the_first_epoch_that_reaches_it_in_any_stage():
+    extraction = {"minutes": 4.0, "CPU minutes": 8.0}
+    frozen = result("frozen", history=timed_epochs(0.3, 0.51, 0.49), extraction=extraction)
+    nothing = {"minutes": 0.0, "CPU minutes": 0.0}
+    history = timed_epochs(0.52, 0.53, start=20)
+    tuned = result("fine-tuned longer", history=history, extraction=nothing)
+    untimed = result("frozen", seed=2, history=[{"epoch": 1, "CIDEr-D": 0.6}])
+    alone = result("fine-tuned longer", seed=2, history=timed_epochs(0.6))
+    results = by_key(frozen, tuned, untimed, alone)
+    assert time_row(frozen, results)[2:] == ["8", "4 (6)", "not reached", "0.510"]
+    assert time_row(tuned, results)[2:] == ["8", "4 (6)", "not reached", "0.530"]
+    assert time_row(tuned, by_key(tuned)) is None
+    assert time_row(untimed, results) is None
+    assert time_row(alone, results) is None
+
+
 def test_another_input_size_gives_the_encoder_that_size(monkeypatch):
     name = "efficientnet_lite0"
     monkeypatch.setitem(ENCODERS, name, ENCODERS[name])
-    ablation.set_image_size(name, 64)
+    photo_data.set_image_size(name, 64)
     encoder = build_encoder(name, pretrained=False)
     assert encoder.input_shape == (None, 64, 64, 3)
     assert encoder.output_shape == (None, 4, 1280)
     with pytest.raises(SystemExit, match="input of mobilenet_v2 is fixed"):
-        ablation.set_image_size("mobilenet_v2", 64)
+        photo_data.set_image_size("mobilenet_v2", 64)
 
 
 @pytest.mark.parametrize("name", SECTIONS)
