@@ -25,7 +25,7 @@ from utils.errors import CaptionsError
 from utils.evaluation.confidence import caption_confidence, describe_confidence
 from utils.evaluation.retrieval import sequence_log_probs
 from utils.models.encoders import build_encoder
-from utils.models.fine_tuning import EndToEndCaptioner, split_encoder
+from utils.models.fine_tuning import split_encoder
 from utils.models.serialization import from_dict
 from utils.pretrained import PRETRAINED_FILE
 from utils.pretrained.captioner_file import SavedCaptioner, load_run, read_captioner
@@ -58,15 +58,19 @@ class Captioner:
         self.tokenizer = saved.tokenizer
         self.confidence = saved.confidence
         self.path = saved.path
-        self.model = from_dict(saved.captioner, saved.config)
         self.encoder = build_encoder(saved.config.encoder)
         self.fine_tuned_encoder = None
-        if saved.config.fine_tune_epochs:
-            whole_encoder = self.encoder
-            self.encoder, top_blocks = split_encoder(whole_encoder)
-            if isinstance(self.model, EndToEndCaptioner):
-                top_blocks.set_weights(self.model.top_blocks.get_weights())
-                self.fine_tuned_encoder = whole_encoder
+        members = saved.captioner["members"]
+        if len(members) == 1 and "top_blocks" in members[0]:
+            # The fine-tuned weights replace those of the encoder's own top blocks, so that the CNN
+            # is built once.
+            self.fine_tuned_encoder = self.encoder
+            self.encoder, top_blocks = split_encoder(self.fine_tuned_encoder)
+            self.model = from_dict(saved.captioner, saved.config, top_blocks)
+        else:
+            self.model = from_dict(saved.captioner, saved.config)
+            if saved.config.fine_tune_epochs:
+                self.encoder, _ = split_encoder(self.encoder)
 
     @classmethod
     def load(cls, folder: Path | str | None = None) -> "Captioner":

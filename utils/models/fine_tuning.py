@@ -103,13 +103,22 @@ def build_top_blocks(
     """
     encoder = build_encoder(data["encoder"], pretrained=False, full_precision=True)
     _, top_blocks = split_encoder(encoder)
+    load_top_blocks(top_blocks, data, file, notebook)
+    return top_blocks
+
+
+def load_top_blocks(top_blocks: Any, data: dict, file: str, notebook: str) -> None:
+    """Give top blocks saved weights; the other arguments are those of `build_top_blocks`.
+
+    Raises:
+        CaptionsError: The weights do not fit this encoder.
+    """
     try:
         top_blocks.set_weights(data["top_blocks"])
     except ValueError:
         raise CaptionsError(
             f"{file}: not the top blocks of {data['encoder']}: run {notebook} again"
         ) from None
-    return top_blocks
 
 
 def attach_top_blocks(

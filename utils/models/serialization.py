@@ -9,7 +9,7 @@ from utils.config import Config
 from utils.errors import CaptionsError
 from utils.models.captioners import build_captioner
 from utils.models.ensemble import Ensemble
-from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
+from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks, load_top_blocks
 
 
 def to_dict(captioner: Any) -> dict:
@@ -18,14 +18,22 @@ def to_dict(captioner: Any) -> dict:
     return {"members": [member_to_dict(member) for member in members]}
 
 
-def from_dict(data: dict, config: Config) -> Any:
+def from_dict(data: dict, config: Config, top_blocks: Any = None) -> Any:
     """The captioner or the ensemble that `to_dict` described; it computes in full precision.
+
+    Args:
+        data: What `to_dict` returned.
+        config: The configuration of the run.
+        top_blocks: The model that gets the weights of the encoder's top blocks, instead of a new
+            one.
 
     Raises:
         CaptionsError: There is no captioner in it, or one that does not fit the configuration.
     """
     full_precision = replace(config, precision="float32")
-    members = [member_from_dict(member, full_precision) for member in data.get("members", ())]
+    members = []
+    for member in data.get("members", ()):
+        members.append(member_from_dict(member, full_precision, top_blocks))
     if not members:
         raise CaptionsError("captioner.pkl: holds no captioner: run 03_train again")
     return members[0] if len(members) == 1 else Ensemble(members)
@@ -46,7 +54,7 @@ def member_to_dict(captioner: Any) -> dict:
     }
 
 
-def member_from_dict(data: dict, config: Config) -> Any:
+def member_from_dict(data: dict, config: Config, top_blocks: Any = None) -> Any:
     """One captioner, with the encoder's top blocks if it was saved with them."""
     captioner = build_captioner(data["channels"], data["vocab_size"], config)
     for weight in captioner.trainable_weights:
@@ -56,5 +64,8 @@ def member_from_dict(data: dict, config: Config) -> Any:
         weight.assign(saved)
     if "top_blocks" not in data:
         return captioner
-    top_blocks = build_top_blocks(data, "captioner.pkl", "03_train")
+    if top_blocks is None:
+        top_blocks = build_top_blocks(data, "captioner.pkl", "03_train")
+    else:
+        load_top_blocks(top_blocks, data, "captioner.pkl", "03_train")
     return EndToEndCaptioner(top_blocks, captioner)
