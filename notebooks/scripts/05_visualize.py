@@ -14,17 +14,20 @@
 #
 # A table of scores says how good a captioner is on average. It does not say *what* it is good at.
 # This notebook is a qualitative **error analysis**: the best and the worst captions, selected by a
-# rule instead of by hand, and the attention weights of each word. It writes a page, `gallery.html`,
-# of all photos with their captions, and ends with captions for photos of your own.
+# rule instead of by hand, the confidence of each caption, and the attention weights of each word.
+# It writes a page, `gallery.html`, of all photos with their captions, and ends with captions for
+# photos of your own and for real photographs.
 #
 # **You will**
 # - read the best, the median and the worst captions beside their references, and see which words
 #   are wrong;
+# - check whether the captioner knows which of its captions are good;
 # - see which regions of the image the model attends to, word by word;
-# - search photos by a sentence, and caption photos that have no references.
+# - caption photos that have no references, some of them unlike any photo that the captioner has
+#   seen, and search photos by a sentence.
 #
 # **You need** the predictions of notebook 4. Minutes: less than 1. TensorFlow is only loaded for
-# your own photos.
+# photos without references.
 #
 # ## Setup
 #
@@ -100,13 +103,11 @@ assert scores[selected["best"]].min() >= scores[selected["median"]].max()
 assert scores[selected["median"]].min() >= scores[selected["worst"]].max()
 
 # %% [markdown]
-# How certain was the model of each caption? The probability of a whole caption decreases with every
-# token, so we use the geometric mean of the token probabilities, as a measure of **confidence**;
-# EOS counts as a token.
+# How sure is the captioner of each caption? Notebook 4 has estimated the **confidence** of each,
+# the probability that it is good; the section *Confidence* below checks it.
 
 # %%
-lengths = np.array([len(tokenize(text)) for text in predicted])
-confidence = np.exp(predictions["log_probs"] / (lengths + 1))
+confidence = predictions["confidence"]
 by_confidence = np.argsort(-confidence, kind="stable")
 selected["most confident"] = by_confidence[:1]
 selected["least confident"] = by_confidence[-1:]
@@ -136,6 +137,7 @@ for score, value in zip(scores, confidence, strict=True):
 # %%
 from utils.plotting.gallery import write_gallery
 
+lengths = np.array([len(tokenize(text)) for text in predicted])
 page = working_folder(config) / "gallery.html"
 cards = []
 for row in range(len(names)):
@@ -187,9 +189,7 @@ _ = show(selected["median"])
 _ = show(selected["worst"], num_references=None)
 
 # %% [markdown]
-# Finally, selected by the model itself: the most and the least confident caption. Does the model
-# know when it is wrong? If confidence agrees with correctness, it is called
-# [**calibrated**](https://arxiv.org/abs/1706.04599).
+# Finally, the most and the least confident caption. Are they among the best and the worst?
 
 # %%
 _ = show([*selected["most confident"], *selected["least confident"]])
@@ -282,6 +282,91 @@ for shortest, mean in groups.mean().items():
 _ = plot_bars(means, "CIDEr-D by length of the caption", intervals)
 
 # %% [markdown]
+# ## Confidence
+#
+# For a screen reader, a wrong caption can be worse than none. So a captioner should know which of
+# its captions are good, although it sees no reference. A caption counts as **good** if its CIDEr-D
+# reaches a bound. Notebook 4 has computed the confidence from three signals:
+#
+# - the **log-probability** $\log p$, divided by the number of tokens $n$;
+# - the **PMI**: how much more likely the caption is for this photo than for an average one;
+# - the **distance** of the photo's features from those of the training photos: of a photo unlike
+#   all of them the captioner knows nothing.
+#
+# [**Logistic regression**](https://en.wikipedia.org/wiki/Logistic_regression) on the validation
+# photos, whose captions have been scored, combines the first two. The third one gives a factor
+# $f$, the **familiarity**: 1 for a photo as near to the training photos as most validation photos
+# are, and 0 for one that is farther away than all of them.
+#
+# $$c = f \cdot \sigma\left(w_0 + w_1 \frac{\log p}{n} + w_2 \frac{\text{PMI}}{n}\right)$$
+#
+# where $\sigma$ is the logistic function, whose values are between 0 and 1.
+#
+# A confidence is [**calibrated**](https://arxiv.org/abs/1706.04599) if it can be taken at its word:
+# of all captions with a confidence of 80 %, 80 % are good. **By hand**: group the captions into
+# bins by confidence, and compare the mean confidence of each bin with the fraction of good
+# captions. The **expected calibration error** is the mean difference between the two.
+
+# %%
+fitted = artifacts.load("confidence", config)
+validation_confidence = fitted["validation_confidence"]
+validation_good = fitted["validation_good"]
+num_bins = 10
+bin_table = []
+for number in range(num_bins):
+    in_bin = (validation_confidence >= number / num_bins) & (
+        validation_confidence < (number + 1) / num_bins
+    )
+    if number == num_bins - 1:
+        in_bin |= validation_confidence == 1
+    if in_bin.any():
+        mean_confidence = validation_confidence[in_bin].mean()
+        fraction_good = validation_good[in_bin].mean()
+        bin_table.append([in_bin.sum(), mean_confidence, fraction_good])
+sizes, mean_confidences, fractions_good = np.array(bin_table).T
+calibration_error = np.average(abs(mean_confidences - fractions_good), weights=sizes)
+
+# %% [markdown]
+# **With the library**, as a **reliability diagram**: one dot per bin, with a 95 % confidence
+# interval, which is wide where a bin has few captions. Dots on the dashed diagonal are calibrated;
+# below it the captioner is overconfident. The histogram shows how many captions each bin has. (If
+# nearly all captions are good, as on drawn scenes, most bins are empty.)
+
+# %%
+from utils.evaluation.calibration import expected_calibration_error, reliability_bins
+from utils.plotting.charts import plot_reliability
+
+bins = reliability_bins(validation_confidence, validation_good, num_bins)
+assert np.allclose([[each.size, each.confidence, each.fraction_good] for each in bins], bin_table)
+assert np.isclose(
+    expected_calibration_error(validation_confidence, validation_good, num_bins), calibration_error
+)
+_ = plot_reliability(validation_confidence, validation_good, num_bins)
+
+# %% [markdown]
+# Calibration alone is not enough: a captioner that gives every caption the same confidence, the
+# fraction of good captions, is perfectly calibrated, and useless. Do good captions have a *higher*
+# confidence than others? The [**area under the ROC
+# curve**](https://en.wikipedia.org/wiki/Receiver_operating_characteristic) (ROC AUC) is the
+# probability that they do: 1 if every good caption has a higher confidence than every other one,
+# 0.5 if confidence is random. **By hand**, for the captions of this notebook: the fraction of all
+# pairs of a good and another caption that are in the right order; ties count as a half. **With the
+# library**: `roc_auc` computes the same from ranks.
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluation.calibration import roc_auc
+
+good = scores >= fitted["good_score"]
+print(f"{good.mean():.0%} of the captions are good (CIDEr-D of {fitted['good_score']} or more)")
+differences = confidence[good][:, None] - confidence[~good][None, :]
+if differences.size:
+    auc_by_hand = np.mean((differences > 0) + 0.5 * (differences == 0))
+    assert np.isclose(roc_auc(confidence, good), auc_by_hand)
+    print(f"ROC AUC {auc_by_hand:.2f}")
+else:
+    print("All captions are of one kind: there is nothing to tell apart.")
+
+# %% [markdown]
 # ## Attention maps
 #
 # Notebook 3 introduced **attention weights**: one weight per token and grid cell. **By hand**,
@@ -359,9 +444,9 @@ print(f"{num_equal} of {len(first_rows)} captions are those of notebook 4")
 # %% [markdown]
 # These photos have no references. A caption is a first draft of an [**alt
 # text**](https://www.w3.org/WAI/tutorials/images/), the sentence that a screen reader reads aloud
-# in place of an image: `alt_text` formats it as a sentence, which begins with *Possibly* if the
-# confidence is below 25 %; on drawn scenes this hardly happens. Below each photo, its alt text and
-# confidence. Check an alt text before you publish it, as a wrong one can be worse than none.
+# in place of an image. What `alt_text` returns depends on the confidence: the caption as a
+# sentence; the same after *Possibly*; or *No confident description*. Below each photo, its alt text
+# and confidence. Check an alt text before you publish it.
 
 # %%
 from utils.inference import alt_text
@@ -373,12 +458,95 @@ for path, reason in failures.items():
     print(f"{path}: {reason}")
 titles = []
 for row in my_captions:
-    assert 0 <= row["probability"] <= 1
-    num_tokens = len(tokenize(row["caption"])) + 1
-    mean_probability = row["probability"] ** (1 / num_tokens)
-    titles.append(f"{alt_text(row)} ({mean_probability:.0%})")
+    assert 0 <= row["confidence"] <= 1
+    titles.append(f"{alt_text(row)} ({row['confidence']:.0%})")
 my_photos = [Path(row["photo"]) for row in my_captions]
 _ = show_photos(my_photos, titles)
+
+# %% [markdown]
+# ## Real photographs
+#
+# The captioner above may have been trained on drawn scenes. This project also contains a
+# **pretrained captioner**, which was trained on the photos of Flickr8k (its [model
+# card](../utils/pretrained/MODEL_CARD.md) says how). And the packages scikit-image, scikit-learn
+# and Matplotlib contain photographs with open licenses. Again a rule selects them: all color
+# photographs in these packages ([`open_photos.py`](../utils/data/open_photos.py)).
+
+# %% tags=["nbval-ignore-output"]
+from utils.data.open_photos import find_open_photos
+from utils.errors import CaptionsError
+
+missing_photos = {}
+open_photos = find_open_photos(missing_photos)
+if missing_photos:
+    print(f"Without {', '.join(missing_photos)}: pip install scikit-image scikit-learn")
+pretrained = None
+open_captions = []
+try:
+    pretrained = Captioner.pretrained()
+except CaptionsError as error:
+    print(f"This section is skipped: {error}")
+if pretrained:
+    open_paths = [photo.path for photo in open_photos]
+    open_captions = list(pretrained.stream(open_paths, attention_weights=True))
+
+# %% [markdown]
+# First its reliability diagram, of the validation photos of Flickr8k:
+
+# %%
+if pretrained:
+    pretrained_fit = pretrained.confidence
+    _ = plot_reliability(pretrained_fit["validation_confidence"], pretrained_fit["validation_good"])
+
+# %% [markdown]
+# Flickr8k shows people and dogs, mostly outdoors. A cup of coffee, a retina or a galaxy is
+# **out-of-distribution**: unlike anything in training. The captioner has no word for most of it,
+# and describes it with the words that it has. It should say so. **By hand**, the verdict on each
+# caption; **with the library**, `describe_confidence`.
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluation.confidence import ASSERT_FROM, HEDGE_FROM, describe_confidence
+
+verdicts = []
+for row in open_captions:
+    if row["confidence"] >= ASSERT_FROM:
+        verdicts.append("assert")
+    elif row["confidence"] >= HEDGE_FROM:
+        verdicts.append("hedge")
+    else:
+        verdicts.append("none")
+assert verdicts == [describe_confidence(row["confidence"]) for row in open_captions]
+for verdict, count in sorted(Counter(verdicts).items()):
+    print(f"{verdict}: {count} of {len(verdicts)} photographs")
+
+# %% [markdown]
+# Below, each photograph with its verdict, its alt text (or what the captioner would have written),
+# and the attention maps of two words of the caption, dark red where the weight is largest. The
+# words are the rarest ones that name something visible. Does the attention fit the word? Is any
+# assertion wrong? The captioner itself cannot know: its confidence is an estimate.
+
+# %% tags=["nbval-ignore-output"]
+from IPython.display import Image
+
+from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts, to_jpeg
+
+alt_text_cards = []
+for photo, row, verdict in zip(open_photos, open_captions, verdicts, strict=False):
+    words = tokenize(row["caption"])
+    shown_weights = {}
+    if row["attention_weights"].size:
+        for position in choose_words(words, pretrained.tokenizer.word_to_id):
+            shown_weights[words[position]] = row["attention_weights"][position]
+    text = alt_text(row)
+    if verdict == "none":
+        text = f"Not stated: “{row['caption']}”"
+    alt_text_cards.append(
+        AltTextCard(photo.path, text, verdict, row["confidence"], shown_weights, photo.credit)
+    )
+figure = None
+if alt_text_cards:
+    figure = Image(to_jpeg(show_alt_texts(alt_text_cards)), format="jpeg")
+figure
 
 # %% [markdown]
 # ## Search photos by a sentence
@@ -440,8 +608,10 @@ if query and search_photos:
 #
 # - The best, the median and the worst captions, selected by a rule: low scores are not always wrong
 #   captions, and some words have a lower recall than others.
+# - A confidence is useful if it is calibrated, and higher for good captions than for others.
 # - Attention maps show roughly which regions a word depends on.
-# - A captioner can search photos by a sentence, and write alt text for new photos.
+# - A captioner can search photos by a sentence, and write alt text for new photos; of photos unlike
+#   those of training it should say that it does not know.
 #
 # **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
 # *Extend*: go beyond this series. Predict the result before you run anything. Put the code
@@ -467,23 +637,31 @@ if query and search_photos:
 # low score is not always wrong: it can be correct but short, or mention what no reference mentions.
 # </details>
 #
-# 2. *Modify*: Does confidence predict the score? Compare the mean score of the more confident half
-#    of the captions with that of the other half. Before you run it: how large will the difference
-#    be?
+# 2. *Modify*: A common confidence is the first signal alone: the geometric mean of the
+#    probabilities of the caption's tokens, where EOS counts as one. Does it predict the score, and
+#    is it calibrated? Before you run it: is it too high or too low?
 #
 # <details><summary>An answer</summary>
 #
 # ```python
+# mean_probability = np.exp(predictions["log_probs"] / (lengths + 1))
+# by_probability = np.argsort(-mean_probability, kind="stable")
 # half = len(order) // 2
-# confident_score = scores[by_confidence[:half]].mean()
-# other_score = scores[by_confidence[half:]].mean()
-# print(f"CIDEr-D: more confident half {confident_score:.2f}, other half {other_score:.2f}")
-# print(f"correlation {np.corrcoef(confidence, scores)[0, 1]:.2f}")
-# assert confident_score > other_score
+# probable_score = scores[by_probability[:half]].mean()
+# other_score = scores[by_probability[half:]].mean()
+# print(f"CIDEr-D: more probable half {probable_score:.2f}, other half {other_score:.2f}")
+# errors = {}
+# for label, values in {"mean probability": mean_probability, "confidence": confidence}.items():
+#     errors[label] = expected_calibration_error(values, good)
+#     print(f"{label}: mean {values.mean():.0%}, calibration error {errors[label]:.2f}")
+# print(f"good captions: {good.mean():.0%}")
+# assert probable_score > other_score
+# assert errors["confidence"] < errors["mean probability"]
 # ```
 #
-# Roughly, it does. This is useful in practice: if captions with a low confidence are left to a
-# human, fewer errors remain (**selective prediction**). `alt_text` says *Possibly* for that reason.
+# It does predict the score: if captions with a low value are left to a human, fewer errors remain
+# (**selective prediction**). But it is no probability of a good caption: many sentences describe a
+# photo, so each of them has a low probability, even if all are good.
 # </details>
 #
 # 3. *Implement*: Compute the mean row of the attention for each word, where 1 is the top row of the
@@ -530,9 +708,9 @@ if query and search_photos:
 # assert my_page.read_text(encoding="utf-8").count("alt=") == len(my_photos)
 # ```
 #
-# For real photos the captioner must be trained on photos: train it on Flickr8k (`make run
-# DATA=folder`, or on Kaggle), put your images into `data/my_photos`, and run this notebook again.
-# Check the captions before you publish them.
+# For real photos, put your images into `data/my_photos`, run this notebook again, and use the
+# captions of `Captioner.pretrained()`, or train on photos like yours (`make run DATA=folder`, or on
+# Kaggle). Check the captions before you publish them.
 # </details>
 #
 # *Next*: the README explains how to train on photos.
