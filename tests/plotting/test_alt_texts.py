@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from utils.data.open_photos import OPEN_PHOTOS
+from utils.evaluation.confidence import describe_confidence
 
 matplotlib.use("Agg")
 
@@ -101,6 +102,11 @@ def test_heatmap_shows_relative_weights_and_keeps_the_photo_visible():
 
 
 # === The figure ===
+
+
+def test_every_verdict_has_a_name_in_the_figure():
+    verdicts = {describe_confidence(value) for value in np.linspace(0, 1, 101)}
+    assert verdicts == set(alt_texts.VERDICTS)
 
 
 def test_texts_and_panels_of_the_cards_do_not_overlap_and_stay_inside(cards):
