@@ -14,6 +14,7 @@ SMALL_RUNS = {
     "frozen": {"epochs": 2},
     "not mirrored": {"epochs": 1, "mirrored": False},
     "fine-tuned": {"after": "frozen", "fine_tune_epochs": 1},
+    "views": {"after": "frozen", "fine_tune_epochs": 1, "views": 4},
     "SCST": {"after": "fine-tuned", "scst_epochs": 1},
     "transformer": {"epochs": 1, "decoder": "transformer", "units": 32},
     "ensemble": {"ensemble_of": "frozen"},

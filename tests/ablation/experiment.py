@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tests.ablation.crops import add_crops, load_or_extract_crops
 from tests.ablation.photo_data import PhotoData
 from tests.ablation.results import Key
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
-from tests.ablation.timing import COSTS, Costs, StageClock, Stopwatch
+from tests.ablation.timing import COSTS, Costs, StageClock, Stopwatch, add
 from tests.page import describe_machine
 from utils import artifacts
 from utils.config import Config
@@ -35,7 +36,7 @@ from utils.training.stages import build_stages, train_stage
 
 LATER_STAGES = {"fine_tune_epochs": "fine_tune", "scst_epochs": "scst"}
 # What a run says beside its settings: which run it starts from, and what it is shown.
-OPTIONS = ("after", "ensemble_of", "mirrored")
+OPTIONS = ("after", "ensemble_of", "mirrored", "views")
 ENSEMBLE_SIZE = 3
 
 
@@ -79,6 +80,18 @@ class Experiment:
                 link.symlink_to(path)
         artifacts.save("captions", {"splits": self.data.photos.splits}, config)
         artifacts.save("tokenizer", self.data.tokenizer(config).to_dict(), config)
+
+    def require_trained(self, name: str, seed: int) -> None:
+        """End the program where a run, or a member of an ensemble, has not been trained."""
+        member = RUNS[name].get("ensemble_of", name)
+        members = ENSEMBLE_SIZE if "ensemble_of" in RUNS[name] else 1
+        for number in range(seed, seed + members):
+            config = self.config_of(member, number)
+            if not artifacts.find("captioner", config):
+                raise SystemExit(
+                    f"{member}, seed {number}: not trained in {config.working}: "
+                    f'run `python -m tests.ablation "{member}" --seed {number}` first'
+                )
 
     # === Training ===
 
@@ -157,13 +170,16 @@ class Experiment:
 
     def extraction_costs(self, name: str) -> Costs:
         """The costs of the features that a run needs in addition to those of the run before it."""
-        if "after" in RUNS[name]:
-            return dict.fromkeys(COSTS, 0.0)
-        return self.data.extraction_costs()
+        costs = dict.fromkeys(COSTS, 0.0)
+        if "after" not in RUNS[name]:
+            costs = add(costs, self.data.extraction_costs())
+        if crops_of(name):
+            costs = add(costs, self.data.crop_costs(crops_of(name)))
+        return costs
 
     def prepare_model(
         self, name: str, config: Config, captioner: Any, train_data: TrainData
-    ) -> tuple[Any, TrainData, np.ndarray]:
+    ) -> tuple[Any, TrainData, Any]:
         """Connect a captioner with the features that it is trained on.
 
         Returns:
@@ -178,8 +194,12 @@ class Experiment:
             backbone = {**backbone, "top_blocks": captioner.top_blocks.get_weights()}
             captioner = captioner.captioner
         model, views, grid = attach_top_blocks(captioner, backbone, train_data.rows, config)
-        rows = views if mirrored else train_data.rows
-        return model, TrainData(rows, train_data.token_ids), grid
+        if not mirrored:
+            views = views[:, :1]
+        if crops_of(name):
+            crop_grid = load_or_extract_crops(self.data, crops_of(name))
+            views, grid = add_crops(views, grid, crop_grid, self.data.rows("train"))
+        return model, TrainData(views, train_data.token_ids), grid
 
     # === Scores ===
 
@@ -217,6 +237,11 @@ class Experiment:
             # CIDEr-D of each photo in thousandths, for paired comparisons
             "photos": (1000 * per_photo).round().astype(int).tolist(),
         }
+
+
+def crops_of(name: str) -> int:
+    """How many random crops of each photo a run is shown, and as many mirror images of them."""
+    return (RUNS[name].get("views", 2) - 2) // 2
 
 
 def last_stage(name: str, config: Config, model: Any, train_data: TrainData) -> Stage:

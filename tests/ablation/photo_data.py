@@ -127,3 +127,9 @@ class PhotoData:
         photos = len(self.features()["names"])
         features = multiply(rates["features"], photos)
         return add(features, multiply(rates["backbone features"], 2 * photos))
+
+    def crop_costs(self, crops: int) -> Costs:
+        """The costs of the backbone features of crops of the training photos, also mirrored."""
+        return multiply(
+            self.extraction_rates()["backbone features"], 2 * crops * len(self.names("train"))
+        )

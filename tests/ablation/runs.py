@@ -4,7 +4,8 @@ A change of `beam_width` or `length_penalty` needs no training: every run is dec
 entries of `DECODING`. `after` names the run whose captioner a run starts from, so that a stage
 that comes last does not repeat the stages before it. `ensemble_of` names a run of which three, with
 this seed and the next two, form an ensemble. Training photos are also shown mirrored, unless
-`mirrored` is false.
+`mirrored` is false. With `views: 8` every epoch shows one of eight views of each photo: the whole
+photo, one of three random crops, or the mirror image of one of these four.
 """
 
 from typing import Any
@@ -20,10 +21,16 @@ PROTOCOL = "beam 3"
 
 # Enough epochs to compare how fast two configurations learn, not how far they get.
 SHORT: dict[str, Any] = {"epochs": 6}
+# As many epochs of fine-tuning as the preset has.
+LONG: dict[str, Any] = {"fine_tune_epochs": 8, "fine_tune_learning_rate": 5e-4}
 RUNS: dict[str, dict[str, Any]] = {
     "frozen": {},
     "frozen, not mirrored": {"mirrored": False},
     "18 epochs": {"epochs": 18},
+    "frozen, dropout 0.3": {"dropout": 0.3},
+    "frozen, dropout 0.4": {"dropout": 0.4},
+    "frozen, EMA 0.99": {"ema_momentum": 0.99},
+    "frozen, EMA 0.995": {"ema_momentum": 0.995},
     "fine-tuned": {
         "after": "frozen",
         "fine_tune_epochs": 4,
@@ -34,11 +41,21 @@ RUNS: dict[str, dict[str, Any]] = {
         "fine_tune_epochs": 4,
         "fine_tune_learning_rate": 1e-4,
     },
-    "fine-tuned longer": {
+    "fine-tuned longer": {"after": "frozen", **LONG},
+    "fine-tuned longer, rate 0.0003": {
         "after": "frozen",
-        "fine_tune_epochs": 8,
-        "fine_tune_learning_rate": 5e-4,
+        **LONG,
+        "fine_tune_learning_rate": 3e-4,
     },
+    "fine-tuned longer, rate 0.0008": {
+        "after": "frozen",
+        **LONG,
+        "fine_tune_learning_rate": 8e-4,
+    },
+    "fine-tuned longer, dropout 0.3": {"after": "frozen, dropout 0.3", **LONG},
+    "fine-tuned longer, dropout 0.4": {"after": "frozen, dropout 0.4", **LONG},
+    "fine-tuned longer, EMA 0.99": {"after": "frozen, EMA 0.99", **LONG},
+    "fine-tuned longer, 8 views": {"after": "frozen", **LONG, "views": 8},
     "fine-tuned, shorter EMA": {
         "after": "no EMA",
         "fine_tune_epochs": 5,

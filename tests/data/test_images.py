@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from utils.data import images
-from utils.data.images import image_error, open_image, read_pixels
+from utils.data.images import Cropped, Mirrored, image_error, open_image, read_pixels
 from utils.paths import REPOSITORY
 
 SIDE = 64
@@ -30,6 +30,25 @@ def test_read_pixels_stretches_the_whole_photo_to_a_square():
     wide[:, 30:70] = 255  # its middle is white: four tenths of it stay white
     pixels = read_pixels(wide, 20)
     assert (pixels[:, 7:13] == 255).all() and not pixels[:, :5].any() and not pixels[:, 15:].any()
+
+
+def test_a_cropped_photo_is_the_part_within_its_box(tmp_path):
+    photo = np.concatenate([COLORS, COLORS], axis=1)  # twice as wide as high
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", photo):
+        crop = Cropped(source, (0.25, 0.25, 0.5, 0.75))
+        expected = COLORS[16:48, 32:64]
+        np.testing.assert_array_equal(read_pixels(crop, 32), expected)
+        np.testing.assert_array_equal(read_pixels(Mirrored(crop), 32), expected[:, ::-1])
+        assert read_pixels(crop, 40).shape == (40, 40, 3)
+
+
+def test_a_crop_of_a_large_jpeg_is_as_sharp_as_the_whole(tmp_path):
+    stripes = np.zeros((800, 800, 3), np.uint8)
+    stripes[:, ::8] = stripes[:, 1::8] = stripes[:, 2::8] = stripes[:, 3::8] = 255
+    Image.fromarray(stripes).save(tmp_path / "a.jpg", quality=95)
+    contrast = read_pixels(Cropped(tmp_path / "a.jpg", (0, 0, 0.125, 0.125)), 100).std()
+    assert contrast > 100  # it would be 0 in a photo that was decoded at an eighth of its size
 
 
 def test_open_image_keeps_proportions():

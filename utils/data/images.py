@@ -24,11 +24,19 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 # other features.
 RESIZE_MODE = "stretch"
 
-Photo = Any  # a path, an open Pillow image, an array of 8-bit pixels, or a `Mirrored` one of these
+# A path, an open Pillow image, an array of 8-bit pixels; or a `Cropped` or `Mirrored` one of these.
+Photo = Any
+
+
+class Cropped(NamedTuple):
+    """A part of a photo, for data augmentation."""
+
+    photo: Photo
+    box: tuple[float, float, float, float]  # left, top, right and bottom, as fractions of the photo
 
 
 class Mirrored(NamedTuple):
-    """A photo with a horizontal flip, for data augmentation."""
+    """A photo, or a part of one, with a horizontal flip, for data augmentation."""
 
     photo: Photo
 
@@ -37,7 +45,7 @@ def read_pixels(photo: Photo, image_size: int) -> np.ndarray:
     """The pixels of a photo, stretched to a square, so that nothing at its edges is cropped.
 
     Args:
-        photo: A path, an open Pillow image, an array, or a `Mirrored` one of these.
+        photo: A path, an open Pillow image, an array; or a `Cropped` or `Mirrored` one of these.
         image_size: Pixels per side.
 
     Returns:
@@ -45,8 +53,15 @@ def read_pixels(photo: Photo, image_size: int) -> np.ndarray:
     """
     if isinstance(photo, Mirrored):
         return read_pixels(photo.photo, image_size)[:, ::-1]
-    image = open_image(photo, image_size)
-    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
+    box = (0.0, 0.0, 1.0, 1.0)
+    if isinstance(photo, Cropped):
+        photo, box = photo
+    left, top, right, bottom = box
+    image = open_image(photo, round(image_size / min(right - left, bottom - top)))
+    width, height = image.size
+    pixel_box = (left * width, top * height, right * width, bottom * height)
+    square = (image_size, image_size)
+    return np.asarray(image.resize(square, Image.Resampling.BILINEAR, pixel_box))
 
 
 def open_image(photo: Photo, image_size: int) -> Image.Image:
