@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.ablation.comparisons import encoder_table, time_table
+from tests.ablation.mbr_table import MBR_RESULTS, mbr_table
 from tests.ablation.results import RESULTS, append_row, read_results
 from tests.ablation.runs import RUNS
 from tests.ablation.table import draw, run_table
@@ -19,7 +20,12 @@ from tests.page import replace_section
 from utils.config import ENCODER_NAMES
 
 # The sections of the page that are made of files of results.
-SECTIONS = {"encoders": encoder_table, "minutes": time_table, "table": run_table}
+SECTIONS = {
+    "encoders": encoder_table,
+    "minutes": time_table,
+    "table": run_table,
+    "mbr": mbr_table,
+}
 
 
 def main() -> None:
@@ -55,9 +61,14 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="cores to use; default: all")
     parser.add_argument("--table", action="store_true", help="only write the page again")
+    parser.add_argument("--mbr", metavar="RUN", help="only measure MBR decoding with a trained run")
+    parser.add_argument(
+        "--photos", metavar="RUN", help="only write the table of photos with a trained run"
+    )
     parser.add_argument("--human", action="store_true", help="only print the human baseline")
     options = parser.parse_args()
-    unknown = [name for name in options.runs if name not in RUNS]
+    names = [*options.runs, *filter(None, [options.mbr, options.photos])]
+    unknown = [name for name in names if name not in RUNS]
     if unknown:
         parser.error(f"unknown run: {', '.join(unknown)}: choose from {', '.join(RUNS)}")
     return options
@@ -68,8 +79,12 @@ def measure(options: argparse.Namespace) -> None:
     experiment = prepare(options)
     if options.human:
         print(json.dumps(experiment.human_scores()))
-        return
-    train_runs(experiment, options)
+    elif options.mbr:
+        measure_decoding(experiment, options)
+    elif options.photos:
+        write_photos(experiment, options)
+    else:
+        train_runs(experiment, options)
 
 
 def prepare(options: argparse.Namespace) -> Any:
@@ -96,9 +111,29 @@ def train_runs(experiment: Any, options: argparse.Namespace) -> None:
         if experiment.key(name, options.seed) in read_results():
             continue
         print(f"== {name}, seed {options.seed}", file=sys.stderr)
-        row = experiment.run(name, options.seed)
-        append_row(row, RESULTS)
-        print(json.dumps({key: value for key, value in row.items() if key != "photos"}))
+        record(experiment.run(name, options.seed), RESULTS)
+
+
+def measure_decoding(experiment: Any, options: argparse.Namespace) -> None:
+    """Measure minimum-Bayes-risk decoding with a trained run, and append the result."""
+    from tests.ablation.mbr import measure_mbr
+
+    experiment.require_trained(options.mbr, options.seed)
+    record(measure_mbr(experiment, options.mbr, options.seed), MBR_RESULTS)
+
+
+def write_photos(experiment: Any, options: argparse.Namespace) -> None:
+    """Write the table of validation photos with the captions of a trained run."""
+    from tests.ablation.photo_table import photo_section
+
+    experiment.require_trained(options.photos, options.seed)
+    replace_section("photos", photo_section(experiment, options.photos, options.seed))
+
+
+def record(row: dict[str, Any], path: Path) -> None:
+    """Append a result to its file, and print it without the scores of each photo."""
+    append_row(row, path)
+    print(json.dumps({key: value for key, value in row.items() if not key.endswith("photos")}))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.ablation.runs import RUNS, SHORT
+from tests.ablation.runs import LONG, RUNS, SHORT
 from utils.evaluation.bootstrap import paired_bootstrap
 
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -71,8 +72,15 @@ def is_short(name: str) -> bool:
 
 
 def baseline_of(name: str) -> str:
-    """The run that another is compared with: the one it continues, or the unchanged preset."""
+    """The run that another is compared with.
+
+    It is the one that it continues, or the unchanged preset; variants of the preset's fine-tuning
+    are compared with that.
+    """
     run = RUNS[name]
+    is_long = run.get("fine_tune_epochs") == LONG["fine_tune_epochs"]
+    if is_long and name != "fine-tuned longer":
+        return "fine-tuned longer"
     if "after" in run:
         return run["after"]
     if "ensemble_of" in run:
@@ -116,12 +124,28 @@ def compare(first: Sequence[int], second: Sequence[int], scale: int = 1000) -> t
     Returns:
         The mean difference with its 95 % interval, and the p-value.
     """
-    scores = np.array(first)
-    other_scores = np.array(second)
-    count = len(scores)
+    difference = np.array(first) - np.array(second)
+    low, high, p_value = paired_bootstrap(resampled_sums(first), resampled_sums(second))
+    low, mean, high = np.array([low, difference.sum(), high]) / scale / len(difference)
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})", f"{p_value:.3f}"
+
+
+def interval(scores: Sequence[int], scale: int = 1000) -> str:
+    """The 95 % interval of the mean over photos, in parentheses; arguments as in `compare`."""
+    low, high = np.percentile(resampled_sums(scores), [2.5, 97.5]) / scale / len(scores)
+    return f"({low:.3f} to {high:.3f})"
+
+
+def resampled_sums(scores: Sequence[int]) -> np.ndarray:
+    """The sum of the scores in each bootstrap sample, of the same photos in every call.
+
+    Sums of whole numbers are exact, so the tables are the same on every machine.
+    """
+    return bootstrap_weights(len(scores)) @ np.array(scores)
+
+
+@cache
+def bootstrap_weights(photos: int) -> np.ndarray:
+    """How often each photo is in each bootstrap sample, `(samples, photos)`."""
     rng = np.random.RandomState(1)
-    weights = rng.multinomial(count, np.full(count, 1 / count), BOOTSTRAP_SAMPLES)
-    # Sums of whole numbers are exact, so the table is the same on every machine.
-    low, high, p_value = paired_bootstrap(weights @ scores, weights @ other_scores)
-    low, difference, high = np.array([low, (scores - other_scores).sum(), high]) / scale / count
-    return f"{difference:+.3f} ({low:+.3f} to {high:+.3f})", f"{p_value:.3f}"
+    return rng.multinomial(photos, np.full(photos, 1 / photos), BOOTSTRAP_SAMPLES)

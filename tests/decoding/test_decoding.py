@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from utils.config import Config
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
-from utils.decoding.beam_search import beam_search, generate
+from utils.decoding.beam_search import beam_search, generate, length_normalized, search_beams
 from utils.decoding.sampling import sample
 from utils.models.captioners import CAPTIONERS, build_captioner
 
@@ -104,6 +104,16 @@ def test_beam_search_matches_exhaustive_search(captioner, length_penalty):
         best = ranks.argmax()
         assert output.token_ids[row].tolist() == sequences[best, 1:].tolist()
         assert output.log_probs[row] == pytest.approx(log_probs[best].sum(), abs=1e-3)
+
+
+def test_the_best_of_all_beams_is_the_caption(attention_captioner):
+    features = random_features(4)
+    token_ids, log_probs, _ = search_beams(attention_captioner, CONFIG, features, beam_width=3)
+    ranks = length_normalized(log_probs, token_ids, CONFIG).numpy()
+    output = generate(attention_captioner, features, CONFIG, beam_width=3, progress=False)
+    for photo, beams in enumerate(token_ids.numpy()):
+        assert len(np.unique(beams, axis=0)) == 3
+        np.testing.assert_array_equal(beams[ranks[photo].argmax()], output.token_ids[photo])
 
 
 @pytest.mark.parametrize("beam_width", [1, 3])

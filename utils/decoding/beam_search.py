@@ -77,7 +77,27 @@ def greedy_search(
 def beam_search(
     captioner: Any, config: Config, features: Any, beam_width: int, no_repetition: bool = False
 ) -> tuple[Any, Any, Any, Any]:
-    """Keep the best `beam_width` sequences of each photo at every step; return the best one.
+    """The best sequence that `search_beams` finds for each photo.
+
+    Args are those of `search_beams`.
+
+    Returns:
+        The tensors of a `GenerationOutput`.
+    """
+    outputs = search_beams(captioner, config, features, beam_width, no_repetition)
+    token_ids, log_probs, _ = outputs
+    ranks = length_normalized(log_probs, token_ids, config)
+    best = tf.argmax(ranks, axis=-1, output_type=tf.int32)
+    token_ids, log_probs, attention_weights = [
+        tf.gather(tensor, best, batch_dims=1) for tensor in outputs
+    ]
+    return token_ids, log_probs, is_finished(token_ids), attention_weights
+
+
+def search_beams(
+    captioner: Any, config: Config, features: Any, beam_width: int, no_repetition: bool = False
+) -> tuple[Any, Any, Any]:
+    """Keep the best `beam_width` sequences of each photo at every step; return all of them.
 
     Args:
         captioner: The model.
@@ -87,7 +107,7 @@ def beam_search(
         no_repetition: As in `generate`.
 
     Returns:
-        The tensors of a `GenerationOutput`.
+        The tensors of `decode_loop`.
     """
 
     def choose_best_beams(log_probs: Any, scores: Any, token_ids: Any, _position: Any) -> Any:
@@ -97,14 +117,7 @@ def beam_search(
     # At the start only a photo's first beam counts: otherwise all beams would be the same.
     first_scores = [0.0] + [NEG_INF] * (beam_width - 1)
     scores = tf.tile([first_scores], [features.shape[0], 1])
-    outputs = decode_loop(captioner, config, features, scores, choose)
-    token_ids, log_probs, _ = outputs
-    ranks = length_normalized(log_probs, token_ids, config)
-    best = tf.argmax(ranks, axis=-1, output_type=tf.int32)
-    token_ids, log_probs, attention_weights = [
-        tf.gather(tensor, best, batch_dims=1) for tensor in outputs
-    ]
-    return token_ids, log_probs, is_finished(token_ids), attention_weights
+    return decode_loop(captioner, config, features, scores, choose)
 
 
 def expand_beams(
