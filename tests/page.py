@@ -1,4 +1,4 @@
-"""Tables of measurements, written into RESULTS.md between two comments."""
+"""Tables of measurements, written between two comments of RESULTS.md or another page."""
 
 import os
 import platform
@@ -25,16 +25,17 @@ def processor_name():
     return platform.processor()
 
 
-def replace_section(name, text):
-    """Replace what is between `<!-- name -->` and `<!-- end of name -->` in RESULTS.md."""
-    page = PAGE.read_text(encoding="utf-8")
+def replace_section(name, text, path=None):
+    """Replace what is between `<!-- name -->` and `<!-- end of name -->`, by default in `PAGE`."""
+    path = path or PAGE
+    page = path.read_text(encoding="utf-8")
     start = f"<!-- {name} -->\n"
     end = f"<!-- end of {name} -->"
-    assert start in page, f"{PAGE}: has no {start}"
-    assert end in page, f"{PAGE}: has no {end}"
+    assert start in page, f"{path}: has no {start}"
+    assert end in page, f"{path}: has no {end}"
     before, _, rest = page.partition(start)
     _, _, after = rest.partition(end)
-    PAGE.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
 
 
 def markdown_table(header, rows, number_columns=0):

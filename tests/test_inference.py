@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from utils import artifacts, features
@@ -89,6 +90,32 @@ def test_a_single_photo_gets_the_caption_that_it_gets_in_a_batch(run):
     assert len(rows) == 36
     for path, expected in zip(run.paths, rows[:3], strict=True):
         assert_same_captions(captioner([path]), [expected])
+
+
+def test_first_photo_is_captioned_without_graphs_and_later_ones_alike(run):
+    captioner = Captioner.from_run(CONFIG)
+    traced = []
+    original = captioner.model.initial_state
+
+    def initial_state(*arguments):
+        traced.append(not tf.executing_eagerly())
+        return original(*arguments)
+
+    captioner.model.initial_state = initial_state
+    first = captioner(run.paths[:1])
+    assert not any(traced)
+    assert not tf.config.functions_run_eagerly()
+    traced.clear()
+    assert_same_captions(captioner(run.paths[:1]), first)
+    assert all(traced)
+
+
+def test_attention_weights_are_those_of_the_words(run):
+    captioner = Captioner.from_run(CONFIG)
+    for row in captioner.stream(run.paths, attention_weights=True):
+        weights = row["attention_weights"]
+        assert weights.shape == (len(row["caption"].split()), 49)
+        np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-4)
 
 
 def test_paths_images_and_arrays_get_the_same_captions(run):

@@ -47,3 +47,17 @@ def dtype_policy_scope(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(previous)
+
+
+@contextmanager
+def eager_execution() -> Iterator[None]:
+    """Run functions decorated with `tf.function` operation by operation, without tracing a graph.
+
+    On a GPU graphs stay, because they run faster there and can be spread over several devices.
+    """
+    previous = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(not tf.config.list_physical_devices("GPU"))
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(previous)

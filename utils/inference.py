@@ -21,6 +21,7 @@ from utils.data.tokenizer import (
 )
 from utils.decoding.beam_search import generate
 from utils.decoding.decoding_loop import GenerationOutput
+from utils.devices import eager_execution
 from utils.errors import CaptionsError
 from utils.evaluation.confidence import caption_confidence, describe_confidence
 from utils.evaluation.retrieval import sequence_log_probs
@@ -50,6 +51,7 @@ class Captioner:
         fine_tuned_encoder: From pixels to what the model's top blocks compute, or None.
         confidence: What `evaluation.confidence` computes the confidence of captions from, or None.
         path: The file that the model comes from.
+        has_graphs: Whether captions have been generated before.
     """
 
     def __init__(self, saved: SavedCaptioner):
@@ -58,6 +60,7 @@ class Captioner:
         self.tokenizer = saved.tokenizer
         self.confidence = saved.confidence
         self.path = saved.path
+        self.has_graphs = False
         self.encoder = build_encoder(saved.config.encoder)
         self.fine_tuned_encoder = None
         members = saved.captioner["members"]
@@ -144,10 +147,28 @@ class Captioner:
         vocabulary = self.tokenizer.vocabulary[len(SPECIAL_TOKENS) :]
         no_repetition = no_repetition and not mostly_characters(vocabulary)
         photos = list(photos)
-        remaining = iter(photos)
-        # A single photo should not take as long as a full batch.
-        batch_size = BATCH_SIZE if len(photos) > 1 else 1
+        rows = self.generate_rows(photos, beam_width, failures, no_repetition, progress)
+        if len(photos) == 1 and not self.has_graphs:
+            # Tracing the graphs takes longer than computing one photo without them.
+            with eager_execution():
+                rows = iter(list(rows))
+        self.has_graphs = True
+        for row in rows:
+            if not attention_weights:
+                del row["attention_weights"]
+            yield row
+
+    def generate_rows(
+        self,
+        photos: Sequence[Any],
+        beam_width: int | None,
+        failures: dict[str, str] | None,
+        no_repetition: bool,
+        progress: bool,
+    ) -> Iterator[dict]:
+        """The rows of `stream`, with attention weights; the arguments are those of `stream`."""
         encoder, model, confidence = self.parts_for_captions()
+        remaining = iter(photos)
         for grid in self.extract_features(photos, failures, progress, encoder):
             output = generate(
                 model,
@@ -155,7 +176,8 @@ class Captioner:
                 self.config,
                 beam_width,
                 no_repetition,
-                batch_size=batch_size,
+                # A single photo should not take as long as a full batch.
+                batch_size=BATCH_SIZE if len(photos) > 1 else 1,
                 progress=False,
             )
             confidences: Sequence[float | None] = [None] * len(grid)
@@ -163,12 +185,8 @@ class Captioner:
                 confidences = caption_confidence(model, confidence, grid, output).tolist()
             for row, value in enumerate(confidences):
                 photo = next(remaining)
-                if failures and str(photo) in failures:
-                    continue
-                result = self.build_row(photo, output, row)
-                if not attention_weights:
-                    del result["attention_weights"]
-                yield {**result, "confidence": value}
+                if not failures or str(photo) not in failures:
+                    yield {**self.build_row(photo, output, row), "confidence": value}
 
     def build_row(self, photo: Any, output: GenerationOutput, row: int) -> dict[str, Any]:
         """A photo with its caption, the caption's probability and its attention weights."""

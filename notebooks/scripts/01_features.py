@@ -24,9 +24,9 @@
 # - remove the classification head of a pretrained CNN and look at its feature maps;
 # - extract the features of all photos once, and save them.
 #
-# **You need** Python and NumPy. Minutes on two cores: less than 1 for the drawn sample; about 10 for
-# 8,000 photos with EfficientNet-Lite2. For a Kaggle GPU, which gets a larger CNN, see the estimate
-# below.
+# **You need** Python and NumPy. Minutes on two cores: less than 1 for the drawn sample; about 10
+# for 8,000 photos with EfficientNet-Lite2. For a Kaggle GPU, which gets a larger CNN, see the
+# estimate below.
 #
 # ## Setup
 #

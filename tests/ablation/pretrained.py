@@ -1,11 +1,11 @@
 """`python -m tests.ablation.pretrained RUN`: make the pretrained captioner from a trained run.
 
 It fits the confidence on the validation photos, writes `utils/pretrained/captioner.npz`, reads it
-back, and measures on the validation photos what the model card states: `scores.json` beside it.
+back, and measures on the validation photos what the tables of the model card state.
 """
 
 import argparse
-import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from tests.ablation.__main__ import prepare
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
+from tests.page import markdown_table, replace_section
 from utils.config import ENCODER_NAMES
 from utils.data.open_photos import find_open_photos
 from utils.data.tokenizer import Tokenizer
@@ -28,13 +29,11 @@ from utils.evaluation.confidence import (
 )
 from utils.evaluation.metrics import References, cider_d, score
 from utils.inference import Captioner
-from utils.io import write_text
 from utils.models.serialization import from_dict, to_dict
-from utils.pretrained import PRETRAINED_FILE
+from utils.pretrained import MODEL_CARD, PRETRAINED_FILE
 from utils.pretrained.captioner_file import SavedCaptioner, read_captioner, save_captioner
 
-SCORES_FILE = PRETRAINED_FILE.with_name("scores.json")
-METRICS = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr-D")
+VERDICTS = {"assert": "asserted", "hedge": "*Possibly*", "none": "no confident description"}
 
 
 class ValidationPhotos:
@@ -57,13 +56,14 @@ class ValidationPhotos:
         """The captions of the validation photos."""
         return generate(model, self.grid, self.config, no_repetition=no_repetition, rows=self.rows)
 
-    def score(self, captions: list[str]) -> dict[str, Any]:
-        """The scores of captions, with the interval of CIDEr-D."""
+    def score_row(self, model: Any, tokenizer: Tokenizer, no_repetition: bool = True) -> list[str]:
+        """The scores of a captioner as cells of a table, CIDEr-D with its interval."""
+        captions = decode(tokenizer, self.generate(model, no_repetition))
         samples = bootstrap_scores(captions, self.references.words)["CIDEr-D"]
+        low, high = np.percentile(samples, [2.5, 97.5])
         scores = score(captions, self.references)
-        result: dict[str, Any] = {name: round(float(scores[name]), 4) for name in METRICS}
-        result["interval"] = np.percentile(samples, [2.5, 97.5]).round(4).tolist()
-        return result
+        interval = f"{scores['CIDEr-D']:.3f} ({low:.3f} to {high:.3f})"
+        return [interval, *(f"{scores[name]:.3f}" for name in ("BLEU-4", "BLEU-1", "ROUGE-L"))]
 
     def fit(self, model: Any, output: GenerationOutput, scores: np.ndarray) -> dict[str, Any]:
         """The confidence of a captioner."""
@@ -85,21 +85,19 @@ def main() -> None:
     saved = SavedCaptioner(photos.config, tokenizer, to_dict(model), confidence, PRETRAINED_FILE)
     save_captioner(PRETRAINED_FILE, saved)
 
-    results = {
-        "run": options.run,
-        "seed": options.seed,
-        "encoder": config.encoder,
-        "photos": len(per_photo),
-        "bytes": PRETRAINED_FILE.stat().st_size,
-        "32 bits": photos.score(decode(tokenizer, photos.generate(model, no_repetition=False))),
-        "32 bits, no repetition": photos.score(captions),
-        **measure_file(photos),
-        "confidence": measure_confidence(photos, model, output, per_photo),
-        "open photos": verdicts_on_open_photos(),
-    }
-    text = json.dumps(results, indent=1)
-    write_text(SCORES_FILE, text + "\n")
-    print(text)
+    score_rows = [
+        ["weights of 32 bits", *photos.score_row(model, tokenizer, no_repetition=False)],
+        ["weights of 32 bits, no repetition", *photos.score_row(model, tokenizer)],
+        *score_file(photos),
+    ]
+    size = f"{PRETRAINED_FILE.stat().st_size / 1e6:.1f} MB, {len(tokenizer):,} tokens"
+    print(f"{PRETRAINED_FILE}: {size}", file=sys.stderr)
+    header = ["", "CIDEr-D", "BLEU-4", "BLEU-1", "ROUGE-L"]
+    replace_section("scores", markdown_table(header, score_rows, 4), MODEL_CARD)
+    confidence_rows = measure_confidence(photos, model, output, per_photo)
+    replace_section("confidence", markdown_table(["", ""], confidence_rows, 1), MODEL_CARD)
+    header = ["photograph", "caption", "confidence", ""]
+    replace_section("photos", markdown_table(header, describe_open_photos()), MODEL_CARD)
 
 
 def parse_options() -> argparse.Namespace:
@@ -121,20 +119,19 @@ def decode(tokenizer: Tokenizer, output: GenerationOutput) -> list[str]:
     return [tokenizer.decode(token_ids) for token_ids in output.token_ids]
 
 
-def measure_file(photos: ValidationPhotos) -> dict[str, Any]:
+def score_file(photos: ValidationPhotos) -> list[list[str]]:
     """The scores of the captioner in the file, whose weights have 8 bits."""
     saved = read_captioner(PRETRAINED_FILE)
     model = from_dict(saved.captioner, saved.config)
-    results = {}
-    for name, no_repetition in (("8 bits", False), ("8 bits, no repetition", True)):
-        output = photos.generate(model, no_repetition)
-        results[name] = photos.score(decode(saved.tokenizer, output))
-    return results
+    return [
+        ["this file, 8 bits", *photos.score_row(model, saved.tokenizer, no_repetition=False)],
+        ["**this file, no repetition** (`caption`)", *photos.score_row(model, saved.tokenizer)],
+    ]
 
 
 def measure_confidence(
     photos: ValidationPhotos, model: Any, output: GenerationOutput, per_photo: np.ndarray
-) -> dict[str, Any]:
+) -> list[list[str]]:
     """How good the confidence is on photos that it was not fitted on.
 
     It is fitted on one half of the validation photos and measured on the other, and the other way
@@ -152,12 +149,15 @@ def measure_confidence(
     photos.rows = rows
     good = per_photo >= confidence["good_score"]
     verdicts = [describe_confidence(value) for value in values]
-    return {
-        "good": round(float(good.mean()), 4),
-        "ROC AUC": round(roc_auc(values, good), 4),
-        "expected calibration error": round(expected_calibration_error(values, good), 4),
-        **{name: verdicts.count(name) / len(verdicts) for name in ("assert", "hedge", "none")},
-    }
+    error = expected_calibration_error(values, good)
+    return [
+        ["captions that are good", f"{good.mean():.1%}"],
+        ["area under the ROC curve", f"{roc_auc(values, good):.3f}"],
+        ["expected calibration error", f"{error:.3f}"],
+        ["asserted by `--alt`", f"{verdicts.count('assert') / len(values):.1%}"],
+        ["begun with *Possibly*", f"{verdicts.count('hedge') / len(values):.1%}"],
+        ["no confident description", f"{verdicts.count('none') / len(values):.1%}"],
+    ]
 
 
 def select(output: GenerationOutput, rows: np.ndarray) -> GenerationOutput:
@@ -166,16 +166,15 @@ def select(output: GenerationOutput, rows: np.ndarray) -> GenerationOutput:
     return GenerationOutput(**arrays)
 
 
-def verdicts_on_open_photos() -> dict[str, str]:
+def describe_open_photos() -> list[list[str]]:
     """What the captioner in the file makes of the photographs with open licenses."""
     found = find_open_photos()
-    paths = [photo.path for photo in found]
-    rows = Captioner.pretrained().stream(paths, no_repetition=True)
-    verdicts = {}
+    rows = Captioner.pretrained().stream([photo.path for photo in found], no_repetition=True)
+    table = []
     for photo, row in zip(found, rows, strict=True):
-        verdict = describe_confidence(row["confidence"])
-        verdicts[photo.name] = f"{verdict} {row['confidence']:.2f}: {row['caption']}"
-    return verdicts
+        verdict = VERDICTS[describe_confidence(row["confidence"])]
+        table.append([photo.title, row["caption"], f"{row['confidence']:.2f}", verdict])
+    return table
 
 
 if __name__ == "__main__":

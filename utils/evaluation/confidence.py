@@ -15,6 +15,7 @@ nothing, however probable its caption is. Therefore the probability is multiplie
 validation photos are, and 0 for one that is farther away than all of them.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,8 @@ NEIGHBORS = 5  # training photos whose mean distance counts
 REFERENCE_PHOTOS = 500  # training photos among which they are found
 # A photo is entirely familiar if at least this fraction of validation photos is farther away.
 FAMILIAR_FRACTION = 0.02
-BATCH_SIZE = 64
+BATCH_SIZE = 32
+TIME_STEP = 5  # captions are padded to a multiple of this length
 L2_PENALTY = 1.0
 
 # From which confidence on a caption is stated as it is, and from which on it is stated at all.
@@ -141,11 +143,13 @@ def log_probs_for_photo(captioner: Any, photo: np.ndarray, token_ids: np.ndarray
         `(captions,)`.
     """
     score = compiled_scorer(captioner)
+    # A few shapes only, since the graph is traced again for each one.
+    longest = int((token_ids != PAD_ID).sum(axis=1).max(initial=1))
+    time = min(token_ids.shape[1], math.ceil(longest / TIME_STEP) * TIME_STEP)
+    size = BATCH_SIZE if len(token_ids) > 1 else 1
     log_probs = np.zeros(len(token_ids), np.float32)
-    for start in range(0, len(token_ids), BATCH_SIZE):
-        batch = token_ids[start : start + BATCH_SIZE]
-        # Batches of two sizes only, so that the graph is traced twice at most.
-        size = BATCH_SIZE if len(token_ids) > 1 else 1
+    for start in range(0, len(token_ids), size):
+        batch = token_ids[start : start + size, :time]
         padded = np.pad(batch, [(0, size - len(batch)), (0, 0)])
         log_probs[start : start + len(batch)] = score(photo[None], padded).numpy()[: len(batch)]
     return log_probs
@@ -158,9 +162,9 @@ def compiled_scorer(captioner: Any) -> Callable:
     @tf.function
     def score(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
         inputs = tf.pad(token_ids[:, :-1], [[0, 0], [1, 0]], constant_values=BOS_ID)
-        logits = captioner([features, inputs])
-        log_probs = tf.nn.log_softmax(tf.cast(logits, tf.float32))
-        target_log_probs = tf.gather(log_probs, token_ids, batch_dims=2)
+        logits = tf.cast(captioner([features, inputs]), tf.float32)
+        target_logits = tf.gather(logits, token_ids, batch_dims=2)
+        target_log_probs = target_logits - tf.reduce_logsumexp(logits, axis=-1)
         return tf.reduce_sum(tf.where(token_ids == PAD_ID, 0.0, target_log_probs), axis=1)
 
     return score
