@@ -70,7 +70,7 @@ def parse_options() -> argparse.Namespace:
     names = [*options.runs, *filter(None, [options.mbr, options.photos])]
     unknown = [name for name in names if name not in RUNS]
     if unknown:
-        parser.error(f"unknown run: {', '.join(unknown)}: choose from {', '.join(RUNS)}")
+        parser.error(f"unknown run: {' | '.join(unknown)}: choose from {' | '.join(RUNS)}")
     return options
 
 
