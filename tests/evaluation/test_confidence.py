@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from utils.config import Config
@@ -41,7 +42,8 @@ def test_logistic_regression_agrees_with_scikit_learn():
     rng = np.random.RandomState(0)
     features = rng.randn(200, 2)
     labels = features @ [1.0, -2.0] + rng.randn(200) > 0.3
-    expected = LogisticRegression(C=1.0, tol=1e-10).fit(features, labels)
+    inverse_penalty = 1 / confidence.L2_PENALTY
+    expected = LogisticRegression(C=inverse_penalty, tol=1e-10).fit(features, labels)
     coefficients = confidence.fit_logistic_regression(features, labels)
     np.testing.assert_allclose(coefficients[0], expected.intercept_[0], atol=1e-4)
     np.testing.assert_allclose(coefficients[1:], expected.coef_[0], atol=1e-4)
@@ -96,6 +98,15 @@ def test_pooled_features_are_those_of_the_fine_tuned_encoder():
         np.testing.assert_allclose(pooled, expected, atol=1e-4)
 
 
+def test_signals_contain_the_principal_components_of_the_photos(captioner, grid, fitted):
+    rows = np.arange(20)  # the training photos
+    pooled = confidence.pooled_features(captioner, grid, rows)
+    output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
+    signals = confidence.all_signals(captioner, pooled, output, fitted)
+    expected = PCA(CHANNELS, svd_solver="full").fit_transform(pooled)
+    np.testing.assert_allclose(np.abs(signals[:, 2:]), np.abs(expected), atol=1e-4)
+
+
 def test_feature_distance_is_the_mean_over_the_nearest_training_photos():
     references = np.eye(8)
     photo = np.zeros((1, 8))
@@ -107,8 +118,8 @@ def test_feature_distance_is_the_mean_over_the_nearest_training_photos():
 
 def test_familiarity_falls_from_one_to_zero_among_the_farthest_validation_photos():
     validation = np.arange(100.0)
-    distances = np.array([-1.0, 50.0, 98.0, 98.5, 99.5])
-    expected = [1, 1, 1, 1 / 2, 0]
+    distances = np.array([-1.0, 50.0, 95.0, 97.5, 99.5])
+    expected = [1, 1, 1, 2 / 5, 0]
     np.testing.assert_allclose(confidence.familiarity(distances, validation), expected)
 
 

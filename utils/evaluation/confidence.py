@@ -1,10 +1,12 @@
 """How likely it is that a caption is good, computed without any reference.
 
-Two signals say how well a caption fits its photo:
+Three kinds of signals need no reference:
 
 - the **log-probability** per token, given the photo;
 - the **pointwise mutual information** (PMI) per token: how much more likely the caption is for this
-  photo than for the mean of the training photos. "a man in a shirt" is likely for any photo.
+  photo than for the mean of the training photos. "a man in a shirt" is likely for any photo;
+- the **principal components** of the photo's features: some subjects are described better than
+  others.
 
 Logistic regression turns them into a probability. It is fitted on validation photos, where the
 captions are scored: a caption is good if its CIDEr-D is at least `GOOD_SCORE`.
@@ -30,12 +32,14 @@ from utils.models.fine_tuning import EndToEndCaptioner
 
 GOOD_SCORE = 0.2
 NEIGHBORS = 5  # training photos whose mean distance counts
-REFERENCE_PHOTOS = 500  # training photos among which they are found
+REFERENCE_PHOTOS = 1000  # training photos among which they are found
+COMPONENTS = 32  # principal components
 # A photo is entirely familiar if at least this fraction of validation photos is farther away.
-FAMILIAR_FRACTION = 0.02
+FAMILIAR_FRACTION = 0.05
 BATCH_SIZE = 32
 TIME_STEP = 5  # captions are padded to a multiple of this length
-L2_PENALTY = 1.0
+L2_PENALTY = 30.0
+MAX_ITERATIONS = 50  # of Newton's method, which needs about five
 
 # From which confidence on a caption is stated as it is, and from which on it is stated at all.
 ASSERT_FROM = 0.4
@@ -66,15 +70,21 @@ def fit_confidence(
     """
     rng = np.random.RandomState(0)
     reference_rows = np.sort(rng.permutation(train_rows)[:REFERENCE_PHOTOS])
+    reference_features = pooled_features(captioner, grid, reference_rows)
+    feature_mean = reference_features.mean(axis=0)
+    _, _, components = np.linalg.svd(reference_features - feature_mean, full_matrices=False)
     confidence: dict[str, Any] = {
         "good_score": GOOD_SCORE,
-        "mean_input": mean_rows(grid, train_rows).astype(np.float16),
-        "reference_features": pooled_features(captioner, grid, reference_rows),
+        "mean_input": mean_rows(grid, train_rows),
+        "reference_features": reference_features,
+        "feature_mean": feature_mean,
+        "components": components[:COMPONENTS],
     }
-    distances = feature_distance(pooled_features(captioner, grid, validation_rows), confidence)
+    pooled = pooled_features(captioner, grid, validation_rows)
+    distances = feature_distance(pooled, confidence)
     confidence["validation_distances"] = np.sort(distances)
 
-    signals = caption_signals(captioner, output, confidence)
+    signals = all_signals(captioner, pooled, output, confidence)
     confidence["signal_means"] = signals.mean(axis=0)
     confidence["signal_stds"] = signals.std(axis=0) + 1e-6
     good = np.asarray(scores) >= GOOD_SCORE
@@ -106,8 +116,9 @@ def caption_confidence(
     rows = np.arange(len(grid)) if rows is None else np.asarray(rows, int)
     if len(rows) == 0:
         return np.zeros(0)
-    distances = feature_distance(pooled_features(captioner, grid, rows), confidence)
-    return combine(caption_signals(captioner, output, confidence), distances, confidence)
+    pooled = pooled_features(captioner, grid, rows)
+    signals = all_signals(captioner, pooled, output, confidence)
+    return combine(signals, feature_distance(pooled, confidence), confidence)
 
 
 def describe_confidence(confidence: float | None) -> str:
@@ -118,6 +129,21 @@ def describe_confidence(confidence: float | None) -> str:
 
 
 # === Signals ===
+
+
+def all_signals(
+    captioner: Any, pooled: np.ndarray, output: GenerationOutput, confidence: dict[str, Any]
+) -> np.ndarray:
+    """The signals of captions and photos, `(photos, 2 + components)`.
+
+    Args:
+        captioner: The model.
+        pooled: What `pooled_features` returns for the photos.
+        output: Their captions.
+        confidence: Has the principal components.
+    """
+    projected = (pooled - confidence["feature_mean"]) @ confidence["components"].T
+    return np.hstack([caption_signals(captioner, output, confidence), projected])
 
 
 def caption_signals(
@@ -271,7 +297,7 @@ def fit_logistic_regression(features: np.ndarray, labels: np.ndarray) -> np.ndar
         rate = (positives + 1) / (len(labels) + 2)
         return np.array([np.log(rate / (1 - rate)), *np.zeros(features.shape[1])])
     coefficients = np.zeros(inputs.shape[1])
-    for _ in range(50):
+    for _ in range(MAX_ITERATIONS):
         predicted = 1 / (1 + np.exp(-inputs @ coefficients))
         gradient = inputs.T @ (predicted - labels) + penalty @ coefficients
         weights = predicted * (1 - predicted)

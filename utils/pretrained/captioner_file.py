@@ -86,7 +86,7 @@ def save_captioner(path: Path | str, saved: SavedCaptioner, bits: int = 8) -> No
         scalars = {}
         for name, value in saved.confidence.items():
             if isinstance(value, np.ndarray):
-                arrays[f"confidence/{name}"] = value
+                add_weight(arrays, f"confidence/{name}", value, bits)
             else:
                 scalars[name] = value
         header["confidence"] = scalars
@@ -114,11 +114,11 @@ def member_weights(member: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def add_weight(arrays: dict[str, Any], name: str, weight: np.ndarray, bits: int) -> None:
-    """Add a weight to the arrays of a file; those with one axis, such as biases, stay exact."""
+    """Add an array to those of a file; one with a single axis, such as a bias, stays exact."""
     if bits == 8 and np.ndim(weight) > 1:
         arrays[name], arrays[name + SCALES] = quantize(weight)
     else:
-        arrays[name] = np.asarray(weight, np.float32)
+        arrays[name] = np.asarray(weight)
 
 
 @os_errors_as_caption_errors()
@@ -160,10 +160,7 @@ def build_saved(
         members.append(build_member(described, restore_weights(arrays, f"members/{number}/")))
     confidence = header["confidence"]
     if confidence is not None:
-        prefix = "confidence/"
-        for name, array in arrays.items():
-            if name.startswith(prefix):
-                confidence[name.removeprefix(prefix)] = array
+        confidence.update(restore_weights(arrays, "confidence/"))
     return SavedCaptioner(
         Config(preset, **parsed),
         Tokenizer.from_dict(header["tokenizer"]),
@@ -174,7 +171,7 @@ def build_saved(
 
 
 def restore_weights(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The weights whose names begin with a prefix, in float32."""
+    """The arrays whose names begin with a prefix."""
     weights = {}
     for name, array in arrays.items():
         if not name.startswith(prefix) or name.endswith(SCALES):
