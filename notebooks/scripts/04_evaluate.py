@@ -597,9 +597,10 @@ print(f"log-probability per token {log_prob_per_token:.2f}, PMI per token {pmi_p
 # %% [markdown]
 # **Logistic regression** turns the signals into one number from 0 to 1: the probability that the
 # caption is good, which is defined as a CIDEr-D of at least 0.2. It is fitted on the *validation*
-# photos, where the score is known. A third signal says how far the photo's features are from those
-# of the training photos: for a photo unlike all of them the confidence falls to 0. `fit_confidence`
-# does this; notebook 5 checks it with a **reliability diagram**.
+# photos, where the score is known. Two more signals come from the photo's features: their principal
+# components say what kind of photo it is, and their distance from those of the training photos how
+# unusual it is; for a photo unlike all of them the confidence falls to 0. `fit_confidence` does
+# this; notebook 5 checks it with a **reliability diagram**.
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.confidence import caption_confidence, fit_confidence

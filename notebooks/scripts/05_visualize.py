@@ -286,19 +286,22 @@ _ = plot_bars(means, "CIDEr-D by length of the caption", intervals)
 #
 # For a screen reader, a wrong caption can be worse than none. So a captioner should know which of
 # its captions are good, although it sees no reference. A caption counts as **good** if its CIDEr-D
-# reaches a bound. Notebook 4 has computed the confidence from three signals:
+# reaches a bound. Notebook 4 has computed the confidence from four signals:
 #
 # - the **log-probability** $\log p$, divided by the number of tokens $n$;
 # - the **PMI**: how much more likely the caption is for this photo than for an average one;
+# - the [**principal components**](https://en.wikipedia.org/wiki/Principal_component_analysis)
+#   $\mathbf{z}$ of the photo's features: some subjects are described better than others;
 # - the **distance** of the photo's features from those of the training photos: of a photo unlike
 #   all of them the captioner knows nothing.
 #
 # [**Logistic regression**](https://en.wikipedia.org/wiki/Logistic_regression) on the validation
-# photos, whose captions have been scored, combines the first two. The third one gives a factor
+# photos, whose captions have been scored, combines the first three. The last one gives a factor
 # $f$, the **familiarity**: 1 for a photo as near to the training photos as most validation photos
 # are, and 0 for one that is farther away than all of them.
 #
-# $$c = f \cdot \sigma\left(w_0 + w_1 \frac{\log p}{n} + w_2 \frac{\text{PMI}}{n}\right)$$
+# $$c = f \cdot \sigma\left(w_0 + w_1 \frac{\log p}{n} + w_2 \frac{\text{PMI}}{n} +
+# \mathbf{w}^\top \mathbf{z}\right)$$
 #
 # where $\sigma$ is the logistic function, whose values are between 0 and 1.
 #
@@ -366,7 +369,7 @@ if differences.size:
     assert np.isclose(roc_auc(confidence, good), auc_by_hand)
     print(f"ROC AUC {auc_by_hand:.2f}")
 else:
-    print("All captions are of one kind: there is nothing to tell apart.")
+    print("All captions are good, or none is: the ROC AUC is undefined.")
 
 # %% [markdown]
 # ## Attention maps
@@ -490,7 +493,8 @@ except CaptionsError as error:
     print(f"This section is skipped: {error}")
 if pretrained:
     open_paths = [photo.path for photo in open_photos]
-    open_captions = list(pretrained.stream(open_paths, attention_weights=True))
+    stream = pretrained.stream(open_paths, no_repetition=True, attention_weights=True)
+    open_captions = list(stream)
 
 # %% [markdown]
 # First its reliability diagram, of the validation photos of Flickr8k:
