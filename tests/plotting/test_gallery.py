@@ -99,7 +99,7 @@ def test_gallery_sorts_in_every_order(page, gallery):
         ("", "2", "", [1]),
         ("", "", "0.1", [2]),
         ("zebra", "", "", []),
-        ("probability cider", "", "", []),  # labels of the page are not searched
+        ("confidence cider", "", "", []),  # labels of the page are not searched
     ],
 )
 def test_gallery_filters_by_words_and_scores(page, gallery, query, min_score, max_score, rows):
@@ -108,6 +108,15 @@ def test_gallery_filters_by_words_and_scores(page, gallery, query, min_score, ma
         enter(page, field, value)
     assert visible_captions(page) == [CAPTIONS[row] for row in rows]
     assert page.run("document.getElementById('count').value") == f"{len(rows)} of 5 photos"
+
+
+def test_gallery_filters_by_confidence(page, gallery):
+    page.open(gallery[0])
+    threshold = sorted(CONFIDENCE)[2]
+    enter(page, "minConfidence", 100 * threshold)
+    shown = visible_captions(page)
+    assert len(shown) == 3
+    assert set(shown) == {CAPTIONS[row] for row in range(5) if CONFIDENCE[row] >= threshold}
 
 
 def shown_attention(page):
