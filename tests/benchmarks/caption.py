@@ -1,80 +1,86 @@
-"""The captioner as a whole against its parts, and the gallery of 1,000 photos.
+"""The pretrained captioner as a whole against its parts, and the gallery of 1,000 photos.
 
-Measured on real photos where they lie beside the repository and MobileNetV2 can be loaded, else
-on drawn scenes with the sample's encoder. The captioner has random weights and never ends a
-caption by itself, so it writes as many tokens as captions usually have.
+Measured on real photos where they lie beside the repository, else on drawn scenes.
 """
 
+import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from tests.benchmarks import SHARED, median_seconds
 from tests.chromium import Page
-from utils import artifacts
-from utils.config import load_config
-from utils.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from utils.decoding.beam_search import generate
-from utils.errors import CaptionsError
 from utils.features import extract_features
 from utils.inference import Captioner
-from utils.models.captioners import build_captioner
-from utils.models.encoders import build_encoder, choose_encoder
-from utils.models.serialization import to_dict
+from utils.paths import REPOSITORY
 from utils.plotting.gallery import write_gallery
 from utils.sample.dataset import write_sample
 
 PHOTOS = SHARED / "flickr8k" / "Images"
 TIMED_PHOTOS = 320
 GALLERY_PHOTOS = 1000
-VOCABULARY = [f"word{number}" for number in range(3000)]
 
 Row = tuple[str, str, str]
 
 
 def measure() -> Iterator[Row]:
-    """One photo, many photos, and the gallery."""
+    """The start, one photo, many photos, and the gallery."""
     with tempfile.TemporaryDirectory() as folder:
-        captioner, paths = prepare(Path(folder))
+        paths = find_photos(Path(folder))
+        yield measure_start(paths[0])
+        captioner = Captioner.pretrained()
         yield measure_one_photo(captioner, paths[0])
         yield measure_many_photos(captioner, paths[:TIMED_PHOTOS])
         yield from measure_gallery(Path(folder), paths)
 
 
-def prepare(folder: Path) -> tuple[Captioner, list[Path]]:
-    """An untrained captioner of the size for photos, and 1,000 photos."""
-    config = choose_encoder(load_config("flickr8k"))
-    config = replace(config, working=str(folder), max_length=10, fine_tune_epochs=0)
-    paths = sorted(PHOTOS.glob("*.jpg"))[:GALLERY_PHOTOS]
-    try:
-        encoder = build_encoder(config.encoder)
-    except CaptionsError:
-        paths = []
+def find_photos(folder: Path) -> list[Path]:
+    """1,000 photos, or as many drawn scenes as the sample has."""
+    paths = sorted(PHOTOS.glob("*.jpg"))
     if not paths:
-        config = replace(config, encoder="sample_cnn")
-        encoder = build_encoder("sample_cnn")
         write_sample(folder / "sample")
-        paths = sorted((folder / "sample").rglob("*.jpg"))[:GALLERY_PHOTOS]
-    channels = encoder.output_shape[-1]
-    model = build_captioner(channels, len(VOCABULARY) + len(SPECIAL_TOKENS), config)
-    tokenizer = Tokenizer(VOCABULARY, config.max_length)
-    artifacts.save("features", {}, config)
-    artifacts.save("captions", {}, config)
-    artifacts.save("tokenizer", tokenizer.to_dict(), config)
-    artifacts.save("captioner", to_dict(model), config)
-    return Captioner.from_run(config), paths
+        paths = sorted((folder / "sample").rglob("*.jpg"))
+    return paths[:GALLERY_PHOTOS]
+
+
+def measure_start(path: Path) -> Row:
+    """The CPU time of the command that captions one photo against that of TensorFlow's import."""
+    command = [sys.executable, "-m", "utils", "caption", str(path)]
+    whole = []
+    imported = []
+    for _ in range(3):
+        whole.append(cpu_seconds(command))
+        imported.append(cpu_seconds([sys.executable, "-c", "import tensorflow"]))
+    what = f"`caption` of one photo, CPU s, and `import tensorflow`, {median(imported):.1f}"
+    return what, f"{median(whole):.1f}", "-"
+
+
+def cpu_seconds(command: list[str]) -> float:
+    """The CPU time of a command, which must succeed."""
+    environment = {**os.environ, "CAPTIONS_WORKING": os.devnull, "CAPTIONS_INPUT": os.devnull}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def measure_one_photo(captioner: Captioner, path: Path) -> Row:
     """A warm call on one photo against its CNN pass and its beam search alone."""
     (grid,) = extract(captioner, [path])
+    _, model, _ = captioner.parts_for_captions()
 
     def beam_search() -> None:
-        generate(captioner.model, grid, captioner.config, batch_size=1, progress=False)
+        generate(model, grid, captioner.config, batch_size=1, progress=False)
+
+    captioner([path])  # the first photo is computed without graphs
 
     whole, encoding, decoding = median_seconds(
         lambda: captioner([path]), lambda: extract(captioner, [path]), beam_search, repeats=15
@@ -96,7 +102,8 @@ def measure_many_photos(captioner: Captioner, paths: list[Path]) -> Row:
 
 def extract(captioner: Captioner, paths: list[Path]) -> list[np.ndarray]:
     """The photos' feature grids."""
-    return list(extract_features(paths, captioner.encoder, captioner.config.encoder))
+    encoder, _, _ = captioner.parts_for_captions()
+    return list(extract_features(paths, encoder, captioner.config.encoder))
 
 
 def measure_gallery(folder: Path, paths: list[Path]) -> Iterator[Row]:
