@@ -58,8 +58,8 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A repository with the same documents, each of a single line."""
-    (tmp_path / "notebooks").mkdir()
     for document in PAGES:
+        (tmp_path / document).parent.mkdir(parents=True, exist_ok=True)
         text = f"# Title of {document}"
         if document.endswith(".ipynb"):
             cells = [new_markdown_cell(text, id="title"), new_code_cell("1 + 1", id="code")]

@@ -8,7 +8,10 @@ import pytest
 
 from utils.paths import REPOSITORY
 
-PAGES = [REPOSITORY / name for name in ("README.md", "RESULTS.md", "NOTICE.md")]
+PAGES = [
+    REPOSITORY / name
+    for name in ("README.md", "RESULTS.md", "NOTICE.md", "utils/pretrained/MODEL_CARD.md")
+]
 PAGES += sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PAGES_WITHOUT_LINKS = ("RESULTS.md", "NOTICE.md")
 # Folders that a new clone does not have: `/data/` is ignored at the top only.

@@ -34,6 +34,9 @@ RUN_COMMANDS = {
     "python -m utils run": "sample, None, .*sample.sample",
     'make run ARGS="--set epochs=4"': "sample, epochs=4, .*sample.sample",
     "make run DATA=data": "flickr8k, None, .*clone.data\n",
+    'make run DATA=data ARGS="--set start_from=pretrained"': (
+        "flickr8k, start_from=pretrained, .*clone.data\n"
+    ),
     "python -m utils run --input FOLDER": "flickr8k, None, .*clone.FOLDER\n",
 }
 NOTEBOOK_COMMANDS = {"make notebooks": "sample, None, .*sample.sample"}
@@ -41,6 +44,7 @@ NOTEBOOK_COMMANDS = {"make notebooks": "sample, None, .*sample.sample"}
 CAPTIONER_COMMANDS = {
     "python -m utils caption PHOTOS --alt": r"(PHOTOS\W\w+\.jpg: [A-Z].*\.\n){3}",
     "python -m utils caption PHOTOS --output captions.csv": "",
+    "python -m utils export FILE.npz": r"FILE\.npz: \d+ KB, with",
     'python -m utils search "a dog in the snow" PHOTOS': r"( *\d+\.\d% +PHOTOS\W\w+\.jpg\n){3}",
 }
 # With a file of captions:
