@@ -1,19 +1,59 @@
 """The cache of `search` does not grow without limit."""
 
 import os
+import tempfile
 
 import numpy as np
 import pytest
 
-from utils.feature_cache import has_features, prune, save_features, writable_folder
+from utils.feature_cache import (
+    has_features,
+    prune,
+    save_features,
+    temporary_folder,
+    writable_folder,
+)
+
+EARLIER = "0123456789abcdef"  # the fingerprints of two captioners
+CURRENT = "fedcba9876543210"
 
 
-def test_features_of_earlier_captioners_are_deleted(tmp_path):
-    save_features(tmp_path / "earlier" / "photo.npy", np.zeros(3))
-    save_features(tmp_path / "current" / "photo.npy", np.zeros(3))
-    prune(tmp_path / "current", [])
-    assert [path.name for path in tmp_path.iterdir()] == ["current"]
-    assert (tmp_path / "current" / "photo.npy").is_file()
+def test_features_of_earlier_captioners_are_deleted_and_nothing_else(tmp_path):
+    cache = tmp_path / "feature_cache"
+    save_features(cache / EARLIER / "photo.npy", np.zeros(3))
+    others = [
+        tmp_path / "photos" / "holiday.npy",
+        tmp_path / EARLIER / "features.npy",  # not in a cache
+        cache / "notes" / "a.npy",  # not named by a fingerprint
+        cache / ("a" * 16) / "a.txt",  # no features
+        cache / CURRENT / "photo.npy",
+    ]
+    for path in others:
+        save_features(path, np.zeros(3))
+    prune(cache / CURRENT, [])
+    assert not (cache / EARLIER).exists()
+    assert all(path.is_file() for path in others)
+
+
+def test_a_folder_that_is_no_cache_loses_nothing(tmp_path):
+    save_features(tmp_path / EARLIER / "photo.npy", np.zeros(3))
+    prune(tmp_path / CURRENT, [])
+    assert (tmp_path / EARLIER / "photo.npy").is_file()
+
+
+def test_temporary_cache_is_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    temporary_folder.cache_clear()
+    neighbor = tmp_path / EARLIER / "photo.npy"
+    save_features(neighbor, np.zeros(3))
+    (tmp_path / "file").touch()
+    folder = writable_folder(tmp_path / "file" / "feature_cache" / CURRENT)
+    save_features(folder / "photo.npy", np.zeros(3))
+    prune(folder, [])
+    assert neighbor.is_file()
+    assert (folder / "photo.npy").is_file()
+    assert folder.parents[2] == tmp_path
+    temporary_folder.cache_clear()
 
 
 def test_photos_that_were_searched_longest_ago_are_deleted_first(tmp_path):

@@ -1,7 +1,6 @@
 """The files in which a search keeps the features of photos, so that the next one is faster."""
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -37,7 +36,7 @@ def writable_folder(folder: Path) -> Path:
     if is_writable:
         return folder
     print(f"{folder}: cannot be written to: features are not kept for later", file=sys.stderr)
-    return Path(temporary_folder().name)
+    return Path(temporary_folder().name, FOLDER, folder.name)
 
 
 @cache
@@ -72,12 +71,8 @@ def prune(folder: Path, used: Iterable[Path], max_bytes: int = MAX_BYTES) -> Non
         used: The files of the current search, which are kept.
         max_bytes: Beyond this size of the folder, the files that were used longest ago are deleted.
     """
-    delete_earlier_cache(folder.parents[1])
-    if not folder.is_dir():
-        return
-    for other in folder.parent.iterdir():
-        if other != folder and other.is_dir():
-            shutil.rmtree(other, ignore_errors=True)
+    delete_caches(folder.parents[1] / EARLIER_FOLDER)
+    delete_caches(folder.parent, keep=folder)
     for path in used:
         with suppress(OSError):  # another process may have deleted it
             os.utime(path)
@@ -96,12 +91,25 @@ def prune(folder: Path, used: Iterable[Path], max_bytes: int = MAX_BYTES) -> Non
             total -= size
 
 
-def delete_earlier_cache(working: Path) -> None:
-    """Delete the cached features of earlier versions, which were in the folder `seen`."""
-    for folder in (working / EARLIER_FOLDER).glob("[0-9a-f]" * artifacts.FINGERPRINT_LENGTH):
+def delete_caches(parent: Path, keep: Path | None = None) -> None:
+    """Delete the cached features of captioners, and nothing else.
+
+    Only `.npy` files are deleted, only in folders that are named by a fingerprint, and only where
+    `parent` has the name of a cache, whatever else is in these folders.
+
+    Args:
+        parent: The folder that has one folder for each captioner.
+        keep: The folder whose features stay.
+    """
+    if parent.name not in (FOLDER, EARLIER_FOLDER):
+        return
+    for folder in parent.glob("[0-9a-f]" * artifacts.FINGERPRINT_LENGTH):
+        if folder == keep:
+            continue
         for file in folder.glob("*.npy"):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # it holds something else, too
             folder.rmdir()
-    with suppress(OSError):
-        (working / EARLIER_FOLDER).rmdir()
+    if keep is None:
+        with suppress(OSError):
+            parent.rmdir()
