@@ -55,7 +55,8 @@ test: environment
 
 # The tests that compute with models: their results must not depend on the order of additions.
 COMPUTING = tests/models tests/training tests/decoding tests/evaluation/test_retrieval.py \
-    tests/test_features.py tests/test_inference.py notebooks
+    tests/evaluation/test_confidence.py tests/pretrained tests/test_features.py \
+    tests/test_inference.py notebooks
 
 # Also on the releases of Kaggle's image, in another order of additions, and on another Python.
 test-all: test-kaggle
