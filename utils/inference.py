@@ -69,9 +69,9 @@ class Captioner:
             # is built once.
             self.fine_tuned_encoder = self.encoder
             self.encoder, top_blocks = split_encoder(self.fine_tuned_encoder)
-            self.model = from_dict(saved.captioner, saved.config, top_blocks)
+            self.model = from_dict(saved.captioner, saved.config, top_blocks, str(saved.path))
         else:
-            self.model = from_dict(saved.captioner, saved.config)
+            self.model = from_dict(saved.captioner, saved.config, file=str(saved.path))
             if saved.config.fine_tune_epochs:
                 self.encoder, _ = split_encoder(self.encoder)
 

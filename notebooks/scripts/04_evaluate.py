@@ -580,7 +580,9 @@ if config == Config():
 # %% tags=["nbval-ignore-output"]
 train_names = [name for name in captions["splits"]["train"] if name not in features["skipped"]]
 train_rows = np.array([features["names"].index(name) for name in train_names])
-mean_photo = np.mean(grid[train_rows[:500]].astype("float32"), axis=0)
+mean_photo = np.zeros(grid.shape[1:], "float32")
+for row in train_rows:
+    mean_photo += grid[row].astype("float32") / len(train_rows)
 
 caption_ids = output.token_ids[:1]
 is_token = caption_ids[0] != PAD_ID
@@ -603,7 +605,7 @@ print(f"log-probability per token {log_prob_per_token:.2f}, PMI per token {pmi_p
 # this; notebook 5 checks it with a **reliability diagram**.
 
 # %% tags=["nbval-ignore-output"]
-from utils.evaluation.confidence import caption_confidence, fit_confidence
+from utils.evaluation.confidence import caption_confidence, caption_signals, fit_confidence
 
 validation_names = [
     name for name in captions["splits"]["validation"] if name not in features["skipped"]
@@ -616,6 +618,8 @@ _, validation_scores = cider_d(validation_captions, validation_references)
 confidence = fit_confidence(
     captioner, grid, train_rows, validation_rows, validation_output, validation_scores
 )
+signals = caption_signals(captioner, output, confidence)
+assert np.allclose(signals[0], [log_prob_per_token, pmi_per_token], atol=0.02)
 predicted_confidence = caption_confidence(captioner, confidence, grid, output, rows)
 assert ((predicted_confidence >= 0) & (predicted_confidence <= 1)).all()
 good = cider_d_scores >= confidence["good_score"]
@@ -649,7 +653,7 @@ predictions = {
 path = artifacts.save("predictions", predictions, config)
 artifacts.save("confidence", confidence, config)
 write_text(path.with_name("scores.json"), json.dumps(scores, indent=1))
-print("predictions.pkl for 05_visualize, scores.json for you")
+print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you")
 
 # %% [markdown]
 # ## What you learned

@@ -305,6 +305,10 @@ _ = plot_bars(means, "CIDEr-D by length of the caption", intervals)
 #
 # where $\sigma$ is the logistic function, whose values are between 0 and 1.
 #
+# For the figures below, each validation photo has the confidence of a regression that was fitted
+# without it ([**cross-validation**](https://scikit-learn.org/stable/modules/cross_validation.html)):
+# on the photos that it was fitted on, a regression looks better than it is.
+#
 # A confidence is [**calibrated**](https://arxiv.org/abs/1706.04599) if it can be taken at its word:
 # of all captions with a confidence of 80 %, 80 % are good. **By hand**: group the captions into
 # bins by confidence, and compare the mean confidence of each bin with the fraction of good

@@ -23,7 +23,6 @@ from utils.decoding.decoding_loop import GenerationOutput
 from utils.evaluation.bootstrap import bootstrap_scores
 from utils.evaluation.calibration import expected_calibration_error, roc_auc
 from utils.evaluation.confidence import (
-    caption_confidence,
     describe_confidence,
     fit_confidence,
 )
@@ -33,7 +32,7 @@ from utils.models.serialization import from_dict, to_dict
 from utils.pretrained import MODEL_CARD, PRETRAINED_FILE
 from utils.pretrained.captioner_file import SavedCaptioner, read_captioner, save_captioner
 
-VERDICTS = {"assert": "asserted", "hedge": "*Possibly*", "none": "no confident description"}
+VERDICTS = {"assert": "stated", "hedge": "*Possibly*", "none": "no confident description"}
 
 
 class ValidationPhotos:
@@ -94,7 +93,7 @@ def main() -> None:
     print(f"{PRETRAINED_FILE}: {size}", file=sys.stderr)
     header = ["", "CIDEr-D", "BLEU-4", "BLEU-1", "ROUGE-L"]
     replace_section("scores", markdown_table(header, score_rows, 4), MODEL_CARD)
-    confidence_rows = measure_confidence(photos, model, output, per_photo)
+    confidence_rows = measure_confidence(confidence)
     replace_section("confidence", markdown_table(["", ""], confidence_rows, 1), MODEL_CARD)
     header = ["photograph", "caption", "confidence", ""]
     replace_section("photos", markdown_table(header, describe_open_photos()), MODEL_CARD)
@@ -129,41 +128,22 @@ def score_file(photos: ValidationPhotos) -> list[list[str]]:
     ]
 
 
-def measure_confidence(
-    photos: ValidationPhotos, model: Any, output: GenerationOutput, per_photo: np.ndarray
-) -> list[list[str]]:
-    """How good the confidence is on photos that it was not fitted on.
-
-    It is fitted on one half of the validation photos and measured on the other, and the other way
-    round.
-    """
-    values = np.zeros(len(per_photo))
-    halves = (np.arange(0, len(per_photo), 2), np.arange(1, len(per_photo), 2))
-    rows = photos.rows
-    for fitted, measured in (halves, halves[::-1]):
-        photos.rows = rows[fitted]
-        confidence = photos.fit(model, select(output, fitted), per_photo[fitted])
-        values[measured] = caption_confidence(
-            model, confidence, photos.grid, select(output, measured), rows[measured]
-        )
-    photos.rows = rows
-    good = per_photo >= confidence["good_score"]
-    verdicts = [describe_confidence(value) for value in values]
+def measure_confidence(confidence: dict[str, Any]) -> list[list[str]]:
+    """How good the confidence is, on validation photos that it was not fitted on."""
+    values = confidence["validation_confidence"]
+    good = confidence["validation_good"]
     error = expected_calibration_error(values, good)
-    return [
+    rows = [
         ["captions that are good", f"{good.mean():.1%}"],
         ["area under the ROC curve", f"{roc_auc(values, good):.3f}"],
         ["expected calibration error", f"{error:.3f}"],
-        ["asserted by `--alt`", f"{verdicts.count('assert') / len(values):.1%}"],
-        ["begun with *Possibly*", f"{verdicts.count('hedge') / len(values):.1%}"],
-        ["no confident description", f"{verdicts.count('none') / len(values):.1%}"],
     ]
-
-
-def select(output: GenerationOutput, rows: np.ndarray) -> GenerationOutput:
-    """The captions of some photos."""
-    arrays = {name: array[rows] for name, array in vars(output).items()}
-    return GenerationOutput(**arrays)
+    verdicts = np.array([describe_confidence(value) for value in values])
+    for verdict, text in VERDICTS.items():
+        chosen = verdicts == verdict
+        rows.append([f"{text}: captions", f"{chosen.mean():.1%}"])
+        rows.append([f"{text}: good ones among them", f"{good[chosen].mean():.1%}"])
+    return rows
 
 
 def describe_open_photos() -> list[list[str]]:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
@@ -16,7 +17,7 @@ from utils.__main__ import main
 from utils.cli.caption import (
     PRETRAINED_NOTICE,
     SAMPLE_NOTICE,
-    find_run,
+    find_captioner,
     load_captioner,
     require_drawn_images,
 )
@@ -88,12 +89,13 @@ def pretrained(run, tmp_path, monkeypatch):  # noqa: F811
     save_captioner(path, load_run(CONFIG))
     monkeypatch.setattr("utils.cli.caption.PRETRAINED_FILE", path)
     monkeypatch.setattr("utils.inference.PRETRAINED_FILE", path)
+    monkeypatch.setattr("utils.pretrained.captioner_file.PRETRAINED_FILE", path)
     return path
 
 
 def used_captioner(capsys, working=None):
     """The first line of stderr, which names the captioner, and the file that it is loaded from."""
-    captioner = load_captioner(find_run(working))
+    captioner = load_captioner(find_captioner(working))
     return capsys.readouterr().err.splitlines()[0], captioner.path
 
 
@@ -111,12 +113,16 @@ def test_captioner_is_the_named_one_or_one_of_photos_or_the_pretrained_one(
     assert used_captioner(capsys) == (f"Captions by {run_path}", run_path)
     assert used_captioner(capsys, str(tmp_path)) == (f"Captions by {run_path}", run_path)
 
+    exported = tmp_path / "exported.npz"
+    exported.write_bytes(pretrained.read_bytes())
+    assert used_captioner(capsys, str(exported)) == (f"Captions by {exported}", exported)
+
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "empty"))
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path / "empty"))
     assert used_captioner(capsys) == (PRETRAINED_NOTICE, pretrained)
     pretrained.unlink()
-    with pytest.raises(CaptionsError, match="captioner.pkl: not found: run 03_train first"):
-        find_run(None)
+    with pytest.raises(CaptionsError, match="pretrained.npz: not found: restore it from the repos"):
+        load_captioner(find_captioner(None))
 
 
 def test_captioner_of_the_sample_stands_in_for_a_missing_pretrained_one(
@@ -142,7 +148,7 @@ def test_pretrained_captioner_captions_and_searches(folder, pretrained, capsys):
 def test_alt_text_states_hedges_or_omits_by_confidence():
     row = {"photo": "x", "caption": "a dog runs", "probability": 1e-9}
     assert alt_text(row | {"confidence": 0.5}) == "A dog runs."
-    assert alt_text(row | {"confidence": 0.3}) == "Possibly a dog runs."
+    assert alt_text(row | {"confidence": 0.4}) == "Possibly a dog runs."
     assert alt_text(row | {"confidence": 0.1}) == "No confident description."
 
 
@@ -160,7 +166,18 @@ def test_captions_with_low_confidence_are_omitted(folder, expected, tmp_path, ca
         rows[1]["photo"],
         rows[2]["photo"],
     ]
-    assert "1 captions omitted: confidence below 0.3" in err
+    assert "omitted for a confidence below 0.3: 1" in err
+
+
+def test_confidence_of_another_captioner_is_not_used_and_reported(run, tmp_path, capsys):  # noqa: F811
+    artifacts.save("confidence", {"coefficients": np.zeros(3)}, CONFIG)
+    weights = artifacts.load("captioner", CONFIG)
+    weights["members"][0]["weights"]["new"] = np.zeros(1)
+    artifacts.save("captioner", weights, CONFIG)
+    captioner = load_captioner(find_captioner(str(tmp_path)))
+    assert captioner.confidence is None
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"{tmp_path / 'confidence.pkl'}: not used, of another captioner")
 
 
 def test_captioner_without_confidence_refuses_a_minimum(folder, tmp_path, capsys):

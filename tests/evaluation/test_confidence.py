@@ -127,8 +127,40 @@ def test_validation_photos_get_the_confidence_that_was_fitted(captioner, grid, f
     rows = np.arange(20, 40)
     output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
     values = confidence.caption_confidence(captioner, fitted, grid, output, rows)
-    np.testing.assert_allclose(values, fitted["validation_confidence"], atol=1e-5)
     assert fitted["validation_good"].tolist() == [False, True] * 10
+    pooled = confidence.pooled_features(captioner, grid, rows)
+    signals = confidence.all_signals(captioner, pooled, output, fitted)
+    logits = np.column_stack([np.ones(20), confidence.standardize(signals, fitted)])
+    probabilities = 1 / (1 + np.exp(-logits @ fitted["coefficients"]))
+    familiarity = confidence.familiarity(
+        confidence.feature_distance(pooled, fitted), fitted["validation_distances"]
+    )
+    np.testing.assert_allclose(values, probabilities * familiarity, atol=1e-5)
+
+
+def test_recorded_confidence_of_a_photo_is_fitted_without_it(captioner, grid, fitted):
+    rows = np.arange(20, 40)
+    pooled = confidence.pooled_features(captioner, grid, rows)
+    output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
+    signals = confidence.all_signals(captioner, pooled, output, fitted)
+    inputs = confidence.standardize(signals, fitted)
+    others = np.arange(20) % confidence.FOLDS != 3
+    model = LogisticRegression(C=1 / confidence.L2_PENALTY, tol=1e-10)
+    model.fit(inputs[others], fitted["validation_good"][others])
+    distances = confidence.feature_distance(pooled, fitted)
+    expected = model.predict_proba(inputs)[:, 1] * confidence.familiarity(
+        distances, fitted["validation_distances"]
+    )
+    recorded = fitted["validation_confidence"]
+    np.testing.assert_allclose(recorded[~others], expected[~others], atol=1e-4)
+
+
+def test_confidence_of_a_single_validation_photo_can_be_fitted(captioner, grid):
+    output = generate(captioner, grid, CONFIG, rows=[5], progress=False)
+    fitted = confidence.fit_confidence(
+        captioner, grid, np.arange(5), np.array([5]), output, np.ones(1)
+    )
+    assert fitted["validation_confidence"] == pytest.approx(2 / 3)
 
 
 def test_photo_unlike_all_training_photos_has_no_confidence(captioner, grid, fitted):
@@ -142,7 +174,14 @@ def test_photo_unlike_all_training_photos_has_no_confidence(captioner, grid, fit
 
 @pytest.mark.parametrize(
     ("value", "verdict"),
-    [(None, "assert"), (0.9, "assert"), (0.4, "assert"), (0.3, "hedge"), (0.1, "none")],
+    [
+        (None, "assert"),
+        (0.9, "assert"),
+        (0.5, "assert"),
+        (0.4, "hedge"),
+        (0.2, "hedge"),
+        (0.1, "none"),
+    ],
 )
 def test_low_confidence_is_hedged_or_not_stated(value, verdict):
     assert confidence.describe_confidence(value) == verdict

@@ -142,6 +142,7 @@ def search(folder: Path) -> None:
     captioner.tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
     captioner.config = artifacts.resolve_auto(config)
     captioner.encoder = sample_encoder()
+    captioner.path = artifacts.artifact_path("captioner", config)
     artifacts.load("captioner", config)
     images = folder / "input" / "Images"
     paths = [str(images / f"scene_0000{number}.jpg") for number in range(3)]

@@ -229,6 +229,7 @@ def pretrained(earlier, tmp_path, monkeypatch):
     save_captioner(path, load_run(earlier.run.config), bits=32)
     monkeypatch.setattr("utils.models.warm_start.PRETRAINED_FILE", path)
     monkeypatch.setattr("utils.models.encoders.PRETRAINED_FILE", path)
+    return path
 
 
 def test_start_from_the_pretrained_captioner_equals_start_from_its_run(earlier, new, pretrained):
@@ -237,6 +238,7 @@ def test_start_from_the_pretrained_captioner_equals_start_from_its_run(earlier, 
     config = replace(new.config, start_from="pretrained")
     _, words = load_pretrained(config)
     assert words == load_pretrained(new.config)[1]
+    assert words == load_pretrained(replace(config, start_from=str(pretrained)))[1]
     load_matching_weights(new.captioner, None, 0, new.tokenizer, config)
     for weight, other in zip(new.captioner.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, other)

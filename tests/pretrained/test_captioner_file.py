@@ -15,6 +15,7 @@ from utils.errors import CaptionsError
 from utils.inference import Captioner
 from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
 from utils.models.serialization import to_dict
+from utils.pretrained import PRETRAINED_FILE
 from utils.pretrained.captioner_file import load_run, read_captioner, save_captioner
 from utils.pretrained.quantization import dequantize, quantize
 
@@ -114,7 +115,11 @@ def header_bytes(**header):
         lambda path: path.write_bytes(b"PK no archive"),
         lambda path: path.write_bytes(b""),
         lambda path: write_arrays(path, weights=np.zeros(3)),
+        lambda path: path.write_text("a,b\n"),
+        lambda path: np.save(path.open("wb"), np.zeros(3)),
         lambda path: write_arrays(path, header=header_bytes(config={})),
+        lambda path: write_arrays(path, header=header_bytes(format=1, config={})),
+        lambda path: write_arrays(path, header=header_bytes(format=1, tokenizer=3)),
         lambda path: write_arrays(path, header=np.array([{"run": "code"}], object)),
     ],
 )
@@ -123,6 +128,33 @@ def test_other_contents_are_refused(tmp_path, write):
     write(path)
     with pytest.raises(CaptionsError, match=r"captioner.npz: not a captioner's file .*: write it"):
         read_captioner(path)
+
+
+@pytest.mark.parametrize("name", ["coefficients", "signal_means", "reference_features"])
+@pytest.mark.parametrize("change", ["missing", "another shape"])
+def test_confidence_that_does_not_fit_is_refused(tmp_path, name, change):
+    with np.load(PRETRAINED_FILE) as file:
+        arrays = {key: file[key] for key in file.files}
+    if change == "missing":
+        del arrays[f"confidence/{name}"]
+    else:
+        arrays[f"confidence/{name}"] = arrays[f"confidence/{name}"][..., 1:]
+    path = tmp_path / "captioner.npz"
+    write_arrays(path, **arrays)
+    with pytest.raises(CaptionsError, match=r"captioner.npz: not a captioner's file"):
+        read_captioner(path)
+
+
+def test_weights_that_do_not_fit_name_the_file(run, tmp_path):  # noqa: F811
+    path = tmp_path / "captioner.npz"
+    save_captioner(path, load_run(CONFIG), bits=32)
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    name = next(key for key in arrays if key.startswith("members/0/weights/"))
+    arrays[name] = arrays[name][..., 1:]
+    write_arrays(path, **arrays)
+    with pytest.raises(CaptionsError, match=r"captioner.npz: \S+ does not fit"):
+        Captioner.from_file(path)
 
 
 def test_file_of_another_format_is_refused(tmp_path):

@@ -48,7 +48,7 @@ def caption(
         output_format: `csv`, `json`, `jsonl`, `alt`, or None for the one that the suffix of
             `output` names, or one line per photo.
         beam_width: Instead of the run's.
-        working: The working folder of the run whose captioner is used.
+        working: The working folder of the run whose captioner is used, or a captioner's file.
         output: The file to write or to continue, instead of stdout.
         **conditions: `force`: write alt text for any image, although the captioner only knows the
             drawn sample; `min_confidence`: write no caption with a lower confidence.
@@ -58,10 +58,10 @@ def caption(
     """
     selection = collect_photos(photos, exclude=output)
     target = find_output(output, output_format)
-    config = find_run(working)
+    found = find_captioner(working)
     min_confidence = conditions.get("min_confidence") or 0.0
-    if config and target.output_format == "alt" and not conditions.get("force"):
-        require_drawn_images(selection.paths, config)
+    if isinstance(found, Config) and target.output_format == "alt" and not conditions.get("force"):
+        require_drawn_images(selection.paths, found)
     remaining = [path for path in selection.paths if not target.contains(path)]
     done = len(selection.paths) - len(remaining)
     if target.photos:
@@ -69,7 +69,7 @@ def caption(
         print(f"{output}: has {count} already; to caption them anew, delete it", file=sys.stderr)
     failures: dict[str, str] = {}
     if remaining:
-        captioner = load_captioner(config)
+        captioner = load_captioner(found)
         if min_confidence and captioner.confidence is None:
             raise CaptionsError(
                 "--min-confidence: this captioner has no confidence: run 04_evaluate first"
@@ -105,7 +105,7 @@ def keep_confident(rows: Iterator[dict], min_confidence: float) -> Iterator[dict
         else:
             yield row
     if omitted:
-        print(f"{omitted:,} captions omitted: confidence below {min_confidence}", file=sys.stderr)
+        print(f"omitted for a confidence below {min_confidence}: {omitted:,}", file=sys.stderr)
 
 
 def write_captions(
@@ -190,7 +190,7 @@ def search(
     Args:
         sentence: What to search for.
         photos: Files, folders and patterns.
-        working: The working folder of the run whose captioner is used.
+        working: The working folder of the run whose captioner is used, or a captioner's file.
         top: How many photos are printed.
         as_json: Print JSON.
 
@@ -199,7 +199,7 @@ def search(
     """
     selection = collect_photos(photos)
     failures: dict[str, str] = {}
-    captioner = load_captioner(find_run(working))
+    captioner = load_captioner(find_captioner(working))
     report_unused_words(sentence, captioner.tokenizer)
     ranking = captioner.search(sentence, selection.paths, failures)
     print_ranking(ranking[:top], as_json)
@@ -226,16 +226,18 @@ def find(**options: Any) -> int:
     return search(**options)
 
 
-def find_run(working: str | None) -> Config | None:
-    """The configuration of the run whose captioner is used, or None for the pretrained captioner.
+def find_captioner(working: str | None) -> Config | Path:
+    """The configuration of the run whose captioner is used, or the file of a captioner.
 
-    That is the run in `working`; else the one of this machine, if it was trained on photos; else
-    the pretrained captioner. The captioner of the drawn sample is used where it is named, or where
-    the pretrained one is missing.
+    That is the run in `working`, or the `.npz` file of that name; else the run of this machine, if
+    it was trained on photos; else the pretrained captioner. The captioner of the drawn sample is
+    used where it is named, or where the pretrained one is missing.
 
     Raises:
         CaptionsError: There is no captioner.
     """
+    if working and working.endswith(".npz"):
+        return Path(working)
     if working:
         config = load_saved_config(working)
         if not (working_folder(config) / "captioner.pkl").is_file():
@@ -246,19 +248,19 @@ def find_run(working: str | None) -> Config | None:
         config = load_saved_config()
         if config.preset != "sample" or not PRETRAINED_FILE.is_file():
             return config
-    elif not PRETRAINED_FILE.is_file():
-        return load_saved_config()
-    return None
+    return PRETRAINED_FILE
 
 
-def load_captioner(config: Config | None) -> "Captioner":
-    """Load the captioner of a run, or the pretrained one, and say on stderr which one it is."""
-    if config is None:
+def load_captioner(found: Config | Path) -> "Captioner":
+    """Load what `find_captioner` has found, and say on stderr which captioner it is."""
+    if found == PRETRAINED_FILE:
         notice = PRETRAINED_NOTICE
-    elif config.preset == "sample":
+    elif isinstance(found, Path):
+        notice = f"Captions by {found}"
+    elif found.preset == "sample":
         notice = SAMPLE_NOTICE
     else:
-        notice = f"Captions by {artifact_path('captioner', config)}"
+        notice = f"Captions by {artifact_path('captioner', found)}"
     print(notice, file=sys.stderr, flush=True)
     # Someone who has set the log level is looking for a problem, and wants to see everything.
     wants_logs = "TF_CPP_MIN_LOG_LEVEL" in os.environ
@@ -268,7 +270,14 @@ def load_captioner(config: Config | None) -> "Captioner":
     with nullcontext() if wants_logs else silence_stderr():
         from utils.inference import Captioner
 
-    return Captioner.from_run(config) if config else Captioner.pretrained()
+    if isinstance(found, Path):
+        return Captioner.from_file(found)
+    captioner = Captioner.from_run(found)
+    unused = artifacts.find("confidence", found)
+    if captioner.confidence is None and unused:
+        reason = "of another captioner or damaged: run 04_evaluate again"
+        print(f"{unused}: not used, {reason}", file=sys.stderr)
+    return captioner
 
 
 @contextmanager

@@ -128,8 +128,8 @@ def find_output(path: str | None, option: str | None) -> Output:
     photos = read_photos(rows, content, output_format)
     if photos is None:
         raise CaptionsError(
-            f"--output {path}: was not written by caption in the format {output_format}: "
-            "name another file"
+            f"--output {path}: was not written by this version of caption in the format "
+            f"{output_format}: name another file"
         )
     unfinished = content[len(rows) :].decode("utf-8", "replace")
     kept = len(rows.removesuffix(FOOTERS.get(output_format, "").encode()))

@@ -253,16 +253,16 @@ def add_caption_parser(commands: Any) -> None:
     parser.add_argument(
         "--min-confidence",
         type=fraction,
-        metavar="0.4",
+        metavar="0.5",
         help="omit captions with a lower confidence, the estimated probability that a caption is "
-        "good",
+        "good (CIDEr-D of 0.2 or more); a command that continues --output captions them again",
     )
     output = parser.add_mutually_exclusive_group()
     formats = {
-        "csv": "write CSV, with probabilities; an apostrophe comes before what a spreadsheet would "
-        "take for a formula, and `score` removes it",
-        "json": "write one JSON array, with probabilities",
-        "jsonl": "write JSON Lines, one object per line, with probabilities",
+        "csv": "write CSV, with probabilities and confidence; an apostrophe comes before what a "
+        "spreadsheet would take for a formula, and `score` removes it",
+        "json": "write one JSON array, with probabilities and confidence",
+        "jsonl": "write JSON Lines, one object per line, with probabilities and confidence",
         "alt": "write sentences for the alt attribute of images",
     }
     for name, help_text in formats.items():
@@ -301,7 +301,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
         "--working",
         metavar="FOLDER",
         help="the working folder of the run to use (default: a run on photos on this machine, or "
-        "else the pretrained captioner)",
+        "else the pretrained captioner), or a file that `export` has written",
     )
 
 
@@ -312,7 +312,7 @@ def add_export_parser(commands: Any) -> None:
         help="write a trained captioner into one file",
         description="Write the captioner of a run into one .npz file without pickle: weights in 8 "
         "bits, vocabulary, settings, and confidence if 04_evaluate has run. "
-        "Captioner.from_file(FILE) reads it.",
+        "`--working FILE` of caption and search, and the setting start_from read it.",
     )
     parser.set_defaults(function_path="utils.cli.export.export")
     parser.add_argument("file", metavar="FILE", help="the file to write, such as captioner.npz")

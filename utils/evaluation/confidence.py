@@ -39,10 +39,11 @@ FAMILIAR_FRACTION = 0.05
 BATCH_SIZE = 32
 TIME_STEP = 5  # captions are padded to a multiple of this length
 L2_PENALTY = 30.0
+FOLDS = 10  # of the cross-validation
 MAX_ITERATIONS = 50  # of Newton's method, which needs about five
 
 # From which confidence on a caption is stated as it is, and from which on it is stated at all.
-ASSERT_FROM = 0.4
+ASSERT_FROM = 0.5
 HEDGE_FROM = 0.2
 
 
@@ -66,7 +67,8 @@ def fit_confidence(
 
     Returns:
         The data of confidence.pkl, which `caption_confidence` takes. `validation_confidence` and
-        `validation_good` are for the reliability diagram.
+        `validation_good` are for the reliability diagram: each confidence comes from a regression
+        that was fitted without its photo (cross-validation).
     """
     rng = np.random.RandomState(0)
     reference_rows = np.sort(rng.permutation(train_rows)[:REFERENCE_PHOTOS])
@@ -90,7 +92,7 @@ def fit_confidence(
     good = np.asarray(scores) >= GOOD_SCORE
     confidence["coefficients"] = fit_logistic_regression(standardize(signals, confidence), good)
     confidence["validation_good"] = good
-    confidence["validation_confidence"] = combine(signals, distances, confidence)
+    confidence["validation_confidence"] = cross_validate(signals, distances, confidence)
     return confidence
 
 
@@ -255,6 +257,30 @@ def combine(signals: np.ndarray, distances: np.ndarray, confidence: dict[str, An
     logits = bias + standardize(signals, confidence) @ np.array(weights)
     probability = 1 / (1 + np.exp(-logits))
     return probability * familiarity(distances, confidence["validation_distances"])
+
+
+def cross_validate(
+    signals: np.ndarray, distances: np.ndarray, confidence: dict[str, Any]
+) -> np.ndarray:
+    """The confidence of each validation photo, fitted on the photos of the other folds.
+
+    Args:
+        signals: Of the validation photos, `(photos, signals)`.
+        distances: Their feature distances.
+        confidence: Has the means of the signals, and which captions are good.
+    """
+    values = np.zeros(len(signals))
+    fold_of_photo = np.arange(len(signals)) % FOLDS
+    for fold in range(FOLDS):
+        held_out = fold_of_photo == fold
+        if not held_out.any() or held_out.all():  # a single photo
+            return combine(signals, distances, confidence)
+        coefficients = fit_logistic_regression(
+            standardize(signals[~held_out], confidence), confidence["validation_good"][~held_out]
+        )
+        fitted = {**confidence, "coefficients": coefficients}
+        values[held_out] = combine(signals[held_out], distances[held_out], fitted)
+    return values
 
 
 def standardize(signals: np.ndarray, confidence: dict[str, Any]) -> np.ndarray:

@@ -172,10 +172,10 @@ def find_encoder(name: str) -> Encoder:
 def choose_encoder(config: Config) -> Config:
     """The configuration with `encoder="auto"` replaced by what suits this machine.
 
-    Without a GPU it is EfficientNet-Lite2, which captions better than MobileNetV2 after the same
-    CPU time (see RESULTS.md), or MobileNetV2 where the package with its weights is missing. A run
-    that starts from the pretrained captioner needs the encoder of that. Later notebooks take the
-    encoder from features.pkl, whether they have a GPU or not.
+    Without a GPU it is EfficientNet-Lite2, whose captions score higher than those of MobileNetV2
+    after the same CPU time (see RESULTS.md), or MobileNetV2 where the package with its weights is
+    missing. A run that starts from the pretrained captioner needs the encoder of that. Later
+    notebooks take the encoder from features.pkl, whether they have a GPU or not.
     """
     if config.encoder != "auto":
         return config

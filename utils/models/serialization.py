@@ -18,7 +18,9 @@ def to_dict(captioner: Any) -> dict:
     return {"members": [member_to_dict(member) for member in members]}
 
 
-def from_dict(data: dict, config: Config, top_blocks: Any = None) -> Any:
+def from_dict(
+    data: dict, config: Config, top_blocks: Any = None, file: str = "captioner.pkl"
+) -> Any:
     """The captioner or the ensemble that `to_dict` described; it computes in full precision.
 
     Args:
@@ -26,6 +28,7 @@ def from_dict(data: dict, config: Config, top_blocks: Any = None) -> Any:
         config: The configuration of the run.
         top_blocks: The model that gets the weights of the encoder's top blocks, instead of a new
             one.
+        file: Where the data come from, for the error message.
 
     Raises:
         CaptionsError: There is no captioner in it, or one that does not fit the configuration.
@@ -33,9 +36,9 @@ def from_dict(data: dict, config: Config, top_blocks: Any = None) -> Any:
     full_precision = replace(config, precision="float32")
     members = []
     for member in data.get("members", ()):
-        members.append(member_from_dict(member, full_precision, top_blocks))
+        members.append(member_from_dict(member, full_precision, top_blocks, file))
     if not members:
-        raise CaptionsError("captioner.pkl: holds no captioner: run 03_train again")
+        raise CaptionsError(f"{file}: holds no captioner: run 03_train again")
     return members[0] if len(members) == 1 else Ensemble(members)
 
 
@@ -54,18 +57,20 @@ def member_to_dict(captioner: Any) -> dict:
     }
 
 
-def member_from_dict(data: dict, config: Config, top_blocks: Any = None) -> Any:
+def member_from_dict(
+    data: dict, config: Config, top_blocks: Any = None, file: str = "captioner.pkl"
+) -> Any:
     """One captioner, with the encoder's top blocks if it was saved with them."""
     captioner = build_captioner(data["channels"], data["vocab_size"], config)
     for weight in captioner.trainable_weights:
         saved = data["weights"].get(weight.path)
         if np.shape(saved) != tuple(weight.shape):
-            raise CaptionsError(f"captioner.pkl: {weight.path} does not fit: run 03_train again")
+            raise CaptionsError(f"{file}: {weight.path} does not fit: run 03_train again")
         weight.assign(saved)
     if "top_blocks" not in data:
         return captioner
     if top_blocks is None:
-        top_blocks = build_top_blocks(data, "captioner.pkl", "03_train")
+        top_blocks = build_top_blocks(data, file, "03_train")
     else:
-        load_top_blocks(top_blocks, data, "captioner.pkl", "03_train")
+        load_top_blocks(top_blocks, data, file, "03_train")
     return EndToEndCaptioner(top_blocks, captioner)

@@ -3,9 +3,10 @@
 That run may have other data and another vocabulary: a captioner trained on a large data set needs
 less of a small one. The setting `start_from` names it: its folder, or the end of that folder's
 path under the inputs. With `start_from=pretrained` it is the captioner that is part of this
-project.
+project; it can also be a file that `python -m utils export` has written.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,10 @@ def load_pretrained(config: Config) -> tuple[dict | None, list[str]]:
 
 def read_pretrained(config: Config) -> tuple[dict, list[str]]:
     """The captioner's artifact and the words of the run that `start_from` names, once checked."""
-    if config.start_from == PRETRAINED:
-        saved = read_captioner(PRETRAINED_FILE)
+    if config.start_from == PRETRAINED or config.start_from.endswith(".npz"):
+        is_pretrained = config.start_from == PRETRAINED
+        path = PRETRAINED_FILE if is_pretrained else os.path.expanduser(config.start_from)
+        saved = read_captioner(path)
         captioner = {"config": vars(saved.config), "data": saved.captioner}
         check_pretrained_config(captioner, config)
         return captioner, saved.tokenizer.to_dict()["vocabulary"]

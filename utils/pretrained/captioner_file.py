@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from utils.config import Config, parse_value
 from utils.data.tokenizer import Tokenizer
 from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors
 from utils.io import write_atomically
+from utils.pretrained import PRETRAINED_FILE
 from utils.pretrained.quantization import QuantizedArray, dequantize, quantize
 
+PRETRAINED_FIX = "restore it from the repository (the notebooks for Kaggle do not contain it)"
 FORMAT = 1
 HEADER = "header"  # JSON: all that is no array
 SCALES = ":scales"  # the suffix of the scales of a quantized array
@@ -126,26 +128,38 @@ def read_captioner(path: Path | str) -> SavedCaptioner:
     """Read a captioner's file.
 
     Raises:
-        CaptionsError: It is damaged, no such file, or of another version.
+        CaptionsError: It is missing, damaged, no such file, or of another version.
     """
+    path = Path(path)
+    fix = PRETRAINED_FIX if path == PRETRAINED_FILE else "write it anew with python -m utils export"
+    if path == PRETRAINED_FILE and not path.is_file():
+        raise CaptionsError(f"{path}: not found: {fix}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file:
+            arrays = read_arrays(file)
         header = json.loads(arrays.pop(HEADER).tobytes())
-        found_format = header["format"]
-    except OSError:
+        if header["format"] == FORMAT:
+            return build_saved(header, arrays, path)
+    except (OSError, CaptionsError):
         raise
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise CaptionsError(
-            f"{path}: not a captioner's file ({one_line(error)}): write it anew with "
-            "python -m utils export"
-        ) from None
-    if found_format != FORMAT:
-        raise CaptionsError(
-            f"{path}: has format {found_format}, but this is format {FORMAT}: write it anew with "
-            "python -m utils export"
-        )
-    return build_saved(header, arrays, Path(path))
+    except Exception as error:  # a damaged file, or another one, can fail in any way
+        problem = f"{type(error).__name__}: {one_line(error)}"
+        raise CaptionsError(f"{path}: not a captioner's file ({problem}): {fix}") from None
+    raise CaptionsError(
+        f"{path}: has format {header['format']}, but this is format {FORMAT}: {fix}"
+    )
+
+
+def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    if not zipfile.is_zipfile(file):
+        raise ValueError("no .npz archive")
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def build_saved(
@@ -161,6 +175,7 @@ def build_saved(
     confidence = header["confidence"]
     if confidence is not None:
         confidence.update(restore_weights(arrays, "confidence/"))
+        check_confidence(confidence)
     return SavedCaptioner(
         Config(preset, **parsed),
         Tokenizer.from_dict(header["tokenizer"]),
@@ -168,6 +183,24 @@ def build_saved(
         confidence,
         path,
     )
+
+
+def check_confidence(confidence: dict[str, Any]) -> None:
+    """Raise a ValueError if parts of the data of a confidence are missing, or do not fit."""
+    signals = 2 + len(confidence["components"])
+    expected = {
+        "coefficients": (signals + 1,),
+        "signal_means": (signals,),
+        "signal_stds": (signals,),
+        "feature_mean": confidence["components"].shape[1:],
+    }
+    for name, shape in expected.items():
+        if confidence[name].shape != shape:
+            raise ValueError(f"confidence/{name} has shape {confidence[name].shape}, not {shape}")
+    if confidence["reference_features"].shape[1:] != expected["feature_mean"]:
+        raise ValueError("confidence/reference_features has another number of channels")
+    if confidence["mean_input"].ndim != 2 or confidence["validation_distances"].ndim != 1:
+        raise ValueError("confidence/mean_input or confidence/validation_distances has no axes")
 
 
 def restore_weights(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -196,7 +229,7 @@ def build_member(described: dict[str, Any], weights: dict[str, np.ndarray]) -> d
             member["weights"][path] = weight
         else:
             top_blocks[int(path)] = weight
-    if top_blocks:
+    if described["encoder"]:
         member["encoder"] = described["encoder"]
         member["top_blocks"] = [top_blocks[number] for number in sorted(top_blocks)]
     return member
