@@ -74,7 +74,9 @@ def test_json_is_an_array_however_it_ends(tmp_path):
 def test_file_of_something_else_is_refused_and_kept(tmp_path, suffix, content):
     path = tmp_path / f"captions.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(CaptionsError, match=f"--output .*{suffix}: was not written by caption"):
+    with pytest.raises(
+        CaptionsError, match=f"--output .*{suffix}: was not written by this version of caption"
+    ):
         find_output(str(path), None)
     assert path.read_bytes() == content
 
@@ -89,7 +91,7 @@ def test_file_of_something_else_is_refused_and_kept(tmp_path, suffix, content):
 def test_file_that_only_looks_similar_is_refused_and_kept(tmp_path, suffix, content):
     path = tmp_path / f"notes.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(CaptionsError, match="was not written by caption"):
+    with pytest.raises(CaptionsError, match="was not written by this version of caption"):
         find_output(str(path), None)
     assert path.read_bytes() == content
 
