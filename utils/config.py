@@ -154,8 +154,8 @@ class Config:
     min_count: int = setting(20, 1, 10**9)
     # Longer captions are truncated, in training and in decoding.
     max_length: int = setting(20, 2, 1000)
-    # Folder of an earlier run whose vocabulary and weights this one starts from (warm start), or
-    # "pretrained" for the captioner that is part of this project.
+    # Folder of an earlier run whose vocabulary and weights this one starts from (warm start), a
+    # file that the command `export` has written, or "pretrained" for the captioner of this project.
     start_from: str = ""
 
     # 03_train
