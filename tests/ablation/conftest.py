@@ -32,8 +32,9 @@ def few_photos(tmp_path_factory):
 
 @pytest.fixture
 def small_experiment(few_photos, tmp_path, monkeypatch):
-    """An experiment whose trainings take seconds."""
-    monkeypatch.setattr(photo_data, "find_photos", lambda config: few_photos)
+    """An experiment whose trainings take seconds, with a list of photos of its own."""
+    photos = replace(few_photos, paths=dict(few_photos.paths))
+    monkeypatch.setattr(photo_data, "find_photos", lambda config: photos)
     monkeypatch.setattr(experiment, "RUNS", SMALL_RUNS)
     monkeypatch.setitem(CAPTIONERS, "transformer", TransformerCaptioner)
     monkeypatch.setenv("CAPTIONS_SET", SMALL_CONFIG)

@@ -110,7 +110,8 @@ def test_each_notebook_runs_from_the_menu_and_shows_its_figures(lab, browser):
     for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         outputs = [output for cell in cells for output in cell.outputs]
-        figures = sum("image/png" in output.get("data", {}) for output in outputs)
+        kinds = [kind for output in outputs for kind in output.get("data", {})]
+        figures = sum(kind.startswith("image/") for kind in kinds)
         browser("/url", url=lab.format(path.name))
         idle = "document.querySelector('[data-status=idle]')"
         wait_until(f"{PROMPTS}.length == {len(cells)} && {idle}")
