@@ -31,12 +31,14 @@ class Exercise:
 
     Attributes:
         number: Its number in the text.
-        question: The text before the answer.
+        question: The text before the hint.
+        hint: The folded hint, markup included.
         answer: The folded answer, markup included.
     """
 
     number: int
     question: str
+    hint: str
     answer: str
 
     @property
@@ -45,9 +47,10 @@ class Exercise:
         return re.findall(r"^```python\n(.*?)^```$", self.answer, re.MULTILINE | re.DOTALL)
 
 
-def last_cell(path):
-    """The text of a notebook's last cell."""
-    return jupytext.read(path).cells[-1].source
+def exercise_cell(notebook):
+    """The text of the cell that has the exercises; of several, an error."""
+    (cell,) = [cell for cell in notebook.cells if "**Try it.**" in cell.source]
+    return cell.source
 
 
 def parse_exercises(text):
@@ -56,13 +59,14 @@ def parse_exercises(text):
     _, *parts = re.split(r"^(\d+)\. ", text, flags=re.MULTILINE)
     exercises = []
     for number, body in zip(parts[::2], parts[1::2], strict=True):
-        question, opening, answer = body.partition("<details>")
-        exercises.append(Exercise(int(number), question.strip(), opening + answer))
+        question, *folded = re.split(r"^(?=<details>)", body, flags=re.MULTILINE)
+        hint = folded.pop(0) if folded and "<summary>Hint<" in folded[0] else ""
+        exercises.append(Exercise(int(number), question.strip(), hint, "".join(folded)))
     return exercises
 
 
 def find_problems(text):
-    """What is wrong with the exercises of a notebook's last cell."""
+    """What is wrong with the exercises of a notebook."""
     exercises = parse_exercises(text)
     numbers = [exercise.number for exercise in exercises]
     problems = []
@@ -83,6 +87,8 @@ def find_answer_problems(exercise):
         problems.append("has no question")
     # Markdown in <details> is rendered only after a blank line.
     folded = r"<details><summary>[^<\n]+</summary>\n\n(?!\s).*\S\n</details>\s*"
+    if not re.fullmatch(folded, exercise.hint, re.DOTALL):
+        problems.append("has no folded hint, or no blank line below its summary")
     if not re.fullmatch(folded, exercise.answer, re.DOTALL):
         problems.append("answer is not folded, or has no blank line below its summary")
     if exercise.answer.count("<details>") != 1:
@@ -106,14 +112,15 @@ def find_answer_problems(exercise):
 
 
 @each_script
-def test_exercises_have_questions_and_folded_answers(path):
-    assert find_problems(last_cell(path)) == []
+def test_exercises_have_questions_hints_and_folded_answers(path):
+    assert find_problems(exercise_cell(jupytext.read(path))) == []
 
 
+HINT = "<details><summary>Hint</summary>\n\nThink.\n</details>\n"
 ANSWER = "<details><summary>An answer</summary>\n\n```python\nassert 1\n```\n\nText.\n</details>\n"
 EXAMPLE = "**Try it.**\n\n"
 for number in (1, 2, 3):
-    EXAMPLE += f"{number}. *Vary*: What?\n\n{ANSWER}\n"
+    EXAMPLE += f"{number}. *Vary*: What?\n\n{HINT}\n{ANSWER}\n"
 EXAMPLE += "*Next*: 2. the next notebook"
 
 
@@ -128,9 +135,11 @@ def test_example_has_no_problem():
         ("**Try it.**", "Try it.", "no exercises"),
         ("3. *Vary*", "4. *Vary*", "numbers [1, 2, 4]"),
         ("What?", "What.", "no question"),
-        ("</details>\n", "", "not folded"),
+        (HINT, "", "no folded hint"),
+        ("Hint</summary>\n\n", "Hint</summary>\n", "no folded hint"),
+        (ANSWER, ANSWER.replace("</details>\n", ""), "not folded"),
         (ANSWER, ANSWER + ANSWER, "more than one answer"),
-        ("</summary>\n\n", "</summary>\n", "blank line"),
+        ("answer</summary>\n\n", "answer</summary>\n", "answer is not folded"),
         ("<summary>An answer</summary>", "", "not folded"),
         ("assert 1\n```", "assert 1", "not closed"),
         ("```python\nassert 1\n```\n\n", "", "no code"),
@@ -160,7 +169,7 @@ def append_answers(path):
     """
     notebook = jupytext.read(path)
     answers = []
-    for exercise in parse_exercises(notebook.cells[-1].source):
+    for exercise in parse_exercises(exercise_cell(notebook)):
         for block in exercise.code_blocks:
             answer = new_code_cell(block)
             answers.append(answer)
