@@ -13,7 +13,7 @@ from utils.paths import REPOSITORY
 # Modules and subpackages of utils from the lowest layer to the highest. A module imports from its
 # own layer and from lower ones, never from higher ones.
 LAYERS = [
-    ["errors"],
+    ["errors", "notebook_setup"],
     ["config"],
     ["folder_index"],
     ["paths"],
@@ -54,6 +54,7 @@ HEAVY = {
 # What a module must not import when it is imported itself.
 FORBIDDEN_IMPORTS = {
     "utils.errors": HEAVY,
+    "utils.notebook_setup": HEAVY,
     "utils.config": HEAVY,
     "utils.folder_index": HEAVY,
     "utils.paths": HEAVY,

@@ -9,6 +9,12 @@
 # %% [markdown]
 # # Generate and evaluate captions
 #
+# [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)][kaggle]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)][colab]
+#
+# [kaggle]: https://kaggle.com/kernels/welcome?src=https://github.com/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/04_evaluate.ipynb
+# [colab]: https://colab.research.google.com/github/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/04_evaluate.ipynb
+#
 # *Notebook 4 of 5 · prerequisites: [3 Train the captioner](03_train.ipynb) · next: [5 Visualize the
 # results](05_visualize.ipynb)*
 #
@@ -28,32 +34,29 @@
 #
 # ## Setup
 #
-# All five notebooks start with the same cell: it finds the package `utils` that they share.
+# All five notebooks start with this cell: it finds the package `utils` that they share, or clones
+# the repository on Colab and Kaggle.
 
 # %%
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-missing = [name for name in ("numpy", "pandas", "matplotlib", "tensorflow") if not find_spec(name)]
-if missing:
-    raise SystemExit(
-        f"This kernel has no {', '.join(missing)}: choose that of the project's folder .venv. "
-        "VS Code: 'Select Kernel', 'Python Environments'. JupyterLab: start it with `make lab`. "
-        "To make .venv, or to use this kernel: pip install -r requirements.txt."
-    )
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave GPU memory to other notebooks
-candidates = [Path.cwd(), *Path.cwd().parents]
-for file in Path("/kaggle/input").rglob("utils/artifacts.py"):
-    candidates.append(file.parents[1])
-repositories = [folder for folder in candidates if (folder / "utils" / "artifacts.py").is_file()]
-if not repositories:
+folders = [Path.cwd(), *Path.cwd().parents]
+folders += [file.parents[1] for file in Path("/kaggle/input").rglob("utils/artifacts.py")]
+found = [folder for folder in folders if (folder / "utils" / "artifacts.py").is_file()]
+if not found and {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"} & os.environ.keys():
+    os.system("git clone --quiet --depth 1 https://github.com/INSERT_OWNER_HERE/image-captioning")
+    found = list(Path.cwd().glob("image-captioning"))
+if not found:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
-repository = repositories[0]
-sys.path.insert(0, str(repository))
+sys.path.insert(0, str(found[0]))
 
+from utils.notebook_setup import prepare_notebook
+
+prepare_notebook()
+
+# %%
 import numpy as np
 import pandas as pd
 

@@ -334,6 +334,16 @@ def test_image_that_cannot_be_embedded_is_an_error(small, capsys, source, expect
     assert expected in line
 
 
+def test_badge_becomes_a_link_with_its_alternative_text(small):
+    badge = "[![Open it](https://example.org/badge.svg)](https://example.org/page)"
+    (small / "README.md").write_text(f"# Title\n\n{badge}\n")
+    write_site(small / "html")
+    page = parse(small / "html" / "index.html")
+    (link,) = page("a", href="https://example.org/page")
+    assert link.get_text() == "Open it"
+    assert not page("img")
+
+
 def test_image_may_have_any_name(small):
     (small / "my bäd image.png").write_bytes(b"a picture")
     (small / "README.md").write_text("# Title\n\n![words](my%20bäd%20image.png)\n")

@@ -6,6 +6,7 @@ example that it finds them.
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -104,11 +105,15 @@ def test_all_notebooks_have_the_same_setup_cell():
     assert len({code_cells(read_notebook(path))[0].source for path in NOTEBOOKS}) == 1
 
 
-def test_setup_cell_says_which_kernel_to_choose_where_packages_are_missing():
+def setup_source():
+    """The code of the Setup cell, from the script."""
     script = REPOSITORY / "notebooks" / "scripts" / "01_features.py"
-    source = code_cells(read_notebook(script))[0].source
+    return code_cells(read_notebook(script))[0].source
+
+
+def test_setup_cell_says_which_kernel_to_choose_where_packages_are_missing():
     result = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", source],  # without the packages of the environment
+        [sys.executable, "-I", "-S", "-c", setup_source()],  # without the environment's packages
         cwd=REPOSITORY / "notebooks",
         capture_output=True,
         text=True,
@@ -117,6 +122,82 @@ def test_setup_cell_says_which_kernel_to_choose_where_packages_are_missing():
     (line,) = result.stderr.splitlines()
     assert line.startswith("This kernel has no numpy, pandas, matplotlib, tensorflow: choose that")
     assert ".venv" in line and "Select Kernel" in line and "make lab" in line
+
+
+def test_setup_cell_sets_the_environment_and_keeps_what_is_set(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "")  # so that its value is restored
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH")
+    exec(setup_source(), {})
+    assert sys.path[0] == str(REPOSITORY)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+
+
+@pytest.fixture
+def run_setup(tmp_path):
+    """Runs the Setup cell in an empty folder, with a `git` that clones this repository or fails."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (tmp_path / "empty").mkdir()
+
+    def run(git, **variables):
+        (programs / "git").write_text(f"#!/bin/sh\necho $@ >> ../git.log\n{git}\n")
+        (programs / "git").chmod(0o755)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        result = subprocess.run(
+            [sys.executable, "-c", f"{setup_source()}\nimport utils; print(utils.__file__)"],
+            cwd=tmp_path / "empty",
+            env={"PATH": path, **variables},
+            capture_output=True,
+            text=True,
+        )
+        log = tmp_path / "git.log"
+        return result, log.read_text().splitlines() if log.exists() else []
+
+    return run
+
+
+@pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
+def test_setup_cell_clones_the_repository_on_a_platform(run_setup, tmp_path, variable):
+    clone = f"cp -r '{REPOSITORY / 'utils'}' image-captioning"
+    result, calls = run_setup(f"mkdir image-captioning && {clone}", **{variable: "1"})
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "empty" / "image-captioning" / "utils"
+    assert result.stdout.splitlines() == [str(folder / "__init__.py")]
+    assert calls == [f"clone --quiet --depth 1 https://github.com/{find_repository()}"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "calls"), [({}, 0), ({"COLAB_RELEASE_TAG": "1"}, 1)], ids=["local", "offline"]
+)
+def test_setup_cell_without_the_package_ends_with_one_line(run_setup, variables, calls):
+    result, git_calls = run_setup("exit 128", **variables)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("No folder utils here: clone the repository")
+    assert len(git_calls) == calls
+
+
+def find_repository():
+    """The owner and name of the repository that the Setup cell clones."""
+    (repository,) = re.findall(r"https://github\.com/([\w.-]+/[\w.-]+)", setup_source())
+    return repository
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_badges_open_the_notebook_of_the_repository_that_the_setup_cell_clones(name):
+    notebook = read_notebook(REPOSITORY / "notebooks" / "scripts" / f"{name}.py")
+    file = f"github.com/{find_repository()}/blob/main/notebooks/{name}.ipynb"
+    title, badges, *_ = notebook.cells[0].source.split("\n\n")
+    assert title.startswith("# ")
+    assert re.findall(r"!\[(.*?)\]", badges) == ["Open in Kaggle", "Open in Colab"]
+    targets = re.findall(r"^\[\w+\]: (.*)", notebook.cells[0].source, flags=re.MULTILINE)
+    assert targets == [
+        f"https://kaggle.com/kernels/welcome?src=https://{file}",
+        f"https://colab.research.google.com/{file.replace('github.com', 'github')}",
+    ]
 
 
 # === The checks find problems ===

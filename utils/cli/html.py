@@ -129,6 +129,9 @@ def render_document(document: str) -> BeautifulSoup:
         else:
             link.unwrap()
     for image in body("img"):
+        if image.find_parent("a") and urlsplit(image.get("src", "")).scheme == "https":
+            image.replace_with(image.get("alt", ""))  # a badge, which would need the network
+            continue
         image["src"] = embed_image(image.get("src", ""), path.parent)
     label_elements(body)
     convert_formulas(body)
