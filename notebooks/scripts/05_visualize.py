@@ -163,15 +163,13 @@ print(f"{page.name}: {len(cards):,} photos")
 
 
 # %%
-def show(rows, num_references=2, notes=notes):
-    """The photos of these rows side by side, with captions, references and notes."""
+def show(rows, notes=notes):
+    """The photos of these rows with captions, references and notes."""
     return show_captioned(
         [paths[row] for row in rows],
         [predicted[row] for row in rows],
         [references[row] for row in rows],
         [notes[row] for row in rows],
-        len(rows),
-        num_references,
     )
 
 
@@ -189,7 +187,7 @@ _ = show(selected["median"])
 # what no reference mentions? A low score can mean any of these: compare it with the photo.
 
 # %%
-_ = show(selected["worst"], num_references=None)
+_ = show(selected["worst"])
 
 # %% [markdown]
 # Finally, the most and the least confident caption. Are they among the best and the worst?
@@ -226,7 +224,7 @@ _ = plot_score_scatter(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
 both_notes = []
 for bleu_score, score in zip(bleu_2, scores, strict=True):
     both_notes.append(f"BLEU-2 {bleu_score:.2f}, CIDEr-D {score:.2f}")
-_ = show(list(marked.values()), num_references=None, notes=both_notes)
+_ = show(list(marked.values()), notes=both_notes)
 
 # %% [markdown]
 # ## Which words are missed
@@ -539,9 +537,7 @@ for verdict, count in sorted(Counter(verdicts).items()):
 # assertion wrong? The captioner itself cannot know: its confidence is an estimate.
 
 # %% tags=["nbval-ignore-output"]
-from IPython.display import Image
-
-from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts, to_jpeg
+from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
 
 alt_text_cards = []
 for photo, row, verdict in zip(open_photos, open_captions, verdicts, strict=False):
@@ -556,10 +552,8 @@ for photo, row, verdict in zip(open_photos, open_captions, verdicts, strict=Fals
     alt_text_cards.append(
         AltTextCard(photo.path, text, verdict, row["confidence"], shown_weights, photo.credit)
     )
-figure = None
 if alt_text_cards:
-    figure = Image(to_jpeg(show_alt_texts(alt_text_cards)), format="jpeg")
-figure
+    _ = show_alt_texts(alt_text_cards)
 
 # %% [markdown]
 # ## Search photos by a sentence

@@ -1,4 +1,4 @@
-"""The figure of photos with their alt texts: words, attention maps, layout, and the JPEG."""
+"""The figure of photos with their alt texts: words, layout, and the JPEG."""
 
 import io
 import itertools
@@ -14,13 +14,8 @@ from utils.evaluation.confidence import describe_confidence
 matplotlib.use("Agg")
 
 from utils.plotting import alt_texts
-from utils.plotting.alt_texts import (
-    AltTextCard,
-    choose_words,
-    overlay_attention,
-    show_alt_texts,
-    to_jpeg,
-)
+from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
+from utils.plotting.style import PAGE_WIDTH, encode_jpeg
 
 LONG = "Possibly a small brown dog that runs through deep white snow beside a man in a red jacket."
 WORDS_BY_FREQUENCY = "a in is the dog man red playing two shirt snow frisbee"
@@ -76,31 +71,6 @@ def test_word_that_the_vocabulary_lacks_is_chosen_last():
     assert chosen("zebra man dog") == ["man", "dog"]
 
 
-# === The attention map ===
-
-
-def test_heatmap_is_reddest_where_the_weight_is_largest():
-    weights = np.full(81, 0.001)
-    weights[2 * 9 + 7] = 1
-    panel = overlay_attention(np.full((90, 180, 3), 128, np.uint8), weights).astype(int)
-    assert panel.shape == (90, 180, 3)
-    redness = panel[..., 0] - panel[..., 2]
-    row, column = np.unravel_index(redness.argmax(), redness.shape)
-    assert (row // 10, column // 20) == (2, 7)
-    # Elsewhere the photo stays visible, and light.
-    assert panel[60, 40].min() > 150
-
-
-def test_heatmap_shows_relative_weights_and_keeps_the_photo_visible():
-    pixels = np.zeros((64, 64, 3), np.uint8)
-    pixels[:, 32:] = 255
-    weights = np.random.default_rng(1).dirichlet(np.ones(64))
-    panel = overlay_attention(pixels, weights)
-    np.testing.assert_array_equal(panel, overlay_attention(pixels, 0.5 * weights))
-    brightness = panel.mean(axis=2)
-    assert brightness[:, 40:].mean() > brightness[:, :24].mean() + 30
-
-
 # === The figure ===
 
 
@@ -150,12 +120,11 @@ def test_photos_keep_their_proportions(cards):
         assert box.height / box.width == pytest.approx(height / width, rel=0.05)
 
 
-def test_jpeg_is_sharp_on_a_telephone_and_small(cards):
-    data = to_jpeg(show_alt_texts(cards))
+def test_figure_is_a_small_jpeg_in_a_notebook(cards):
+    data = encode_jpeg(show_alt_texts(cards))
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "JPEG"
-        assert 390 <= image.width < 600
+        assert image.width == round(120 * PAGE_WIDTH)
         pixels = np.asarray(image.convert("RGB"))
     assert (pixels[:, -1] > 240).all()  # a light background
-    assert len(data) < 30_000 * len(cards)
-    assert not alt_texts.plt.get_fignums()  # a notebook would show an open figure again
+    assert len(data) < 40_000 * len(cards)

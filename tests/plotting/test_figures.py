@@ -9,6 +9,7 @@ import re
 import matplotlib
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 from utils.evaluation.calibration import reliability_bins
@@ -51,25 +52,48 @@ def test_thumbnails_keep_proportions(paths, tmp_path):
     assert figure.axes[0].get_xlabel() == "a dog"
 
 
-def test_captioned_photos_do_not_overlap_or_shrink(paths):
+def test_captioned_photos_have_all_references_and_texts_do_not_overlap(paths):
     long = "there are three brown horses jumping through the mountains with a balloon at night"
     captions = [long, long, "b", long]
-    references = [[long] * 5] * 4
-    notes = ["CIDEr-D 0.10, confidence 9 %"] * 4
+    references = [[long] * 5, ["a dog"], [], [long] * 8]
+    notes = ["CIDEr-D 0.10, confidence 9 %\nanimals: dog instead of cat"] * 4
     figure = draw(figures.show_captioned(paths, captions, references, notes))
     renderer = figure.canvas.get_renderer()
-    boxes = []
-    for axis in figure.axes[:4]:
-        for artist in (axis, axis.title, axis.xaxis.label):
-            boxes.append(artist.get_window_extent(renderer))
+    boxes = [artist.get_window_extent(renderer) for artist in (*figure.axes, *figure.texts)]
     for first, second in itertools.combinations(boxes, 2):
         assert not first.overlaps(second)
     for box in boxes:
-        assert figure.bbox.contains(box.x0, box.y0)
-        assert figure.bbox.contains(box.x1, box.y1)
-    # Without enough space for the text, the layout would shrink the photos instead.
-    square_photo = figure.axes[2].get_window_extent(renderer)
-    assert square_photo.height > 0.9 * 2.1 * figure.dpi
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    shown = [" ".join(text.get_text().split()) for text in figure.texts]
+    assert shown[::2] == captions
+    for text, photo_references in zip(shown[1::2], references, strict=True):
+        assert text.count("–") == len(photo_references)
+        assert text.endswith("dog instead of cat")
+
+
+def test_no_figure_of_photos_is_wider_than_a_page(paths):
+    for columns in (1, 2, 3, 4):
+        figure = figures.show_photos(paths, ["a dog"] * 4, columns)
+        assert figure.get_figwidth() <= style.PAGE_WIDTH + 1e-6
+        title_size = figure.axes[0].xaxis.label.get_fontsize()
+        # The width of a page on a telephone is 390 pixels.
+        assert title_size / 72 * 390 / figure.get_figwidth() >= 10
+
+
+def test_notebook_displays_a_figure_of_photos_as_jpeg_and_a_chart_as_png(paths):
+    formatter = DisplayFormatter()
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.display.display", shown.append)
+        data, _ = formatter.format(figures.show_photos(paths))
+        assert data == {}  # it displays itself
+    (image,) = shown
+    assert image.format == "jpeg"
+    with Image.open(io.BytesIO(image.data)) as decoded:
+        assert decoded.format == "JPEG"
+    chart, _ = formatter.format(charts.plot_lengths([3, 4], 20))
+    assert "text/plain" in chart
 
 
 def test_attention_has_a_panel_for_every_token(paths):

@@ -1,19 +1,25 @@
 """A figure of photos with what a captioner says of them, and how sure it is of that.
 
-It is as wide as the screen of a telephone, and is saved as JPEG: as PNG, a figure of many photos
-would be five times as large.
+A card per photo, one below the other, so that a telephone shows them as large as a desktop.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 
 from utils.evaluation.word_categories import WORD_CATEGORIES
-from utils.plotting.style import BLUE, INK, count_lines, load_thumbnail, wrap_text
+from utils.plotting.attention import draw_attention
+from utils.plotting.style import (
+    BLUE,
+    INK,
+    PAGE_WIDTH,
+    PhotoFigure,
+    count_lines,
+    load_thumbnail,
+    wrap_text,
+)
 
 VERMILION = "#c04f00"
 DARK_GRAY = "#5b6570"  # legible in small type
@@ -30,22 +36,18 @@ FUNCTION_WORDS = """
     they him them who that which this there is are be being has have as while out up down off some
     other another each small little large big long young old
 """
-# Inches; at a width of 390 pixels, 1 point of a font is 1.3 pixels.
-WIDTH = 4.1
-MARGIN = 0.05
+# Inches.
+MARGIN = 0.06
 PANELS = 3  # in a row: the photo and two words
-PANEL_WIDTH = WIDTH / PANELS - 2 * MARGIN
-MAX_PANEL_HEIGHT = 1.35
-LINE_HEIGHT = 0.18
-CREDIT_LINE_HEIGHT = 0.135
-GAP = 0.16  # between two cards
-TEXT_SIZE = 9.5  # points
-CREDIT_SIZE = 7.5
-TEXT_LENGTH = 52  # characters in a line
-CREDIT_LENGTH = 68
+PANEL_WIDTH = PAGE_WIDTH / PANELS - 2 * MARGIN
+MAX_PANEL_HEIGHT = 1.7
+LINE_HEIGHT = 0.21
+CREDIT_LINE_HEIGHT = 0.16
+GAP = 0.2  # between two cards
+CREDIT_SIZE = 9  # points
+TEXT_LENGTH = 58  # characters in a line
+CREDIT_LENGTH = 70
 THUMBNAIL = 256
-JPEG_DPI = 120
-JPEG_QUALITY = 80
 
 
 class AltTextCard(NamedTuple):
@@ -97,7 +99,7 @@ def show_alt_texts(cards: Sequence[AltTextCard]) -> Any:
     """A card per photo, one below the other: verdict, text, photo, attention maps and credit."""
     layouts = [lay_out(card) for card in cards]
     total_height = sum(layout.height for layout in layouts)
-    figure = plt.figure(figsize=(WIDTH, total_height), layout="none")
+    figure = plt.figure(figsize=(PAGE_WIDTH, total_height), layout="none", FigureClass=PhotoFigure)
     top = total_height
     for card, layout in zip(cards, layouts, strict=True):
         draw_card(figure, card, layout, top)
@@ -135,54 +137,27 @@ def draw_card(figure: Any, card: AltTextCard, layout: Layout, top: float) -> Non
 
     def write(words: str, distance: float, **style: Any) -> None:
         y = (top - distance) / figure_height
-        figure.text(MARGIN / WIDTH, y, words, va="top", linespacing=1.1, **style)
+        figure.text(MARGIN / PAGE_WIDTH, y, words, va="top", linespacing=1.1, **style)
 
     label, color = VERDICTS[card.verdict]
     verdict = f"{label} · confidence {card.confidence:.0%}"
-    write(verdict, 0, color=color, fontsize=TEXT_SIZE, fontweight="bold")
+    write(verdict, 0, color=color, fontweight="bold")
     text_color = DARK_GRAY if card.verdict == "none" else INK
-    write(layout.lines, LINE_HEIGHT, color=text_color, fontsize=TEXT_SIZE)
+    write(layout.lines, LINE_HEIGHT, color=text_color)
 
-    panels = {"": layout.pixels}
-    for word, weights in card.attention_weights.items():
-        panels[word] = overlay_attention(layout.pixels, weights)
+    panels = {"": None, **card.attention_weights}
     panel_bottom = top - layout.panel_top - layout.panel_height
-    for column, (word, panel) in enumerate(panels.items()):
-        left = column * WIDTH / PANELS + MARGIN
-        width = PANEL_WIDTH / WIDTH
+    for column, (word, weights) in enumerate(panels.items()):
+        left = column * PAGE_WIDTH / PANELS + MARGIN
+        width = PANEL_WIDTH / PAGE_WIDTH
         height = layout.panel_height / figure_height
-        axis = figure.add_axes((left / WIDTH, panel_bottom / figure_height, width, height))
-        axis.imshow(panel)
+        axis = figure.add_axes((left / PAGE_WIDTH, panel_bottom / figure_height, width, height))
+        if weights is None:
+            axis.imshow(layout.pixels)
+        else:
+            draw_attention(axis, layout.pixels, weights)
         axis.set_axis_off()
         axis.set_anchor("NW")
-        axis.set_title(word, fontsize=TEXT_SIZE, pad=3)
+        axis.set_title(word, pad=3)
     credit_distance = layout.panel_top + layout.panel_height + MARGIN
     write(layout.credit, credit_distance, color=DARK_GRAY, fontsize=CREDIT_SIZE)
-
-
-def overlay_attention(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A photo in pale gray under a heatmap, which is yellow to dark red by attention weight.
-
-    Args:
-        pixels: `(height, width, 3)`, 0 to 255.
-        weights: `(cells,)` of a square grid; they are scaled to their maximum.
-    """
-    side = round(len(weights) ** 0.5)
-    height, width = pixels.shape[:2]
-    scaled = (255 * weights / weights.max()).astype(np.uint8).reshape(side, side)
-    smooth = Image.fromarray(scaled).resize((width, height), Image.Resampling.BICUBIC)
-    heat = np.asarray(smooth) / 255
-    colors = 255 * plt.get_cmap("YlOrRd")(heat)[..., :3]
-    gray = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-    pale = 255 - 0.45 * (255 - gray)
-    opacity = 0.15 + 0.6 * heat[..., None]
-    return (pale * (1 - opacity) + colors * opacity).astype(np.uint8)
-
-
-def to_jpeg(figure: Any) -> bytes:
-    """A figure as a JPEG file; the figure is closed, so that the notebook does not repeat it."""
-    buffer = io.BytesIO()
-    options = {"quality": JPEG_QUALITY, "optimize": True}
-    figure.savefig(buffer, format="jpeg", dpi=JPEG_DPI, pil_kwargs=options)
-    plt.close(figure)
-    return buffer.getvalue()

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from utils.evaluation.calibration import expected_calibration_error, reliability_bins
-from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX
+from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, PAGE_WIDTH
 
 
 def plot_vocabulary(counts: Mapping[str, int], min_count: int) -> Any:
@@ -19,7 +19,7 @@ def plot_vocabulary(counts: Mapping[str, int], min_count: int) -> Any:
     ranks = np.arange(1, len(frequencies) + 1)
     coverage = np.cumsum(frequencies) / frequencies.sum()
     vocab_size = int((frequencies >= min_count).sum())
-    figure, (frequency_axis, coverage_axis) = plt.subplots(1, 2, figsize=(8, 2.8))
+    figure, (frequency_axis, coverage_axis) = plt.subplots(2, 1, figsize=(PAGE_WIDTH, 5))
     frequency_axis.loglog(ranks, frequencies)
     frequency_axis.axvline(vocab_size, color=GRAY, linestyle="--")
     frequency_axis.set(title="Few tokens are frequent", xlabel="rank of the token", ylabel="count")
@@ -35,7 +35,7 @@ def plot_vocabulary(counts: Mapping[str, int], min_count: int) -> Any:
 
 def plot_lengths(lengths: Sequence[int] | np.ndarray, max_length: int) -> Any:
     """A histogram of caption lengths; a dashed line marks where captions are truncated."""
-    figure, axis = plt.subplots(figsize=(6, 2.4))
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 2.4))
     longest = max(max(lengths), max_length)
     axis.hist(lengths, bins=np.arange(0.5, longest + 1.5), color=BLUE)
     axis.axvline(max_length + 0.5, color=GRAY, linestyle="--")
@@ -45,7 +45,7 @@ def plot_lengths(lengths: Sequence[int] | np.ndarray, max_length: int) -> Any:
 
 def plot_histories(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Any:
     """Training loss and validation CIDEr-D by epoch; a ring marks the epoch that is kept."""
-    figure, (loss_axis, score_axis) = plt.subplots(1, 2, figsize=(8, 2.8))
+    figure, (loss_axis, score_axis) = plt.subplots(2, 1, figsize=(PAGE_WIDTH, 5))
     for name, history in histories.items():
         epochs = [row["epoch"] for row in history]
         losses = [row["loss"] for row in history]
@@ -67,7 +67,7 @@ def plot_bars(
     highlight: str = "captioner",
 ) -> Any:
     """A horizontal bar per name with its value, and its interval where there is one."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(values) + 0.9))
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 0.45 * len(values) + 0.9))
     names = list(values)[::-1]
     intervals = intervals or {}
     other_color = GRAY if highlight in values else BLUE
@@ -93,7 +93,7 @@ def plot_score_scatter(
         names: The names of the two scores.
         marked: For each label the index of the photo that it marks.
     """
-    figure, axis = plt.subplots(figsize=(5, 3.2))
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 3.6))
     axis.scatter(x_scores, y_scores, s=12, color=GRAY, alpha=0.6, linewidths=0)
     for label, row in marked.items():
         x = x_scores[row]
@@ -119,7 +119,7 @@ def plot_reliability(confidence: np.ndarray, good: np.ndarray, bins: int = 10) -
     confidence = np.asarray(confidence, float)
     good = np.asarray(good, bool)
     figure, (diagram, histogram) = plt.subplots(
-        2, 1, figsize=(4.4, 5), sharex=True, height_ratios=(3, 1)
+        2, 1, figsize=(PAGE_WIDTH, 5), sharex=True, height_ratios=(3, 1)
     )
     diagram.plot([0, 1], [0, 1], color=GRAY, linestyle="--")
     for group in reliability_bins(confidence, good, bins):
@@ -142,5 +142,5 @@ def plot_reliability(confidence: np.ndarray, good: np.ndarray, bins: int = 10) -
             histogram.text(left + 0.5 / bins, count, f"{count:.0f}", ha="center", va="bottom")
     histogram.set(xlabel="confidence", ylabel="captions", xlim=(-0.03, 1.03))
     histogram.margins(y=0.25)
-    histogram.legend(loc="best", fontsize=9)
+    histogram.legend(loc="best")
     return figure

@@ -3,40 +3,56 @@
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 
-from utils.plotting.style import BLUE, count_lines, load_thumbnail, make_panels, wrap_text
+from utils.plotting.attention import draw_attention
+from utils.plotting.style import (
+    BLUE,
+    CHARACTERS_PER_INCH,
+    PAGE_WIDTH,
+    PhotoFigure,
+    count_lines,
+    load_thumbnail,
+    make_panels,
+    wrap_text,
+)
 
-POINTS_PER_INCH = 72
+THUMBNAIL = 300  # pixels
+PHOTO_WIDTH = 1.9  # inches, of a photo beside text, with the space around it
+ROW_MARGIN = 0.08
+LINE_HEIGHT = 0.19  # inches, of the default font
 
 
 def show_photos(
-    paths: Sequence[Any], titles: Sequence[str] = (), columns: int = 4, size: float = 2.1
+    paths: Sequence[Any], titles: Sequence[str] = (), columns: int = 2, size: float = 2.7
 ) -> Any:
     """Photos in a grid, each with its title below."""
     titles = titles or [""] * len(paths)
+    columns = min(columns, max(1, len(paths)))
+    line_length = int(min(size, PAGE_WIDTH / columns) * CHARACTERS_PER_INCH)
+    lines = [wrap_text(title, line_length) for title in titles]
     text_height = 0.0
     if any(titles):
-        text_height = 0.25 * max(count_lines(wrap_text(title)) for title in titles)
+        text_height = 0.1 + LINE_HEIGHT * max(count_lines(text) for text in lines)
     figure, axes = make_panels(len(paths), columns, size, text_height)
-    for axis, path, title in zip(axes, paths, titles, strict=True):
-        axis.imshow(load_thumbnail(path))
-        axis.set_xlabel(wrap_text(title), fontsize=9)
+    for axis, path, text in zip(axes, paths, lines, strict=True):
+        axis.imshow(load_thumbnail(path, THUMBNAIL))
+        axis.set_xlabel(text)
     return figure
 
 
 def show_feature_maps(
-    pixels: np.ndarray, feature_maps: Sequence[np.ndarray], titles: Sequence[str]
+    pixels: np.ndarray, feature_maps: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3
 ) -> Any:
     """An image and some feature maps; bright where the activation is high."""
     count = len(feature_maps) + 1
-    figure, (image_axis, *map_axes) = make_panels(count, count, size=2.0)
+    figure, (image_axis, *map_axes) = make_panels(count, columns, text_height=0.25)
     image_axis.imshow(pixels)
     image_axis.set_title("input")
     for axis, feature_map, title in zip(map_axes, feature_maps, titles, strict=True):
         axis.imshow(feature_map, cmap="cividis")
-        axis.set_title(title)
+        axis.set_title(title, fontsize=11)
     return figure
 
 
@@ -56,31 +72,56 @@ def show_captioned(
     captions: Sequence[str],
     references: Sequence[Sequence[str]],
     notes: Sequence[str],
-    columns: int = 3,
-    shown_references: int = 2,
 ) -> Any:
-    """Photos with the generated caption above, and some references and a note below."""
-    titles = [wrap_text(caption, 24) for caption in captions]
-    labels = []
-    for photo_references, note in zip(references, notes, strict=True):
-        lines = [wrap_text(f"– {text}", 33) for text in photo_references[:shown_references]]
-        labels.append("\n".join([*lines, note]))
-    title_lines = max(count_lines(title) for title in titles)
-    label_lines = max(count_lines(label) for label in labels)
-    # Titles have a font of 10 points and labels one of 8, with some space between lines.
-    text_height = (14 * title_lines + 12 * label_lines) / POINTS_PER_INCH
-    figure, axes = make_panels(len(paths), columns, size=2.1, text_height=text_height)
-    for axis, path, title, label in zip(axes, paths, titles, labels, strict=True):
-        axis.imshow(load_thumbnail(path))
-        axis.set_title(title, loc="center", fontsize=10, color=BLUE, fontweight="bold")
-        axis.set_xlabel(label, fontsize=8)
+    """A row per photo: on its right the generated caption, all references, and a note."""
+    line_length = int((PAGE_WIDTH - PHOTO_WIDTH) * CHARACTERS_PER_INCH)
+    blocks = []
+    for caption, photo_references, note in zip(captions, references, notes, strict=True):
+        title = wrap_text(caption, int(0.88 * line_length))  # bold letters are wider
+        lines = [wrap_text(f"– {text}", line_length) for text in photo_references]
+        lines += [wrap_text(line, line_length) for line in note.splitlines()]
+        blocks.append((title, "\n".join(lines)))
+    heights = []
+    for title, text in blocks:
+        text_height = LINE_HEIGHT * (count_lines(title) + count_lines(text) + 1)
+        heights.append(max(PHOTO_WIDTH, text_height))
+    figure = plt.figure(figsize=(PAGE_WIDTH, sum(heights)), FigureClass=PhotoFigure, layout="none")
+    top = sum(heights)
+    for path, block, height in zip(paths, blocks, heights, strict=True):
+        draw_captioned(figure, path, block, top)
+        top -= height
     return figure
 
 
+def draw_captioned(figure: Any, path: Any, block: tuple[str, str], top: float) -> None:
+    """Draw one photo and the text on its right.
+
+    Args:
+        figure: The figure.
+        path: The photo.
+        block: The caption, and the lines below it.
+        top: Inches from the bottom of the figure to the top of the row.
+    """
+    total_height = figure.get_figheight()
+    size = PHOTO_WIDTH - ROW_MARGIN
+    left, bottom = 0, (top - ROW_MARGIN - size) / total_height
+    axis = figure.add_axes((left, bottom, size / PAGE_WIDTH, size / total_height))
+    axis.imshow(load_thumbnail(path, THUMBNAIL))
+    axis.set_axis_off()
+    axis.set_anchor("NW")
+    title, text = block
+    x = PHOTO_WIDTH / PAGE_WIDTH
+    y = (top - ROW_MARGIN) / total_height
+    style = {"va": "top", "linespacing": 1.15}
+    figure.text(x, y, title, color=BLUE, fontweight="bold", **style)
+    y -= (count_lines(title) + 0.3) * LINE_HEIGHT / total_height
+    figure.text(x, y, text, **style)
+
+
 def show_attention(
-    pixels: np.ndarray, words: Sequence[str], attention_weights: np.ndarray, columns: int = 5
+    pixels: np.ndarray, words: Sequence[str], attention_weights: np.ndarray, columns: int = 3
 ) -> Any:
-    """The image, then once per token, bright where its attention weights are high.
+    """The image, then once per token under a heatmap of its attention weights.
 
     Args:
         pixels: The image `(height, width, 3)`.
@@ -88,15 +129,10 @@ def show_attention(
         attention_weights: `(tokens, cells)`.
         columns: Panels per row.
     """
-    side = round(attention_weights.shape[-1] ** 0.5)
-    height, width = pixels.shape[:2]
-    figure, (image_axis, *axes) = make_panels(len(words) + 1, columns, size=1.15, text_height=0.25)
+    count = len(words) + 1
+    figure, (image_axis, *axes) = make_panels(count, columns, text_height=0.25)
     image_axis.imshow(pixels)
-    dark = 0.35 * np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
     for axis, word, weights in zip(axes, words, attention_weights, strict=False):
-        scaled = (255 * weights / weights.max()).astype(np.uint8).reshape(side, side)
-        overlay = Image.fromarray(scaled).resize((width, height), Image.Resampling.BICUBIC)
-        brightness = np.asarray(overlay)[..., None] / 255
-        axis.imshow((dark + (pixels - dark) * brightness).astype(np.uint8))
-        axis.set_title(word, fontsize=10)
+        draw_attention(axis, pixels, weights)
+        axis.set_title(word)
     return figure

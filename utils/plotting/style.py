@@ -1,9 +1,11 @@
-"""The style of all figures: colors, fonts, thumbnails, and a grid of panels.
+"""The style of all figures: colors, fonts, size, thumbnails, and a grid of panels.
 
 Colors are chosen so that people with color blindness can tell them apart; the white background of
-each figure keeps it legible in a dark theme.
+each figure keeps it legible in a dark theme. No figure is wider than `PAGE_WIDTH`, so that its text
+is legible on a telephone.
 """
 
+import io
 import math
 import textwrap
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from utils.data.images import open_image
 from utils.errors import os_errors_as_caption_errors
@@ -19,12 +22,31 @@ from utils.plotting.fonts import use_fallback_fonts, warn_about_missing_characte
 BLUE = "#0072b2"
 INK = "#22313f"
 GRAY = "#8a94a0"
+PAGE_WIDTH = 5.4  # inches; on a page of 390 pixels, the default font of 11 points is 11 pixels high
+CHARACTERS_PER_INCH = 11.5  # of the default font
+JPEG_QUALITY = 80
 MISSING_SHADE = 220  # of the square in place of a photo that is missing
 # Behind text that crosses lines.
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 
 plt.style.use(Path(__file__).with_name("notebooks.mplstyle"))
 use_fallback_fonts()
+
+
+class PhotoFigure(Figure):
+    """A figure of photos, which a notebook displays as JPEG: as PNG it is five times as large."""
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import Image, display
+
+        display(Image(encode_jpeg(self), format="jpeg"))
+
+
+def encode_jpeg(figure: Figure) -> bytes:
+    """A figure as a JPEG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": JPEG_QUALITY, "optimize": True})
+    return buffer.getvalue()
 
 
 @os_errors_as_caption_errors()
@@ -52,23 +74,26 @@ def count_lines(text: str) -> int:
 
 
 def make_panels(
-    count: int, columns: int, size: float = 2.4, text_height: float = 0.0
+    count: int, columns: int, size: float = PAGE_WIDTH, text_height: float = 0.0
 ) -> tuple[Any, list[Any]]:
-    """A figure with a grid of axes without ticks.
+    """A figure of photos: a grid of axes without ticks.
 
     Args:
         count: The number of axes; the rest of the last row is hidden.
         columns: At most so many per row.
-        size: Inches per panel.
+        size: Inches per panel, at most; a row is not wider than `PAGE_WIDTH`.
         text_height: Inches for the text around each panel.
 
     Returns:
         The figure and its axes.
     """
     columns = max(1, min(columns, count))
+    size = min(size, PAGE_WIDTH / columns)
     rows = max(1, math.ceil(count / columns))
     figure_size = (size * columns, (size + text_height) * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=figure_size, squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=figure_size, squeeze=False, FigureClass=PhotoFigure
+    )
     for number, axis in enumerate(axes.flat):
         if number >= count:
             axis.set_axis_off()
