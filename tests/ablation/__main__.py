@@ -11,20 +11,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.ablation.baselines import convention_table, measure_baselines, measure_conventions
 from tests.ablation.comparisons import encoder_table, time_table
 from tests.ablation.mbr_table import MBR_RESULTS, mbr_table
 from tests.ablation.results import RESULTS, append_row, read_results
 from tests.ablation.runs import RUNS
+from tests.ablation.summary import summary_table
 from tests.ablation.table import draw, run_table
 from tests.page import replace_section
 from utils.config import ENCODER_NAMES
 
 # The sections of the page that are made of files of results.
 SECTIONS = {
+    "summary": summary_table,
     "encoders": encoder_table,
     "minutes": time_table,
     "table": run_table,
     "mbr": mbr_table,
+    "conventions": convention_table,
 }
 
 
@@ -33,10 +37,9 @@ def main() -> None:
     options = parse_options()
     if not options.table:
         measure(options)
-    if not options.human:
-        for name, make in SECTIONS.items():
-            replace_section(name, make())
-        draw()
+    for name, make in SECTIONS.items():
+        replace_section(name, make())
+    draw()
 
 
 def parse_options() -> argparse.Namespace:
@@ -65,7 +68,15 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--photos", metavar="RUN", help="only write the table of photos with a trained run"
     )
-    parser.add_argument("--human", action="store_true", help="only print the human baseline")
+    parser.add_argument(
+        "--baselines", action="store_true", help="only score the constant and the human caption"
+    )
+    parser.add_argument(
+        "--conventions",
+        type=Path,
+        metavar="FILE",
+        help="only score the predictions of danieljl/keras-image-captioning in several ways",
+    )
     options = parser.parse_args()
     names = [*options.runs, *filter(None, [options.mbr, options.photos])]
     unknown = [name for name in names if name not in RUNS]
@@ -77,8 +88,10 @@ def parse_options() -> argparse.Namespace:
 def measure(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     experiment = prepare(options)
-    if options.human:
-        print(json.dumps(experiment.human_scores()))
+    if options.baselines:
+        measure_baselines(experiment.data.photos)
+    elif options.conventions:
+        measure_conventions(experiment.data.photos, options.conventions)
     elif options.mbr:
         measure_decoding(experiment, options)
     elif options.photos:

@@ -9,14 +9,13 @@ import tensorflow as tf
 
 from tests.ablation.crops import add_crops, load_or_extract_crops
 from tests.ablation.photo_data import PhotoData
-from tests.ablation.results import Key
+from tests.ablation.results import Key, rounded
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
 from tests.ablation.timing import COSTS, Costs, StageClock, Stopwatch, add
 from tests.page import describe_machine
 from utils import artifacts
 from utils.config import Config
 from utils.decoding.beam_search import generate
-from utils.evaluation.baselines import human_baseline
 from utils.evaluation.bootstrap import bootstrap_scores
 from utils.evaluation.metrics import References, cider_d, score
 from utils.models.captioners import build_captioner, token_frequencies
@@ -203,10 +202,6 @@ class Experiment:
 
     # === Scores ===
 
-    def human_scores(self) -> dict[str, float]:
-        """What one human caption scores against the other four of the validation photos."""
-        return rounded(human_baseline(self.data.captions("validation")))
-
     def decode(self, captioner: Any, config: Config, decoding: str) -> list[str]:
         """The captions of the validation photos with an entry of `DECODING`."""
         config = replace(config, **DECODING[decoding])
@@ -257,8 +252,3 @@ def epochs_in_checkpoint(stage: Stage, config: Config) -> int:
     if not artifacts.find(stage.name, config):
         return 0
     return len(artifacts.load(stage.name, with_precision(config))["history"])
-
-
-def rounded(scores: dict[str, float]) -> dict[str, float]:
-    """Numbers of a dict to four digits."""
-    return {name: round(float(value), 4) for name, value in scores.items()}

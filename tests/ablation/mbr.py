@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.ablation.experiment import Experiment, rounded
-from tests.ablation.results import Row
+from tests.ablation.experiment import Experiment
+from tests.ablation.results import Row, rounded
 from tests.ablation.runs import DECODING, PROTOCOL
 from tests.page import describe_machine
 from utils.config import Config

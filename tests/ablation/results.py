@@ -37,6 +37,11 @@ def append_row(row: Row, path: Path) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def rounded(scores: dict[str, float]) -> dict[str, float]:
+    """Numbers of a dict to four digits."""
+    return {name: round(float(value), 4) for name, value in scores.items()}
+
+
 def read_results() -> dict[Key, Row]:
     """The results of all runs, in the order in which they were measured."""
     return {key_of(row): row for row in read_rows(RESULTS)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.page import describe_machine, markdown_table, replace_section
+from tests.page import SPEED_PAGE, describe_machine, markdown_table, replace_section
 
 TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Measure, and print each row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}")
-    parser.add_argument("--page", action="store_true", help="write the table into RESULTS.md, too")
+    parser.add_argument("--page", action="store_true", help="write the table into SPEED.md, too")
     options = parser.parse_args()
     topics = options.topics or TOPICS
     if unknown := set(topics) - set(TOPICS):
@@ -30,7 +30,8 @@ def main() -> None:
             rows.append([what, value, goal])
     if options.page:
         table = markdown_table(["what", "measured", "goal"], rows, 2)
-        replace_section("bench", f"Measured on {describe_machine()}.\n\n{table}\n")
+        text = f"Measured on {describe_machine()}.\n\n{table}\n"
+        replace_section("bench", text, SPEED_PAGE)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import pytest
 
 from utils.paths import REPOSITORY
 
-PAGES = [
-    REPOSITORY / name
-    for name in ("README.md", "RESULTS.md", "NOTICE.md", "utils/pretrained/MODEL_CARD.md")
-]
+# All Markdown files: at the top, in hidden folders such as .github, and in the package.
+PAGES = sorted(REPOSITORY.glob("*.md"))
+PAGES += sorted((REPOSITORY / ".github").rglob("*.md"))
+PAGES += sorted((REPOSITORY / "utils").rglob("*.md"))
 PAGES += sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-PAGES_WITHOUT_LINKS = ("RESULTS.md", "NOTICE.md")
+PAGES_WITHOUT_LINKS = ("SPEED.md", "NOTICE.md")
 # Folders that a new clone does not have: `/data/` is ignored at the top only.
 GENERATED_FOLDERS = ("data", "working", "build")
 

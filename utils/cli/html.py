@@ -46,6 +46,7 @@ PAGES = {  # document -> page, in reading order
     "notebooks/04_evaluate.ipynb": Page("04_evaluate.html", "4 Evaluate"),
     "notebooks/05_visualize.ipynb": Page("05_visualize.html", "5 Visualize"),
     "RESULTS.md": Page("results.html", "Results"),
+    "SPEED.md": Page("speed.html", "Speed"),
     "utils/pretrained/MODEL_CARD.md": Page("model_card.html", "Model card"),
     "NOTICE.md": Page("notice.html", "Notice"),
     "LICENSE": Page("license.html", "License"),
