@@ -18,21 +18,30 @@
 # *Notebook 2 of 5 · prerequisites: [1 Extract image features](01_features.ipynb) (not needed here)
 # · next: [3 Train the captioner](03_train.ipynb)*
 #
-# A network can't process text. It takes numbers, in arrays whose rows have equal lengths. So a
-# caption is split into **tokens** (here: words), and each token is replaced by its **token ID**,
-# its index in the **vocabulary**, the list of all tokens that the model knows:
+# A network can't process text: it takes arrays of numbers whose rows have equal lengths. This
+# notebook turns captions into such arrays.
 #
-# `A dog runs.` → `a dog runs` → `1 4 17 52 2 0 0 0` (BOS, three words, EOS, padding).
+# ```text
+#    photos                 captions
+#      │                       │
+#  01_features          ▶ 02_text ◀     (you are here)
+#      │ features.pkl          │ captions.pkl, tokenizer.pkl
+#      └──────────┬────────────┘
+#                 │
+#             03_train
+#                 │ captioner.pkl, history.pkl
+#            04_evaluate
+#                 │ predictions.pkl, confidence.pkl, scores.json
+#            05_visualize ──► gallery.html
+# ```
 #
-# **BOS** and **EOS** mark the beginning and the end of a sequence; **padding** fills rows up to a
-# common length.
+# **You will learn**
+# - how to split captions into tokens without losing any word;
+# - how to build a vocabulary from the training captions, and what a rare word costs;
+# - how captions of different lengths become one array, and why padding must not count in the loss.
 #
-# **You will**
-# - normalize captions so that `Dog` and `dog,` are one token, without losing any word;
-# - build a vocabulary from the training captions, and from nothing else;
-# - encode captions as token IDs and decode them, and see what a model learns from each sequence.
-#
-# **You need** Python; TensorFlow is not used here. Minutes: less than 1, anywhere.
+# **You need** Python and NumPy. This notebook doesn't use the photos, so it can run before
+# notebook 1. Minutes on two cores: less than 1, for the drawn sample and for Flickr8k.
 #
 # ## Setup
 #
@@ -68,7 +77,7 @@ from utils.data.caption_files import detect_preset
 
 # %% [markdown]
 # Two settings matter here: `min_count`, how often a word must occur to be in the vocabulary, and
-# `max_length`, the number of words at which a caption is truncated.
+# `max_length`, the number of words at which a caption is cut off.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
@@ -125,14 +134,34 @@ if config.preset == "sample":
     assert same_photo > different_photos
 
 # %% [markdown]
-# Captions of the same photo share few words. The model must learn what they have in common, and a
-# metric must not require one particular caption.
+# Two captions of the same photo have more words in common than two captions of different photos,
+# but most of their words differ. The model must learn what the captions of a photo have in common.
+# And a score must not require one particular caption.
 #
 # ## From a caption to tokens
 #
+# A **token** is the unit that a text is split into; here it is a word. The **vocabulary** is the
+# list of all tokens that the model knows, and a token's position in that list is its **token ID**.
+# A caption becomes an array in four steps (the IDs are examples):
+#
+# ```text
+#  "A dog runs."                    caption
+#        │  tokenize
+#  a   dog   runs                   tokens
+#        │  add BOS and EOS
+#  <bos>  a   dog   runs  <eos>     sequence
+#        │  look up in the vocabulary
+#    1    4    17    52     2       token IDs
+#        │  pad
+#    1    4    17    52     2   0   0   0
+# ```
+#
+# This section is about the first step. The others follow, each in its own section.
+#
 # **By hand**, for the first caption of plain words (or else for another sentence): lower case, no
-# punctuation, split at spaces. Without this **normalization**, `"Dog"`, `"dog"` and `"dog,"` would
-# be three tokens, and each would have to be learned separately.
+# punctuation, split at spaces. Without this [**normalization**](
+# https://huggingface.co/learn/llm-course/chapter6/4), `"Dog"`, `"dog"` and `"dog,"` would be three
+# tokens, and each would have to be learned separately.
 
 # %%
 import re
@@ -182,7 +211,7 @@ print(f"{share:.0%} of all tokens: {', '.join(token for token, _ in one_letter.m
 #
 # The vocabulary must not be fitted on test captions. And the split must be **by photo**: if a photo
 # had captions in both training and test, the model would be tested on an image that it was trained
-# on. This is called **data leakage**.
+# on. This is called [**data leakage**](https://en.wikipedia.org/wiki/Leakage_(machine_learning)).
 
 # %%
 split_sizes = {}
@@ -203,10 +232,10 @@ assert not train & test
 assert not validation & test
 
 # %% [markdown]
-# ## A vocabulary
+# ## Which words are frequent?
 #
-# The vocabulary is fitted on the training captions alone: when a model is used, the captions of new
-# photos don't exist yet. `counts` from above has their tokens.
+# We count the tokens of the training captions, and of no others: when a model is used, the captions
+# of new photos don't exist yet.
 
 # %%
 print(f"{counts.total():,} tokens, {len(counts):,} distinct ones")
@@ -218,22 +247,126 @@ print(f"{counts.total():,} tokens, {len(counts):,} distinct ones")
 pd.DataFrame(counts.most_common(10), columns=["token", "count"])
 
 # %% [markdown]
-# Function words are the most frequent. Most words are rare
-# ([**Zipf's law**](https://en.wikipedia.org/wiki/Zipf%27s_law)), and a network learns little from
-# a few examples. So words with fewer than `min_count` occurrences share one token, `<unk>`
-# (**unknown**, or *out of vocabulary*).
+# In any large text, few words are frequent and most are rare.
+# [**Zipf's law**](https://en.wikipedia.org/wiki/Zipf%27s_law) says how fast the frequency falls:
+# sort the words by falling count, and the frequency of the word at **rank** $r$ is about
+#
+# $$p(r) \approx \frac{c}{r}.$$
+#
+# So the tenth word is about a tenth as frequent as the first. For English text
+# [Shannon](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x) used $c = 0.1$, ten percent. Do
+# captions follow this law? We compare these captions with Flickr8k, a data set of photos whose
+# captions people wrote. Its counts are given at a few ranks:
 
 # %%
-from utils.plotting.charts import plot_vocabulary
+FLICKR8K_TRAIN_TOKENS = 323_650
+FLICKR8K_COUNTS = {  # rank: count
+    1: 46_782, 2: 14_085, 5: 6_907, 10: 4_967, 20: 2_102, 50: 940,
+    100: 454, 200: 199, 500: 60, 1000: 22, 2000: 7, 5000: 1,
+}  # fmt: skip
 
-_ = plot_vocabulary(counts, config.min_count)
+sorted_counts = [count for _, count in counts.most_common()]
+shares = {"these captions": {}, "Flickr8k": {}}  # rank: % of all tokens
+for rank, count in enumerate(sorted_counts, start=1):
+    shares["these captions"][rank] = 100 * count / counts.total()
+for rank, count in FLICKR8K_COUNTS.items():
+    shares["Flickr8k"][rank] = 100 * count / FLICKR8K_TRAIN_TOKENS
 
 # %% [markdown]
-# Left: the count of each word by its rank, on logarithmic axes. Right: the **coverage**, the share
-# of all tokens that the most frequent words account for. The dashed line is `min_count`.
+# These are the 30,000 training captions of [Flickr8k](https://doi.org/10.1613/jair.3994) (Hodosh,
+# Young and Hockenmaier, 2013), counted with `tokenize`: 7,689 distinct tokens, 3,183 of which occur
+# only once.
+
+# %%
+from utils.plotting.charts import plot_zipf
+
+top_tokens = [token for token, _ in counts.most_common()]
+labels = {rank: top_tokens[rank - 1] for rank in (1, 10, 100) if rank <= len(top_tokens)}
+_ = plot_zipf(shares, zipf=10, labels=labels)
+
+# %% [markdown]
+# Both axes are logarithmic, so Zipf's law is a straight line (dashed). Flickr8k's points follow it,
+# within a factor of 1.5, from the first rank to the thousandth, and fall faster after that. Its 29
+# most frequent tokens make up half of the text. The drawn sample ends where its program has no more
+# words. Human captions have no such end: more captions bring more new words.
+#
+# How many of your tokens are how rare?
+
+# %%
+for limit in (1, 5, 20):
+    rare_tokens = [token for token, count in counts.items() if count <= limit]
+    rare_share = len(rare_tokens) / len(counts)
+    print(f"{len(rare_tokens):,} tokens ({rare_share:.0%}) occur at most {limit} times")
+
+# %% [markdown]
+# ## Unknown words
+#
+# A network learns little about a word from one or two examples, and every word of the vocabulary
+# costs weights. So rare words are left out: all words with fewer than `min_count` occurrences share
+# one token, `<unk>`, called **UNK** (*unknown*). The price is the **out-of-vocabulary rate**, the
+# fraction of the tokens of a text that are not in the vocabulary $V$:
+#
+# $$\text{OOV rate} = \frac{\text{number of tokens that are not in } V}{\text{number of tokens}}.$$
+#
+# It must be measured on captions that the vocabulary was not built from: on the training captions
+# it would be zero with `min_count=1`, and too low with any other value. We use the validation
+# captions.
+
+# %%
+validation_counts = Counter()
+for name in photos.splits["validation"]:
+    for text in photos.captions[name]:
+        validation_counts.update(tokenize(text))
+
+
+def out_of_vocabulary_rate(min_count):
+    """The percentage of the validation tokens that are rarer than this in training."""
+    num_unknown = 0
+    for token, count in validation_counts.items():
+        if counts[token] < min_count:  # 0 for a token that training captions lack
+            num_unknown += count
+    return 100 * num_unknown / max(1, validation_counts.total())
+
+
+print(
+    f"OOV rate with min_count={config.min_count}: {out_of_vocabulary_rate(config.min_count):.2f} %"
+)
+
+# %% [markdown]
+# How does the rate depend on the cutoff? Flickr8k's numbers are those of its 5,000 validation
+# captions, with a vocabulary from its 30,000 training captions.
+
+# %%
+from utils.plotting.charts import plot_unknown
+
+FLICKR8K_OOV = {1: 1.34, 2: 2.00, 4: 2.99, 8: 4.48, 16: 6.54, 32: 9.48, 64: 13.78}
+
+cutoffs = list(FLICKR8K_OOV)
+own_rates = {cutoff: out_of_vocabulary_rate(cutoff) for cutoff in cutoffs}
+_ = plot_unknown({"these captions": own_rates, "Flickr8k": FLICKR8K_OOV}, config.min_count)
+
+# %% [markdown]
+# And how many words does each cutoff leave in the vocabulary?
+
+# %%
+FLICKR8K_SIZES = {1: 7_689, 2: 4_506, 4: 2_920, 8: 1_895, 16: 1_233, 32: 781, 64: 473}
+
+own_sizes = {cutoff: sum(count >= cutoff for count in sorted_counts) for cutoff in cutoffs}
+sizes = pd.DataFrame({"these captions": own_sizes, "Flickr8k": FLICKR8K_SIZES})
+sizes.rename_axis("min_count")
+
+# %% [markdown]
+# On Flickr8k, `min_count=4` removes 62 % of the words from the vocabulary, and only 3 % of the
+# validation tokens become unknown. But these are spread out: one validation caption in four has at
+# least one unknown word, and it is often the most specific one. With `min_count=1` the rate is
+# still 1.3 %: words that no training caption has. The drawn sample has hardly any rare words, so
+# its rate is near zero for every cutoff up to 20.
+#
+# ## The vocabulary
 #
 # **By hand**: keep the frequent words, the most frequent first, and number them. The IDs below 4
-# are reserved for the **special tokens** `<pad>`, `<bos>`, `<eos>` and `<unk>`.
+# are reserved for the **special tokens**: `<pad>` (0), `<bos>` (1), `<eos>` (2) and `<unk>` (3).
+# The next section uses the first three.
 
 # %%
 kept = [token for token, count in counts.items() if count >= config.min_count]
@@ -261,24 +394,24 @@ for word, token_id in word_to_id.items():
 print(f"{len(tokenizer):,} tokens: {' '.join(tokenizer.vocabulary[:12])} ...")
 
 # %% [markdown]
-# A vocabulary must be evaluated on text that it was not fitted on. What is its coverage of the
-# *validation* captions?
+# Which words of the validation captions are unknown?
 
 # %%
-validation_tokens = []
-for name in photos.splits["validation"]:
-    for text in photos.captions[name]:
-        validation_tokens.extend(tokenize(text))
-unknown = Counter(token for token in validation_tokens if token not in tokenizer.word_to_id)
-coverage = 1 - unknown.total() / max(1, len(validation_tokens))
-print(f"{coverage:.1%} of the tokens of the validation captions are in the vocabulary")
+unknown = Counter()
+for token, count in validation_counts.items():
+    if token not in tokenizer.word_to_id:
+        unknown[token] = count
 print("most frequent unknown:", ", ".join(word for word, _ in unknown.most_common(5)) or "none")
 
 # %% [markdown]
-# ## Token IDs
+# ## From tokens to token IDs
 #
-# **By hand**: look up the ID of each word, put BOS before and EOS after them, and pad on the right
-# to a common length.
+# Each sequence begins with **BOS** (*beginning of sequence*), from which the model predicts the
+# first word, and ends with **EOS** (*end of sequence*), by which it says that the caption is
+# complete. **Padding** fills the rest of the row with a token that means nothing, PAD, so that all
+# rows have the same length.
+#
+# **By hand**: look up the ID of each word, put BOS before and EOS after them, and pad on the right.
 
 # %%
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
@@ -301,7 +434,7 @@ sequences = tokenizer.encode(photos.captions[example])
 sequences
 
 # %% [markdown]
-# All unknown words have the ID 3:
+# All unknown words have the ID of UNK, 3:
 
 # %%
 with_unknown = tokenizer.encode(["a zyzzyva and a quokka"])[0]
@@ -320,10 +453,10 @@ for sequence, text in zip(sequences, photos.captions[example], strict=True):
     print(tokenizer.decode(sequence))
 
 # %% [markdown]
-# How long must a sequence be? Long enough for nearly all captions. A longer caption is
-# **truncated**, and gets no EOS, as the model should not learn that sentences end there. The dashed
-# line is the limit. If many captions are truncated, or many words are unknown, a line says which
-# setting to change.
+# How long must a row be? Long enough for nearly all captions. A longer caption is **truncated**,
+# and gets no EOS: the model should not learn that sentences end there. The dashed line is the
+# limit. If many captions are truncated, or many words are unknown, a line says which setting to
+# change.
 
 # %%
 from utils.data.report import measure_vocabulary, vocabulary_problems
@@ -337,45 +470,293 @@ for problem in vocabulary_problems(measure_vocabulary(photos, config, pretrained
     print(problem)
 
 # %% [markdown]
-# ## What a model learns from one sequence
+# ## A padded batch and its mask
 #
-# A **language model** predicts the next token from the tokens before it. The simplest one counts
-# **bigrams**, pairs of adjacent tokens: what follows the most frequent word?
+# A network processes several captions at a time, a **batch**, as one array
+# `(batch, time)`. Captions have different lengths, and an array needs rows of one length: hence the
+# padding. Three short captions show it; the first is one of the example's.
 
 # %%
-top_word = counts.most_common(1)[0][0]
-bigrams = Counter()
-for caption_tokens in train_tokens:
-    bigrams.update(zip(caption_tokens, caption_tokens[1:], strict=False))
-next_words = Counter({pair[1]: count for pair, count in bigrams.items() if pair[0] == top_word})
-shares = [f"{word} {n / next_words.total():.0%}" for word, n in next_words.most_common(6)]
-print(f"after {top_word!r}:", ", ".join(shares))
+example_captions = sorted(photos.captions[example], key=lambda text: len(tokenize(text)))
+one_of_each_length = {len(tokenize(example_captions[0])): example_captions[0]}
+for text in train_captions:
+    if 3 <= len(tokenize(text)) <= 7:
+        one_of_each_length.setdefault(len(tokenize(text)), text)
+batch_captions = list(one_of_each_length.values())[:3]
+
+padded = tokenizer.encode(batch_captions)
+longest = np.count_nonzero(padded, axis=1).max()
+batch = padded[:, :longest]  # no longer than the longest caption of the batch
+print("shape", batch.shape)
+print(batch)
 
 # %% [markdown]
-# A bigram model sees one previous token. The network of the next notebook is conditioned on the
-# whole **prefix** (all tokens so far) and on the image. One caption gives a training example for
-# each of its tokens, and one more for EOS.
+# Which elements are tokens, and which are padding? A **mask** is an array of the same shape that
+# says so: 1 for a token, 0 for padding. Computing something only where the mask is 1 is called
+# [masking](https://keras.io/guides/understanding_masking_and_padding/).
 
 # %%
-inputs = sequences[0][:-1]
-targets = sequences[0][1:]
+mask = (batch != PAD_ID).astype(int)
+print(mask)
+
+# %% [markdown]
+# The same batch in words, and its mask below:
+
+# %%
+from utils.plotting.diagrams import plot_padded_batch
+
+_ = plot_padded_batch(batch, mask, tokenizer.vocabulary)
+
+# %% [markdown]
+# Gray cells are padding. How much of an array is padding depends on how the captions are grouped.
+# Here all training captions are padded to the same length, that of the setting:
+
+# %%
+train_sequences = tokenizer.encode(train_captions)
+padding_share = np.mean(train_sequences == PAD_ID)
+print(f"shape {train_sequences.shape}: {padding_share:.0%} of the elements are padding")
+
+# %% [markdown]
+# A batch is cut off after its longest caption, so captions of similar length in a batch save time.
+# Notebook 3 forms its batches in this way.
+#
+# ## What a model learns from a caption
+#
+# A [**language model**](https://en.wikipedia.org/wiki/Language_model) predicts the next token from
+# the tokens before it, the **prefix**. A captioner is a language model that sees an image as well.
+# One caption gives a training example for each of its tokens, and one more for EOS:
+
+# %%
+sequence = sequences[0]
 examples = []
-for step in range(np.count_nonzero(targets)):
-    prefix = [tokenizer.vocabulary[token_id] for token_id in inputs[: step + 1]]
-    examples.append([" ".join(prefix), tokenizer.vocabulary[targets[step]]])
+for step in range(1, np.count_nonzero(sequence)):
+    prefix = [tokenizer.vocabulary[token_id] for token_id in sequence[:step]]
+    examples.append([" ".join(prefix), tokenizer.vocabulary[sequence[step]]])
 pd.DataFrame(examples, columns=["prefix (input)", "next token (target)"])
 
 # %% [markdown]
-# Inputs and targets are the same sequence, shifted by one: inputs are `sequence[:-1]`, **targets**
-# are `sequence[1:]`. A network that processes a sequence from left to right makes all predictions
-# of a caption in one pass. [Notebook 3](03_train.ipynb) checks that this equals the slow way, one
-# prefix at a time.
+# So the inputs and the targets are the same sequence, shifted by one: the inputs are
+# `sequence[:-1]`, and the **targets**, the right answers, are `sequence[1:]`. The mask is that of
+# the targets: there is nothing to predict where the target is padding.
+#
+# ```text
+# input     <bos>    a     dog    runs   <eos>  <pad>
+#             │      │      │      │       │      │
+# target      a     dog    runs  <eos>   <pad>  <pad>
+# mask        1      1      1      1       0      0
+# ```
+#
+# A network that reads from left to right predicts all tokens of a caption in one pass. Padding is
+# on the right, so no prediction that counts has padding before it.
+# [Notebook 3](03_train.ipynb) checks that this equals the slow way, one prefix at a time.
+#
+# ## The simplest language model
+#
+# To compute a loss we need a model. The simplest language model looks at one previous token and
+# counts what followed it in the training captions: it counts pairs of adjacent tokens, **bigrams**.
+
+# %%
+from collections import defaultdict
+
+followers = defaultdict(Counter)  # token ID -> how often each token ID follows
+for token_ids in train_sequences.tolist():
+    for previous_id, next_id in zip(token_ids[:-1], token_ids[1:], strict=True):
+        if next_id == PAD_ID:
+            break
+        followers[previous_id][next_id] += 1
+
+# %% [markdown]
+# What follows the most frequent word?
+
+# %%
+top_word = counts.most_common(1)[0][0]
+next_words = followers[tokenizer.word_to_id.get(top_word, UNK_ID)]
+for token_id, count in next_words.most_common(6):
+    print(f"{top_word} {tokenizer.vocabulary[token_id]:12} {count / next_words.total():.0%}")
+
+# %% [markdown]
+# As probabilities: each count is divided by the sum of the counts. A small number is added to every
+# count before, so that no token has probability zero. Like a network, the model gives a probability
+# to *every* token of the vocabulary, PAD included.
+
+# %%
+vocab_size = len(tokenizer)
+
+
+def next_token_probabilities(previous_id):
+    """The bigram model's probability of each token as the next one, `(vocab_size,)`."""
+    smoothed = np.full(vocab_size, 0.1)
+    for token_id, count in followers[previous_id].items():
+        smoothed[token_id] += count
+    return smoothed / smoothed.sum()
+
+
+probabilities = next_token_probabilities(BOS_ID)
+print(probabilities.shape, "sum", probabilities.sum().round(6))
+
+# %% [markdown]
+# ## The loss of a token
+#
+# The **loss** of one token is its **negative log-probability**, $-\log p$, where $p$ is the
+# probability that the model gave to the right token. A prediction with certainty costs nothing, and
+# the less likely the model found the right token, the higher its loss:
+
+# %%
+for probability in (1, 0.5, 0.1, 0.01):
+    print(f"p = {probability:<5} loss = {abs(np.log(probability)):.3f}")
+
+# %% [markdown]
+# The loss of the batch's shortest caption, token by token:
+
+# %%
+by_length = np.argsort(mask.sum(axis=1), kind="stable")
+short_row = batch[by_length[0]]
+long_row = batch[by_length[-1]]
+
+steps = []
+for previous_id, target_id in zip(short_row[:-1], short_row[1:], strict=True):
+    if target_id == PAD_ID:
+        break
+    probability = next_token_probabilities(previous_id)[target_id]
+    target = tokenizer.vocabulary[target_id]
+    steps.append([tokenizer.vocabulary[previous_id], target, probability, -np.log(probability)])
+pd.DataFrame(steps, columns=["previous", "target", "probability", "loss"]).round(3)
+
+# %% [markdown]
+# ## The loss with and without the mask
+#
+# Now for two captions of different lengths, the shortest and the longest of the batch.
+# **Step 1**: the loss of *every* position, padding included.
+
+# %%
+two_captions = np.stack([short_row, long_row])
+inputs = two_captions[:, :-1]
+targets = two_captions[:, 1:]
+
+losses = np.zeros(targets.shape)
+for row, step in np.ndindex(*targets.shape):
+    probability = next_token_probabilities(inputs[row, step])[targets[row, step]]
+    losses[row, step] = -np.log(probability)
+print(losses.round(2))
+
+# %% [markdown]
+# The losses after the first caption's EOS are those of predicting PAD. They are high, because no
+# caption taught the model to predict it, and nothing depends on them: decoding stops at EOS.
+#
+# **Step 2**: multiply by the mask, which sets them to zero.
+
+# %%
+target_mask = (targets != PAD_ID).astype(float)
+print((losses * target_mask).round(2))
+
+# %% [markdown]
+# **Step 3**: divide the sum by the number of *tokens*, not by the number of elements. With the loss
+# $\ell_{bt}$ and the mask $m_{bt}$ of token $t$ in caption $b$, the **masked loss** is
+#
+# $$L = \frac{\sum_{b,t} m_{bt}\,\ell_{bt}}{\sum_{b,t} m_{bt}}.$$
+
+# %%
+with_mask = (losses * target_mask).sum() / target_mask.sum()
+without_mask = losses.mean()
+print(f"with the mask:    {(losses * target_mask).sum():.3f} / {target_mask.sum():.0f}", end="")
+print(f" = {with_mask:.3f}")
+print(f"without the mask: {losses.sum():.3f} / {losses.size} = {without_mask:.3f}")
+
+# %% [markdown]
+# **With the library**: `masked_loss` takes logits, and computes their softmax itself. The logarithm
+# of a probability serves as a logit, since the softmax of the logarithms of probabilities gives
+# these probabilities back.
+
+# %%
+from utils.training.loss import masked_loss
+
+logits = np.zeros((*inputs.shape, vocab_size))  # (batch, time, vocab_size)
+for row, step in np.ndindex(*inputs.shape):
+    logits[row, step] = np.log(next_token_probabilities(inputs[row, step]))
+library_loss = masked_loss(logits, targets, label_smoothing=0.0).numpy()
+assert np.isclose(library_loss, with_mask, rtol=1e-5)
+print(f"shape of the logits {logits.shape}, masked_loss {library_loss:.3f}")
+
+# %% [markdown]
+# ## What goes wrong without the mask
+#
+# Is the unmasked loss just another scale? No. We pad the same two captions further, and compare two
+# models: the bigram model, and one that knows no word and gives PAD a probability of 90 % at every
+# position; the other tokens share the rest.
+
+
+# %%
+def always_pad(previous_id):
+    """A model that predicts PAD, whatever came before."""
+    probabilities = np.full(vocab_size, 0.1 / (vocab_size - 1))
+    probabilities[PAD_ID] = 0.9
+    return probabilities
+
+
+def mean_losses(model, rows):
+    """The mean loss of a model with and without the mask."""
+    row_losses = []
+    row_masks = []
+    for row in rows.tolist():
+        for previous_id, target_id in zip(row[:-1], row[1:], strict=True):
+            row_losses.append(-np.log(model(previous_id)[target_id]))
+            row_masks.append(target_id != PAD_ID)
+    return np.average(row_losses, weights=row_masks), np.mean(row_losses)
+
+
+assert np.allclose(mean_losses(next_token_probabilities, two_captions), (with_mask, without_mask))
+
+# %% [markdown]
+# The table has a row for each length that the captions are padded to.
+
+# %%
+table = {}
+for extra in (0, 10, 30, 100):
+    rows = np.pad(two_captions, ((0, 0), (0, extra)), constant_values=PAD_ID)
+    table[rows.shape[1]] = [
+        *mean_losses(next_token_probabilities, rows),
+        *mean_losses(always_pad, rows),
+    ]
+columns = pd.MultiIndex.from_product([["bigram", "always PAD"], ["masked", "unmasked"]])
+pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=columns).round(2)
+
+# %% [markdown]
+# The masked losses are the same in each row: they depend on the captions alone. The unmasked ones
+# change from row to row, although captions and models are the same. So they can't be compared
+# between batches, which have different amounts of padding.
+#
+# And the unmasked loss **rewards predicting PAD**. With enough padding it is lower for the model
+# that knows no word than for the bigram model. Training minimizes the loss, so a network that is
+# trained without a mask is rewarded for predicting PAD, which is easy, and the words count for less
+# and less. With the mask the order is right.
+#
+# ## How good is the bigram model?
+#
+# Its masked loss on all validation captions, beside that of the uniform model, which gives each
+# token of the vocabulary the same probability $1/|V|$. Its loss is $\log |V|$ for each token.
+
+# %%
+validation_losses = []
+for name in photos.splits["validation"]:
+    for row in tokenizer.encode(photos.captions[name]).tolist():
+        for previous_id, target_id in zip(row[:-1], row[1:], strict=True):
+            if target_id == PAD_ID:
+                break
+            seen = followers[previous_id]
+            probability = (seen[target_id] + 0.1) / (seen.total() + 0.1 * vocab_size)
+            validation_losses.append(-np.log(probability))
+print(f"uniform {np.log(vocab_size):.2f}, bigram {np.mean(validation_losses):.2f}")
+
+# %% [markdown]
+# The bigram model has never seen a photo. A low loss alone doesn't show that a captioner uses the
+# image: much of a caption can be predicted from the words before. The network of
+# [notebook 3](03_train.ipynb) gets the whole prefix and the image. Its loss should be far below the
+# bigram model's.
 #
 # ## Save
 #
 # `captions.pkl` holds the captions and the splits, `tokenizer.pkl` the tokens in the order of their
-# IDs.
-# They are plain lists and dicts, which any version of any library can read.
+# IDs. They are plain lists and dicts, which any version of any library can read.
 
 # %%
 captions = {
@@ -399,92 +780,112 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # ## What you learned
 #
 # - Captions are tokenized by the rules that evaluation uses as well; short words are kept.
-# - The vocabulary is fitted on the training captions alone; rare words share one token.
-# - A sequence of token IDs and the same sequence shifted by one are all the training examples of a
-#   caption.
+# - The vocabulary is built from the training captions alone. Rare words share one token, UNK; the
+#   out-of-vocabulary rate on the validation captions says what that costs.
+# - A sequence begins with BOS and ends with EOS. Shifted by one it is its own target.
+# - A batch pads captions to one length. The mask keeps padding out of the loss; without it the loss
+#   depends on the amount of padding, and rewards predicting PAD.
+#
+# ## Exercises
 #
 # **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
 # *Extend*: go beyond this series. Predict the result before you run anything. Put the code
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Vary*: How large would the vocabulary be with a `min_count` of 1, and of 10? Before you run
-#    it: look at the left figure above, and guess.
+# 1. *Vary*: Which masked loss does a model have that gives every token the same probability? Does
+#    it depend on the captions, on the padding, or on the vocabulary?
 #
-# <details><summary>An answer</summary>
+# <details><summary>Hint</summary>
 #
-# ```python
-# for min_count in (1, 10, config.min_count):
-#     vocab_size = len(Tokenizer.fit(train_captions, min_count, config.max_length))
-#     rare = sorted(word for word, count in counts.items() if count < min_count)
-#     print(f"min_count {min_count}: {vocab_size:,} tokens; lost: {', '.join(rare[:9]) or 'none'}")
-#     assert vocab_size == 4 + len(counts) - len(rare)  # there are four special tokens
-# ```
-#
-# The drawn scenes have hardly any rare words. In captions of photos about half of all distinct
-# words are rare, and these are often the most informative ones.
+# Pass a function to `mean_losses` that returns the same array for every previous token. What is the
+# negative logarithm of one of its elements?
 # </details>
 #
-# 2. *Modify*: Use the bigram model to predict each next word of the validation captions: always the
-#    most frequent continuation. Before you run it: will its accuracy exceed one third?
+# <details><summary>An answer</summary>
+#
+# ```python
+# def uniform(previous_id):
+#     return np.full(vocab_size, 1 / vocab_size)
+#
+#
+# for rows in (two_captions, train_sequences[:100]):
+#     with_the_mask, without_the_mask = mean_losses(uniform, rows)
+#     print(f"with the mask {with_the_mask:.4f}, without {without_the_mask:.4f}")
+#     assert np.isclose(with_the_mask, np.log(vocab_size))
+# print(f"log({vocab_size}) = {np.log(vocab_size):.4f}")
+# ```
+#
+# It is the logarithm of the size of the vocabulary, for any caption and any padding. A network
+# that has not been trained yet is close to this number: a useful check before a long training.
+# </details>
+#
+# 2. *Modify*: The masked loss is a mean over tokens. Another choice is to compute the mean of each
+#    caption first, and then the mean over captions. Are the two equal for the two captions above?
+#    In which of them does a word of a short caption count for more?
+#
+# <details><summary>Hint</summary>
+#
+# Sum along the time axis only: `(losses * target_mask).sum(axis=1)`. What do you divide by?
+# </details>
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# continuation = {}
-# for (first, second), _ in bigrams.most_common():
-#     continuation.setdefault(first, second)
-# bigram_hits = []
-# top_word_hits = []
-# for name in photos.splits["validation"]:
-#     for text in photos.captions[name]:
-#         words = tokenize(text)
-#         for first, second in zip(words, words[1:], strict=False):
-#             bigram_hits.append(continuation.get(first) == second)
-#             top_word_hits.append(second == top_word)
-# print(f"bigrams: {np.mean(bigram_hits):.0%}; always {top_word!r}: {np.mean(top_word_hits):.0%}")
-# assert np.mean(bigram_hits) > np.mean(top_word_hits)
+# sums = (losses * target_mask).sum(axis=1)
+# lengths_of_two = target_mask.sum(axis=1)
+# mean_of_means = (sums / lengths_of_two).mean()
+# print(f"tokens per caption {lengths_of_two}, loss per caption {(sums / lengths_of_two).round(3)}")
+# print(f"mean over captions {mean_of_means:.3f}, mean over tokens {with_mask:.3f}")
+# assert np.isclose((sums / lengths_of_two) @ (lengths_of_two / lengths_of_two.sum()), with_mask)
 # ```
 #
-# On drawn scenes it does, but barely. One previous word predicts the next one well, without any
-# image: the network of the next notebook has to beat that, and a good accuracy alone does not show
-# that it uses the image.
+# They are equal only if both captions have the same length or the same mean loss. In the mean over
+# captions each caption counts the same, so a word of a short caption counts for more. In the mean
+# over tokens each word counts the same, and a long caption counts for more. As the assertion shows,
+# the mean over tokens is the mean over captions with their lengths as weights.
 # </details>
 #
 # 3. *Implement*: Generate captions without any image: sample each word from those that followed the
 #    previous one in the training captions. Before you run it: how long will a sentence make sense?
 #
+# <details><summary>Hint</summary>
+#
+# Start from BOS, sample a token ID with `rng.choice(vocab_size, p=...)`, and stop at EOS. Leave out
+# the 0.1 of `next_token_probabilities`: use `followers` itself.
+# </details>
+#
 # <details><summary>An answer</summary>
 #
 # ```python
-# import random
-#
-# rng = random.Random(1)
-# next_words = {}
-# for words in train_tokens:
-#     for first, second in zip(["<bos>", *words], [*words, "<eos>"], strict=True):
-#         next_words.setdefault(first, []).append(second)
+# rng = np.random.default_rng(1)
+# train_texts = {tokenizer.decode(token_ids) for token_ids in train_sequences}
 # generated = []
 # for _ in range(100):
-#     sentence = []
-#     word = rng.choice(next_words["<bos>"])
-#     while word != "<eos>":
-#         sentence.append(word)
-#         word = rng.choice(next_words[word])
-#     generated.append(sentence)
-# print(*[" ".join(sentence) for sentence in generated[:6]], sep="\n")
-# novel = np.mean([sentence not in train_tokens for sentence in generated])
+#     token_ids = [BOS_ID]
+#     while token_ids[-1] != EOS_ID and len(token_ids) < config.max_length:
+#         next_ids = list(followers[token_ids[-1]])
+#         frequencies = np.array([followers[token_ids[-1]][next_id] for next_id in next_ids])
+#         token_ids.append(int(rng.choice(next_ids, p=frequencies / frequencies.sum())))
+#     generated.append(tokenizer.decode(token_ids))
+# print(*generated[:6], sep="\n")
+# novel = np.mean([text not in train_texts for text in generated])
 # print(f"{novel:.0%} of them are not among the training captions")
 # assert novel > 0
 # ```
 #
 # Each pair of neighbors occurs in a training caption, the whole sentence hardly ever: the model
-# sees one word, so it loses the subject of the sentence. The LSTM of the next notebook has a state
-# that summarizes all words so far.
+# sees one word, so it loses the subject of the sentence. The network of the next notebook has a
+# state that summarizes all words so far.
 # </details>
 #
 # 4. *Extend*: Suppose the captions were in another language: German, Russian, Korean, Hindi or
 #    Japanese. Before you run it: for which of these are the tokens words?
+#
+# <details><summary>Hint</summary>
+#
+# Where do you put spaces when you write these languages? Try `tokenize` on a sentence of each.
+# </details>
 #
 # <details><summary>An answer</summary>
 #
@@ -509,3 +910,16 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # </details>
 #
 # *Next*: [3 Train the captioner](03_train.ipynb).
+#
+# ## Further reading
+#
+# - [Understanding masking and padding](https://keras.io/guides/understanding_masking_and_padding/),
+#   a guide of Keras: how layers pass a mask on to each other.
+# - [Byte-pair encoding](https://arxiv.org/abs/1508.07909) (Sennrich, Haddow and Birch, 2016):
+#   tokens that are parts of words, as large language models use them. There are no unknown words,
+#   but sequences are longer. The [course of Hugging Face](
+#   https://huggingface.co/learn/llm-course/chapter6/5) builds such a tokenizer step by step.
+# - [Framing Image Description as a Ranking Task](https://doi.org/10.1613/jair.3994) (Hodosh, Young
+#   and Hockenmaier, 2013): how the captions of Flickr8k were collected.
+# - [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x)
+#   (Shannon, 1951): how well people predict the next letter of a text.

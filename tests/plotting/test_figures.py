@@ -117,14 +117,6 @@ def test_best_epoch_is_marked():
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 0.9)
 
 
-def test_vocabulary_size_is_marked_where_tokens_get_rarer_than_min_count():
-    counts = {"a": 100, "dog": 10, "runs": 2, "zebra": 1, "yawns": 1}
-    figure = draw(charts.plot_vocabulary(counts, min_count=2))
-    for axis in figure.axes:
-        _, vocab_size_line = axis.lines
-        assert vocab_size_line.get_xdata()[0] == 3
-
-
 def test_other_figures_are_drawn_without_errors(paths):
     pixels = style.load_thumbnail(paths[0])
     draw(charts.plot_lengths(np.array([3, 4, 4, 30]), 20))

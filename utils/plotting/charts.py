@@ -10,26 +10,56 @@ from utils.evaluation.calibration import expected_calibration_error, reliability
 from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, PAGE_WIDTH
 
 
-def plot_vocabulary(counts: Mapping[str, int], min_count: int) -> Any:
-    """Token frequency by rank, and the fraction of text that a vocabulary covers.
+def plot_zipf(
+    shares: Mapping[str, Mapping[int, float]], zipf: float, labels: Mapping[int, str]
+) -> Any:
+    """The frequency of tokens by rank, on logarithmic axes, beside Zipf's law.
 
-    A dashed line marks the size of the vocabulary that `min_count` gives.
+    Args:
+        shares: For each corpus the percentage of all tokens by the rank of the token.
+        zipf: The percentage that Zipf's law gives rank 1; it gives rank r this divided by r.
+        labels: Tokens of the first corpus by their rank, which are written beside their points.
     """
-    frequencies = np.sort(np.array(list(counts.values())))[::-1]
-    ranks = np.arange(1, len(frequencies) + 1)
-    coverage = np.cumsum(frequencies) / frequencies.sum()
-    vocab_size = int((frequencies >= min_count).sum())
-    figure, (frequency_axis, coverage_axis) = plt.subplots(2, 1, figsize=(PAGE_WIDTH, 5))
-    frequency_axis.loglog(ranks, frequencies)
-    frequency_axis.axvline(vocab_size, color=GRAY, linestyle="--")
-    frequency_axis.set(title="Few tokens are frequent", xlabel="rank of the token", ylabel="count")
-    coverage_axis.plot(ranks, 100 * coverage)
-    coverage_axis.axvline(vocab_size, color=GRAY, linestyle="--")
-    coverage_axis.set(
-        title="Few tokens cover most of the text",
-        xlabel="vocabulary size",
-        ylabel="% of all tokens",
+    figure, axis = plt.subplots()
+    last_rank = 1
+    for name, by_rank in shares.items():
+        marker = "o" if len(by_rank) < 50 else ""
+        axis.loglog(list(by_rank), list(by_rank.values()), marker=marker, markersize=4, label=name)
+        last_rank = max(last_rank, *by_rank)
+    ranks = np.array([1, last_rank])
+    axis.loglog(ranks, zipf / ranks, color=GRAY, linestyle="--", label="Zipf's law")
+    first = next(iter(shares.values()))
+    for rank, token in labels.items():
+        axis.plot(rank, first[rank], "o", color=BLUE, markersize=5)
+        position = {"xytext": (5, 5), "textcoords": "offset points"}
+        axis.annotate(token, (rank, first[rank]), **position)
+    axis.set(title="Few tokens are frequent", xlabel="rank of the token", ylabel="% of all tokens")
+    axis.legend()
+    return figure
+
+
+def plot_unknown(rates: Mapping[str, Mapping[int, float]], min_count: int) -> Any:
+    """Percentage of unknown tokens by the count that a token needs to be in the vocabulary.
+
+    Args:
+        rates: For each corpus the percentage by the minimum count.
+        min_count: The setting in use, which a dashed line marks.
+    """
+    figure, axis = plt.subplots()
+    for name, by_min_count in rates.items():
+        axis.plot(list(by_min_count), list(by_min_count.values()), "o-", markersize=4, label=name)
+    axis.axvline(min_count, color=GRAY, linestyle="--", label=f"min_count={min_count}")
+    axis.set(
+        xscale="log",
+        title="A higher cutoff makes more tokens unknown",
+        xlabel="min_count",
+        ylabel="% of validation tokens",
     )
+    ticks = sorted({cutoff for by_min_count in rates.values() for cutoff in by_min_count})
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.legend()
     return figure
 
 
@@ -39,6 +69,7 @@ def plot_lengths(lengths: Sequence[int] | np.ndarray, max_length: int) -> Any:
     longest = max(max(lengths), max_length)
     axis.hist(lengths, bins=np.arange(0.5, longest + 1.5), color=BLUE)
     axis.axvline(max_length + 0.5, color=GRAY, linestyle="--")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(title="Tokens per caption", xlabel="tokens", ylabel="captions")
     return figure
 

@@ -1,14 +1,64 @@
-"""Diagrams: the architecture of a captioner, and beam search as a tree."""
+"""Diagrams: a padded batch, the architecture of a captioner, and beam search as a tree."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 
-from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX
+from utils.plotting.fonts import warn_about_missing_characters
+from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, PAGE_WIDTH
 
 Prefix = tuple[int, ...]  # token IDs, BOS first
 Box = tuple  # column, row, shape, names of the boxes that it gets its input from
+
+LIGHT_BLUE = "#d6e8f4"
+LIGHT_GRAY = "#eceef0"
+CELL_FONT_SIZE = 9.5
+MAX_HORIZONTAL = 9  # columns: with more of them, tokens are written upwards
+CELL_TEXT = 6.7  # characters of a token that fit into a cell in this size; a longer one is smaller
+MAX_CELL_TEXT = 9  # characters of a token in a cell
+
+
+def plot_padded_batch(token_ids: np.ndarray, mask: np.ndarray, vocabulary: Sequence[str]) -> Any:
+    """A padded batch above its mask: a cell for each token, gray where the mask is 0.
+
+    Args:
+        token_ids: `(batch, time)`.
+        mask: 1 for a token, 0 for padding, `(batch, time)`.
+        vocabulary: The token of each ID.
+    """
+    rows, columns = token_ids.shape
+    tokens = [[shorten_token(vocabulary[token_id]) for token_id in row] for row in token_ids]
+    digits = [[str(int(value)) for value in row] for row in mask]
+    rotation = 90 if columns > MAX_HORIZONTAL else 0
+    token_height = 0.8 if rotation else 0.4
+    figure, axes = plt.subplots(
+        2,
+        1,
+        figsize=(PAGE_WIDTH, (token_height + 0.4) * rows + 0.8),
+        height_ratios=(token_height, 0.4),
+    )
+    for axis, title, texts in zip(axes, ("batch", "mask"), (tokens, digits), strict=True):
+        for row, column in np.ndindex(rows, columns):
+            color = LIGHT_BLUE if mask[row, column] else LIGHT_GRAY
+            cell = plt.Rectangle((column, row), 1, 1, facecolor=color, edgecolor="white")
+            axis.add_patch(cell)
+            text = texts[row][column]
+            size = CELL_FONT_SIZE * min(1, CELL_TEXT / max(1, len(text)))
+            style = {"ha": "center", "va": "center", "fontsize": size}
+            if texts is tokens:
+                style["rotation"] = rotation
+            axis.text(column + 0.5, row + 0.5, text, **style)
+        axis.set(xlim=(0, columns), ylim=(rows, 0), title=f"{title}, {rows} × {columns}")
+        axis.set_axis_off()
+    return figure
+
+
+def shorten_token(token: str) -> str:
+    """A token that fits into a cell."""
+    warn_about_missing_characters(token)
+    return token if len(token) <= MAX_CELL_TEXT else token[: MAX_CELL_TEXT - 1] + "…"
 
 
 def plot_beam_tree(
