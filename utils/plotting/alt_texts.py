@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 
-from utils.evaluation.word_categories import WORD_CATEGORIES
+from utils.evaluation.word_categories import FUNCTION_WORDS, WORD_CATEGORIES
 from utils.plotting.attention import draw_attention
 from utils.plotting.style import (
     BLUE,
@@ -29,13 +29,6 @@ VERDICTS = {
     "hedge": ("hedged", VERMILION),
     "none": ("no confident description", DARK_GRAY),
 }
-# Words of English captions that name nothing that has a place in the image.
-FUNCTION_WORDS = """
-    a an the and or of in on at to by with from for into onto over under through across along near
-    next around behind between above below against front back side top it its his her their he she
-    they him them who that which this there is are be being has have as while out up down off some
-    other another each small little large big long young old
-"""
 # Inches.
 MARGIN = 0.06
 PANELS = 3  # in a row: the photo and two words
@@ -83,7 +76,7 @@ def choose_words(
         word_to_id: The vocabulary, by falling frequency.
         count: How many words.
     """
-    without_place = set(FUNCTION_WORDS.split())
+    without_place = set(FUNCTION_WORDS)
     for category in ("actions", "numbers"):
         for words in WORD_CATEGORIES[category]:
             without_place.update(words.split())
