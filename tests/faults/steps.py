@@ -18,7 +18,7 @@ import numpy as np
 
 from tests.faults.archive_server import download_archives, make_archives
 from utils import artifacts, feature_grids
-from utils.cli import kaggle, score
+from utils.cli import packing, score
 from utils.config import Config
 from utils.data.photos import find_photos
 from utils.data.tokenizer import Tokenizer
@@ -161,8 +161,8 @@ def score_captions(folder: Path) -> None:
 
 def pack(folder: Path) -> None:
     """`kaggle pack`."""
-    with patch.object(kaggle, "BUILD", folder / "build"):
-        kaggle.pack("somebody")
+    with patch.object(packing, "BUILD", folder / "build"):
+        packing.pack("somebody")
 
 
 STEPS: dict[str, Callable[[Path], None]] = {

@@ -12,8 +12,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 
+from tests.packed_notebooks import read_files, replace_files
 from utils import artifacts, paths
-from utils.cli import kaggle, notebook_run
+from utils.cli import notebook_run, packing
 from utils.config import load_config
 from utils.data.caption_files import detect_preset
 from utils.data.photos import find_photos
@@ -36,8 +37,8 @@ assert Path(utils.__file__).parents[1] == Path.cwd()"""
 @pytest.fixture
 def replica(tmp_path, monkeypatch):
     """A folder with the packed notebooks in `build`, and a folder for data sets."""
-    monkeypatch.setattr(kaggle, "BUILD", tmp_path / "build")
-    kaggle.pack("ann")
+    monkeypatch.setattr(packing, "BUILD", tmp_path / "build")
+    packing.pack("ann")
     for name in ("INPUT", "WORKING"):
         monkeypatch.delenv(f"CAPTIONS_{name}")
     monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -81,12 +82,14 @@ def run_in_replica(path, root):
     """Run a notebook alone in the working folder of a Kaggle tree; it must not change the inputs.
 
     Args:
-        path: The notebook, whose `utils` must be the one that it writes itself.
+        path: The notebook, whose `utils` must be the one that it has unpacked itself.
         root: The folder that stands for `/kaggle`.
     """
     notebook = nbformat.read(path, as_version=4)
+    files = {name: on_replica(text, root) for name, text in read_files(notebook).items()}
+    replace_files(notebook, files)
     for cell in notebook.cells:
-        cell.source = cell.source.replace('Path("/kaggle', f'Path("{root}')
+        cell.source = on_replica(cell.source, root)
     notebook.cells.append(new_code_cell(CHECK_PACKAGE_FOLDER))
     (root / "working").mkdir()
     nbformat.write(notebook, root / "working" / path.name)
@@ -94,6 +97,11 @@ def run_in_replica(path, root):
     before = snapshot(root / "input")
     notebook_run.run_notebook(root / "working" / path.name, root.parent, "packed")
     assert snapshot(root / "input") == before
+
+
+def on_replica(code, root):
+    """Code with another root in place of `/kaggle`."""
+    return code.replace('Path("/kaggle', f'Path("{root}')
 
 
 def snapshot(folder):

@@ -1,8 +1,7 @@
-"""Run the notebooks on Kaggle: pack each into one file, push them in order, download the outputs.
+"""Run the notebooks on Kaggle: push them in order, download the outputs.
 
-Kaggle takes one file per notebook, so the modules that a notebook imports travel inside it, in
-folded cells. The `kaggle` client does the communication. It exits with status 0 even when Kaggle
-refuses something, so its output is checked.
+The `kaggle` client does the communication. It exits with status 0 even when Kaggle refuses
+something, so its output is checked.
 """
 
 import json
@@ -12,141 +11,23 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from modulefinder import ModuleFinder
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from utils.artifacts import fingerprint
+from utils.cli import packing
 from utils.cli.executor import ProgressStream
-from utils.cli.notebook_run import clear_outputs
 from utils.cli.run import select_notebooks
 from utils.config import load_config
 from utils.errors import CaptionsError
 from utils.io import write_text
-from utils.paths import REPOSITORY, working_folder
+from utils.paths import working_folder
 
-BUILD = REPOSITORY / "build" / "kaggle"
-METADATA = "kernel-metadata.json"
 RECORD = "pushed.json"
-CPU_NOTEBOOKS = ("02", "05")  # these compute little
-FIRST_NOTEBOOKS = ("01", "02")  # these do not need each other
-CPU_METADATA = {"enable_gpu": False, "machine_shape": None}
-FILES_NOTE = (
-    "The folded cells below write the modules that this notebook imports; the first line of each "
-    "names the file."
-)
 ACTIVE_STATES = ("QUEUED", "RUNNING", "NEW_SCRIPT")
 POLL_SECONDS = 20  # between two requests for the status of a run
 MAX_POLL_FAILURES = 5  # failed requests in a row after which waiting ends
 CALL_TIMEOUT = 900  # seconds for one call of the client
 RUN_TIMEOUT = 13 * 3600  # seconds for one notebook; Kaggle stops it after 12 hours
-
-
-# === Packing ===
-
-
-def pack(user: str | None = None, require_owner: bool = False) -> dict[str, dict]:
-    """Write the packed notebooks and their metadata to `build/kaggle`.
-
-    Args:
-        user: The user name on Kaggle; by default the one in kernel-metadata.json.
-        require_owner: Raise an error if there is no valid user name.
-
-    Returns:
-        The metadata of each notebook, in order.
-    """
-    template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
-    owner = user or template["id"].partition("/")[0]
-    if require_owner and not re.fullmatch("[a-z0-9-]+", owner):
-        raise CaptionsError(
-            f"owner '{owner}': is not a valid Kaggle user name: set yours with --user or in "
-            f"{METADATA}, in lower case"
-        )
-    packed: dict[str, dict] = {}
-    for path in select_notebooks():
-        earlier = [metadata["id"] for metadata in packed.values()]
-        metadata = template | notebook_metadata(path, owner, earlier)
-        folder = BUILD / path.stem
-        write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
-        notebook = pack_notebook(nbformat.read(path, as_version=4))
-        write_text(folder / path.name, nbformat.writes(notebook) + "\n")
-        print(folder / path.name, flush=True)
-        packed[path.stem] = metadata
-    return packed
-
-
-def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, Any]:
-    """The fields of the metadata in which a notebook differs from kernel-metadata.json.
-
-    Args:
-        path: The notebook.
-        owner: The user name on Kaggle.
-        earlier: The IDs of the notebooks before it.
-    """
-    number, _, word = path.stem.partition("_")
-    metadata: dict[str, Any] = {
-        "id": f"{owner}/captions-{number}-{word}",
-        "title": f"Captions {number} {word}",
-        "code_file": path.name,
-    }
-    if number in CPU_NOTEBOOKS:
-        metadata.update(CPU_METADATA)
-    if number not in FIRST_NOTEBOOKS:
-        metadata["kernel_sources"] = earlier
-    return metadata
-
-
-def pack_notebook(notebook: Any) -> Any:
-    """Insert cells below the title that write all text files which the notebook needs.
-
-    The outputs are left out: Kaggle's client does not send them.
-    """
-    clear_outputs(notebook)
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    files = find_needed_files(code)
-    folders = sorted({name.rpartition("/")[0] for name in files})
-    sources = [f"import os\n\nfor folder in {folders}:\n    os.makedirs(folder, exist_ok=True)"]
-    for name, text in files.items():
-        sources.append(f"%%writefile {name}\n{text}")
-
-    cells = [new_markdown_cell(FILES_NOTE, id="files")]
-    folded = {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}
-    for number, source in enumerate(sources):
-        cells.append(new_code_cell(source, id=f"file-{number}", metadata=folded))
-    notebook.cells[1:1] = cells
-    return notebook
-
-
-def find_needed_files(code: str) -> dict[str, str]:
-    """The files of this repository that code needs, and their texts.
-
-    These are the modules that it imports, directly or not, and the text files that one of these
-    modules names in double quotes and that are in the same folder.
-    """
-    paths = set()
-    for module in find_modules(code):
-        paths.add(module)
-        source = module.read_text(encoding="utf-8")
-        for path in module.parent.iterdir():
-            if path.is_file() and f'"{path.name}"' in source:
-                paths.add(path)
-    files = {}
-    for path in sorted(paths):
-        content = path.read_bytes()
-        if b"\0" not in content:  # a cell cannot hold binary files
-            files[path.relative_to(REPOSITORY).as_posix()] = content.decode()
-    return files
-
-
-def find_modules(code: str) -> list[Path]:
-    """The modules of this repository that code imports, directly or not."""
-    finder = ModuleFinder([str(REPOSITORY)])
-    finder.scan_code(compile(code, "notebook", "exec"), finder.add_module("__main__"))
-    files = [getattr(module, "__file__", None) for module in finder.modules.values()]
-    return [Path(file) for file in files if file]  # the notebook itself has no file
 
 
 # === Pushing ===
@@ -167,7 +48,12 @@ class PushRecord:
     content: str
 
 
-def push(user: str | None = None, start: str | None = None, resume: bool = False) -> None:
+def push(
+    user: str | None = None,
+    start: str | None = None,
+    resume: bool = False,
+    attach: list[str] | None = None,
+) -> None:
     """Run the notebooks on Kaggle, each as soon as those that it depends on are complete.
 
     Args:
@@ -175,19 +61,20 @@ def push(user: str | None = None, start: str | None = None, resume: bool = False
         start: Name of the first notebook to run.
         resume: Skip notebooks that are unchanged and complete or still running, up to the first
             one that is not: what comes after it must run again, too.
+        attach: IDs of datasets that the notebooks get besides Flickr8k.
     """
-    all_metadata = pack(user, require_owner=True)
+    all_metadata = packing.pack(user, attach, require_owner=True)
     runs = {}
     for name, metadata in all_metadata.items():
         kernel = metadata["id"]
-        runs[kernel] = run_name(kernel, read_record(BUILD / name, kernel))
+        runs[kernel] = run_name(kernel, read_record(packing.BUILD / name, kernel))
     complete: set[str] = set()
     for path in select_notebooks(start=start):
-        folder = BUILD / path.stem
+        folder = packing.BUILD / path.stem
         kernel = all_metadata[path.stem]["id"]
         for source in all_metadata[path.stem]["kernel_sources"]:
             wait_until_complete(runs[source], complete)
-        content = fingerprint(folder / METADATA) + fingerprint(folder / path.name)
+        content = fingerprint(folder / packing.METADATA) + fingerprint(folder / path.name)
         resume = resume and is_pushed(read_record(folder, kernel), content)
         if not resume:
             version, address = push_notebook(folder)
@@ -284,13 +171,13 @@ def outputs(user: str | None = None) -> None:
     """Download what the notebooks wrote into the working folder: everything, or nothing."""
     target = working_folder(load_config("flickr8k"))
     downloaded: list[Path] = []
-    for name, metadata in pack(user, require_owner=True).items():
-        folder = BUILD / name / "outputs"
+    for name, metadata in packing.pack(user, require_owner=True).items():
+        folder = packing.BUILD / name / "outputs"
         shutil.rmtree(folder, ignore_errors=True)
-        # Files in subfolders are the modules that the notebook brought along.
+        # Files in subfolders are the modules that the notebook has unpacked.
         pattern = r"^(?!__)[^/]+$"
         kernel = metadata["id"]
-        run = run_name(kernel, read_record(BUILD / name, kernel))
+        run = run_name(kernel, read_record(packing.BUILD / name, kernel))
         call_kaggle("output", run, "-p", str(folder), "--file-pattern", pattern)
         downloaded.extend(path for path in folder.iterdir() if path.suffix != ".log")
     target.mkdir(parents=True, exist_ok=True)

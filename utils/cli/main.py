@@ -20,10 +20,27 @@ from utils.paths import REPOSITORY
 BROKEN_PIPE_STATUS = 141  # 128 + SIGPIPE: what a shell reports for a program ended by that signal
 INTERRUPTED_STATUS = 130  # 128 + SIGINT
 
-KAGGLE_COMMANDS = {
-    "pack": "write all five notebooks, ready to upload, into build/kaggle",
-    "push": "run all five notebooks on Kaggle",
-    "outputs": "download what the notebooks wrote on Kaggle",
+KAGGLE_COMMANDS = {  # name -> (function, what it does)
+    "pack": (
+        "packing.pack",
+        "write all five notebooks, ready to upload, into build/kaggle. The first code cell of "
+        "each contains the modules that it imports",
+    ),
+    "push": (
+        "kaggle.push",
+        "run all five notebooks on Kaggle, after `kaggle auth login`, each as soon as those "
+        "before it are complete",
+    ),
+    "outputs": ("kaggle.outputs", "download what the notebooks wrote on Kaggle"),
+    "dataset": (
+        "packing.dataset",
+        "write the folder of a Kaggle dataset into build/kaggle/dataset: the package with the "
+        "pretrained captioner, the weights of its encoder, and the artifacts of a run. "
+        "Upload it with `kaggle datasets create --dir-mode zip -p build/kaggle/dataset`, later "
+        "versions with `kaggle datasets version --dir-mode zip -m MESSAGE -p "
+        "build/kaggle/dataset`; the notebooks find its files where it is attached. A captioner "
+        "that `export` has written can also become a Kaggle model: see `kaggle models --help`",
+    ),
 }
 
 
@@ -364,19 +381,31 @@ def add_score_parser(commands: Any) -> None:
 
 
 def add_kaggle_parser(commands: Any) -> None:
-    """The commands `kaggle pack`, `kaggle push` and `kaggle outputs`."""
-    kaggle = commands.add_parser("kaggle", help="run the notebooks on Kaggle: pack, push, outputs")
+    """The commands `kaggle pack`, `kaggle push`, `kaggle outputs` and `kaggle dataset`."""
+    names = ", ".join(KAGGLE_COMMANDS)
+    kaggle = commands.add_parser("kaggle", help=f"run the notebooks on Kaggle: {names}")
     kaggle_commands = kaggle.add_subparsers(metavar="COMMAND", required=True)
-    for name, help_text in KAGGLE_COMMANDS.items():
-        parser = kaggle_commands.add_parser(name, help=help_text, description=help_text)
-        parser.set_defaults(function_path=f"utils.cli.kaggle.{name}")
+    for name, (function, description) in KAGGLE_COMMANDS.items():
+        help_text = description.partition(". ")[0]
+        parser = kaggle_commands.add_parser(name, help=help_text, description=f"{description}.")
+        parser.set_defaults(function_path=f"utils.cli.{function}")
         parser.add_argument("--user", metavar="NAME", help="your user name on Kaggle")
+    for name in ("pack", "push"):
+        kaggle_commands.choices[name].add_argument(
+            "--attach",
+            action="append",
+            metavar="OWNER/DATASET",
+            help="attach this dataset, too (repeatable)",
+        )
     push = kaggle_commands.choices["push"]
     push.add_argument(
         "--from", dest="start", metavar="03", help="push this notebook and those after it"
     )
     push.add_argument(
         "--resume", action="store_true", help="skip notebooks that are complete or still running"
+    )
+    kaggle_commands.choices["dataset"].add_argument(
+        "--working", metavar="FOLDER", help="add the artifacts in this working folder"
     )
 
 

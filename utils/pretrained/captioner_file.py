@@ -20,10 +20,14 @@ from utils.config import Config, parse_value
 from utils.data.tokenizer import Tokenizer
 from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors
 from utils.io import write_atomically
+from utils.paths import find_input, require_identical
 from utils.pretrained import PRETRAINED_FILE
 from utils.pretrained.quantization import QuantizedArray, dequantize, quantize
 
-PRETRAINED_FIX = "restore it from the repository (the notebooks for Kaggle do not contain it)"
+PRETRAINED_FIX = (
+    "restore it from the repository, or on Kaggle attach what `python -m utils kaggle dataset` "
+    "has written"
+)
 FORMAT = 1
 HEADER = "header"  # JSON: all that is no array
 SCALES = ":scales"  # the suffix of the scales of a quantized array
@@ -133,7 +137,10 @@ def read_captioner(path: Path | str) -> SavedCaptioner:
     path = Path(path)
     fix = PRETRAINED_FIX if path == PRETRAINED_FILE else "write it anew with python -m utils export"
     if path == PRETRAINED_FILE and not path.is_file():
-        raise CaptionsError(f"{path}: not found: {fix}")
+        attached = find_attached()
+        if not attached:
+            raise CaptionsError(f"{path}: not found: {fix}")
+        path = attached
     try:
         with open(path, "rb") as file:
             arrays = read_arrays(file)
@@ -148,6 +155,12 @@ def read_captioner(path: Path | str) -> SavedCaptioner:
     raise CaptionsError(
         f"{path}: has format {header['format']}, but this is format {FORMAT}: {fix}"
     )
+
+
+def find_attached() -> Path | None:
+    """The pretrained captioner among the inputs, for notebooks that do not contain it."""
+    folder, name = PRETRAINED_FILE.parts[-2:]
+    return require_identical([path for path in find_input(name) if path.parent.name == folder])
 
 
 def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:

@@ -1,0 +1,51 @@
+"""A small repository in place of this one, and a server, for tests of the `kaggle` commands."""
+
+import shutil
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tests.cli.kaggle_stub import Stub
+from tests.packed_notebooks import NAMES
+from utils.cli import kaggle, packing, run
+from utils.paths import REPOSITORY
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with five small notebooks, and a package with a subpackage and data files."""
+    (tmp_path / "notebooks").mkdir()
+    code = "from utils.greeting import greet\ngreet()"
+    for name in NAMES:
+        cells = [new_markdown_cell(f"# {name}"), new_code_cell(code)]
+        nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
+    for name in ("kernel-metadata.json", "LICENSE", "NOTICE.md"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    package = tmp_path / "utils"
+    subpackage = package / "data"
+    subpackage.mkdir(parents=True)
+    for folder in (package, subpackage):
+        (folder / "__init__.py").write_text('"""A package."""\n')
+    # The name of the subpackage in quotes must not make it a data file.
+    source = 'FOLDER = "data"\ndef greet():\n    from utils.data import pages\n'
+    (package / "greeting.py").write_text(source)
+    (package / "unused.py").write_text("")
+    (subpackage / "pages.py").write_text('NAMES = ("page.html", "weights.npz")\n')
+    (subpackage / "page.html").write_text("<p>für dich</p>\n\n", encoding="utf-8")
+    (subpackage / "weights.npz").write_bytes(b"PK\0\1")
+    monkeypatch.setattr(run, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(packing, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(packing, "BUILD", tmp_path / "build" / "kaggle")
+    return tmp_path
+
+
+@pytest.fixture
+def stub(repository, monkeypatch):
+    """A server that the client uses, and polling without pauses."""
+    server = Stub()
+    for name, value in server.variables(repository).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(kaggle, "POLL_SECONDS", 0)
+    yield server
+    server.server.shutdown()

@@ -1,0 +1,230 @@
+"""Write the notebooks for Kaggle, and a dataset with the binary files that they cannot contain.
+
+Kaggle takes one file per notebook, of at most 1 MB, so the modules that a notebook imports travel
+inside it: as a compressed archive in its first code cell, which Kaggle shows folded. The weights of
+CNNs and captioners are larger; they are attached as a dataset.
+"""
+
+import base64
+import bz2
+import io
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Mapping
+from modulefinder import ModuleFinder
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import nbformat
+
+from utils.artifact_specs import ARTIFACTS
+from utils.cli.notebook_run import clear_outputs
+from utils.cli.run import select_notebooks
+from utils.errors import CaptionsError
+from utils.io import write_text
+from utils.paths import REPOSITORY
+from utils.pretrained import PRETRAINED_FILE
+from utils.pretrained.captioner_file import read_captioner
+
+BUILD = REPOSITORY / "build" / "kaggle"
+METADATA = "kernel-metadata.json"
+CPU_NOTEBOOKS = ("02", "05")  # these compute little
+FIRST_NOTEBOOKS = ("01", "02")  # these do not need each other
+CPU_METADATA = {"enable_gpu": False, "machine_shape": None}
+
+FOLDED = {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}
+LINE_LENGTH = 100
+# bzip2 and not zlib, whose implementations compress the same input to different bytes.
+SETUP = Template('''\
+# The modules of the package utils that this notebook imports, as a compressed archive (tar, bzip2,
+# base64). They are unpacked into the folder utils, where you can read them.
+import base64
+import io
+import tarfile
+
+archive = """
+$archive
+"""
+with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as files:
+    files.extractall(filter="data")
+
+$setup''')
+
+
+# === Notebooks ===
+
+
+def pack(
+    user: str | None = None, attach: list[str] | None = None, require_owner: bool = False
+) -> dict[str, dict]:
+    """Write the packed notebooks and their metadata to `build/kaggle`.
+
+    Args:
+        user: The user name on Kaggle; by default the one in kernel-metadata.json.
+        attach: IDs of datasets that the notebooks get besides those in kernel-metadata.json.
+        require_owner: Raise an error if there is no valid user name.
+
+    Returns:
+        The metadata of each notebook, in order.
+    """
+    template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
+    owner = find_owner(user, required=require_owner)
+    template["dataset_sources"].extend(attach or [])
+    packed: dict[str, dict] = {}
+    for path in select_notebooks():
+        earlier = [metadata["id"] for metadata in packed.values()]
+        metadata = template | notebook_metadata(path, owner, earlier)
+        folder = BUILD / path.stem
+        write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
+        notebook = pack_notebook(nbformat.read(path, as_version=4))
+        write_text(folder / path.name, nbformat.writes(notebook) + "\n")
+        print(folder / path.name, flush=True)
+        packed[path.stem] = metadata
+    return packed
+
+
+def find_owner(user: str | None, required: bool = True) -> str:
+    """The user name on Kaggle, by default the one in kernel-metadata.json.
+
+    Raises:
+        CaptionsError: It is not valid, and `required`.
+    """
+    template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
+    owner = user or template["id"].partition("/")[0]
+    if required and not re.fullmatch("[a-z0-9-]+", owner):
+        raise CaptionsError(
+            f"owner '{owner}': is not a valid Kaggle user name: set yours with --user or in "
+            f"{METADATA}, in lower case"
+        )
+    return owner
+
+
+def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, Any]:
+    """The fields of the metadata in which a notebook differs from kernel-metadata.json.
+
+    Args:
+        path: The notebook.
+        owner: The user name on Kaggle.
+        earlier: The IDs of the notebooks before it.
+    """
+    number, _, word = path.stem.partition("_")
+    metadata: dict[str, Any] = {
+        "id": f"{owner}/captions-{number}-{word}",
+        "title": f"Captions {number} {word}",
+        "code_file": path.name,
+    }
+    if number in CPU_NOTEBOOKS:
+        metadata.update(CPU_METADATA)
+    if number not in FIRST_NOTEBOOKS:
+        metadata["kernel_sources"] = earlier
+    return metadata
+
+
+def pack_notebook(notebook: Any) -> Any:
+    """Let the Setup cell, the first code cell, unpack all text files which the notebook needs.
+
+    The outputs are left out: Kaggle's client does not send them.
+    """
+    code_cells = [code_cell.cell for code_cell in clear_outputs(notebook)]
+    code = "\n".join(cell.source for cell in code_cells)
+    setup = code_cells[0]
+    archive = encode_files(find_needed_files(code))
+    setup.source = SETUP.substitute(archive=archive, setup=setup.source)
+    setup.metadata.update(FOLDED)
+    return notebook
+
+
+def encode_files(files: Mapping[str, str]) -> str:
+    """A compressed archive of text files, in base64 lines; the same files give the same text.
+
+    Args:
+        files: Texts by path.
+    """
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name, text in files.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(name)  # without a time and an owner
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    text = base64.b64encode(bz2.compress(content.getvalue())).decode()
+    lines = [text[start : start + LINE_LENGTH] for start in range(0, len(text), LINE_LENGTH)]
+    return "\n".join(lines)
+
+
+def find_needed_files(code: str) -> dict[str, str]:
+    """The files of this repository that code needs, and their texts.
+
+    These are the modules that it imports, directly or not, and the text files that one of these
+    modules names in double quotes and that are in the same folder.
+    """
+    paths = set()
+    for module in find_modules(code):
+        paths.add(module)
+        source = module.read_text(encoding="utf-8")
+        for path in module.parent.iterdir():
+            if path.is_file() and f'"{path.name}"' in source:
+                paths.add(path)
+    files = {}
+    for path in sorted(paths):
+        content = path.read_bytes()
+        if b"\0" not in content:  # the weights of CNNs and captioners, which are too large
+            files[path.relative_to(REPOSITORY).as_posix()] = content.decode()
+    return files
+
+
+def find_modules(code: str) -> list[Path]:
+    """The modules of this repository that code imports, directly or not."""
+    finder = ModuleFinder([str(REPOSITORY)])
+    finder.scan_code(compile(code, "notebook", "exec"), finder.add_module("__main__"))
+    files = [getattr(module, "__file__", None) for module in finder.modules.values()]
+    return [Path(file) for file in files if file]  # the notebook itself has no file
+
+
+# === Dataset ===
+
+
+def dataset(user: str | None = None, working: str | None = None) -> None:
+    """Write the folder of a dataset with the package, all weights, and the artifacts of a run.
+
+    Args:
+        user: The user name on Kaggle; by default the one in kernel-metadata.json.
+        working: The working folder of the run; without it the dataset has no artifacts.
+
+    Raises:
+        CaptionsError: The working folder has no artifacts.
+    """
+    from utils.models.efficientnet_lite import find_weights  # starts TensorFlow
+
+    metadata = {
+        "title": "Captions utils",
+        "id": f"{find_owner(user)}/captions-utils",
+        "licenses": [{"name": "other"}],  # several: see NOTICE.md and the model card
+    }
+    artifact_files = find_artifact_files(working) if working else []
+    folder = BUILD / "dataset"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(
+        REPOSITORY / "utils", folder / "utils", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    encoder_weights = find_weights(read_captioner(PRETRAINED_FILE).config.encoder)
+    for path in (REPOSITORY / "LICENSE", REPOSITORY / "NOTICE.md", encoder_weights):
+        shutil.copy(path, folder)
+    for path in artifact_files:
+        (folder / "artifacts").mkdir(exist_ok=True)
+        shutil.copy(path, folder / "artifacts")
+    write_text(folder / "dataset-metadata.json", json.dumps(metadata, indent=2) + "\n")
+    print(f"upload it:  kaggle datasets create --dir-mode zip -p {folder}")
+    print(f"attach it:  python -m utils kaggle push --attach {metadata['id']}")
+
+
+def find_artifact_files(working: str) -> list[Path]:
+    """The artifacts in a folder, and the feature grids that belong to them."""
+    names = [spec.file for spec in ARTIFACTS.values()]
+    found = [Path(working, name) for name in names if Path(working, name).is_file()]
+    if not found:
+        raise CaptionsError(f"--working {working}: has no artifacts: name the folder of a run")
+    return found + sorted(Path(working).glob("*.npy"))
