@@ -18,9 +18,6 @@
 # *Notebook 2 of 5 · prerequisites: [1 Extract image features](01_features.ipynb) (not needed here)
 # · next: [3 Train the captioner](03_train.ipynb)*
 #
-# A network can't process text: it takes arrays of numbers whose rows have equal lengths. This
-# notebook turns captions into such arrays.
-#
 # ```text
 #    photos                 captions
 #      │                       │
@@ -35,10 +32,31 @@
 #            05_visualize ──► gallery.html
 # ```
 #
+# A network can't process text: it takes arrays of numbers whose rows have equal lengths. So a
+# caption is split into **tokens**, here words, and each token is replaced by its **token ID**, its
+# index in the **vocabulary**, the list of all tokens that the model knows (the numbers are
+# examples):
+#
+# ```text
+#  "A dog runs."                    caption
+#        │  tokenize
+#  a   dog   runs                   tokens
+#        │  add BOS and EOS
+#  <bos>  a   dog   runs  <eos>     sequence
+#        │  look up in the vocabulary
+#    1    4    17    52     2       token IDs
+#        │  pad
+#    1    4    17    52     2   0   0   0      padded sequence
+# ```
+#
+# **BOS** (*beginning of sequence*) and **EOS** (*end of sequence*) mark where a caption begins and
+# ends, and **padding** fills the rows up to a common length. We take these steps one by one.
+#
 # **You will learn**
 # - how to split captions into tokens without losing any word;
 # - how to build a vocabulary from the training captions, and what a rare word costs;
-# - how captions of different lengths become one array, and why padding must not count in the loss.
+# - how captions of different lengths become one array, and why padding must not count when a model
+#   is trained.
 #
 # **You need** Python and NumPy. This notebook doesn't use the photos, so it can run before
 # notebook 1. Minutes on two cores: less than 1, for the drawn sample and for Flickr8k.
@@ -134,29 +152,11 @@ if config.preset == "sample":
     assert same_photo > different_photos
 
 # %% [markdown]
-# Two captions of the same photo have more words in common than two captions of different photos,
-# but most of their words differ. The model must learn what the captions of a photo have in common.
-# And a score must not require one particular caption.
+# In Flickr8k the two numbers are 23 % and 8 %: captions of the same photo have more words in common
+# than those of different photos, but most of their words differ. The model must learn what the
+# captions of a photo have in common. And a score must not require one particular caption.
 #
 # ## From a caption to tokens
-#
-# A **token** is the unit that a text is split into; here it is a word. The **vocabulary** is the
-# list of all tokens that the model knows, and a token's position in that list is its **token ID**.
-# A caption becomes an array in four steps (the IDs are examples):
-#
-# ```text
-#  "A dog runs."                    caption
-#        │  tokenize
-#  a   dog   runs                   tokens
-#        │  add BOS and EOS
-#  <bos>  a   dog   runs  <eos>     sequence
-#        │  look up in the vocabulary
-#    1    4    17    52     2       token IDs
-#        │  pad
-#    1    4    17    52     2   0   0   0
-# ```
-#
-# This section is about the first step. The others follow, each in its own section.
 #
 # **By hand**, for the first caption of plain words (or else for another sentence): lower case, no
 # punctuation, split at spaces. Without this [**normalization**](
@@ -260,16 +260,14 @@ pd.DataFrame(counts.most_common(10), columns=["token", "count"])
 
 # %%
 FLICKR8K_TRAIN_TOKENS = 323_650
-FLICKR8K_COUNTS = {  # rank: count
-    1: 46_782, 2: 14_085, 5: 6_907, 10: 4_967, 20: 2_102, 50: 940,
-    100: 454, 200: 199, 500: 60, 1000: 22, 2000: 7, 5000: 1,
-}  # fmt: skip
+FLICKR8K_RANKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+FLICKR8K_COUNTS = [46_782, 14_085, 6_907, 4_967, 2_102, 940, 454, 199, 60, 22, 7, 1]
 
 sorted_counts = [count for _, count in counts.most_common()]
 shares = {"these captions": {}, "Flickr8k": {}}  # rank: % of all tokens
 for rank, count in enumerate(sorted_counts, start=1):
     shares["these captions"][rank] = 100 * count / counts.total()
-for rank, count in FLICKR8K_COUNTS.items():
+for rank, count in zip(FLICKR8K_RANKS, FLICKR8K_COUNTS, strict=True):
     shares["Flickr8k"][rank] = 100 * count / FLICKR8K_TRAIN_TOKENS
 
 # %% [markdown]
@@ -293,10 +291,9 @@ _ = plot_zipf(shares, zipf=10, labels=labels)
 # How many of your tokens are how rare?
 
 # %%
-for limit in (1, 5, 20):
-    rare_tokens = [token for token, count in counts.items() if count <= limit]
-    rare_share = len(rare_tokens) / len(counts)
-    print(f"{len(rare_tokens):,} tokens ({rare_share:.0%}) occur at most {limit} times")
+for limit in (2, 5, 20):
+    num_rare = sum(count < limit for count in sorted_counts)
+    print(f"{num_rare:,} tokens ({num_rare / len(counts):.0%}) occur less than {limit} times")
 
 # %% [markdown]
 # ## Unknown words
@@ -328,9 +325,8 @@ def out_of_vocabulary_rate(min_count):
     return 100 * num_unknown / max(1, validation_counts.total())
 
 
-print(
-    f"OOV rate with min_count={config.min_count}: {out_of_vocabulary_rate(config.min_count):.2f} %"
-)
+rate = out_of_vocabulary_rate(config.min_count)
+print(f"OOV rate with min_count={config.min_count}: {rate:.2f} %")
 
 # %% [markdown]
 # How does the rate depend on the cutoff? Flickr8k's numbers are those of its 5,000 validation
@@ -406,10 +402,9 @@ print("most frequent unknown:", ", ".join(word for word, _ in unknown.most_commo
 # %% [markdown]
 # ## From tokens to token IDs
 #
-# Each sequence begins with **BOS** (*beginning of sequence*), from which the model predicts the
-# first word, and ends with **EOS** (*end of sequence*), by which it says that the caption is
-# complete. **Padding** fills the rest of the row with a token that means nothing, PAD, so that all
-# rows have the same length.
+# Why BOS and EOS? The model predicts each token from those before it. The first word has none
+# before it, so it is predicted from BOS. And a model that never predicts EOS would never stop. PAD,
+# the token of the padding, means nothing: it is never predicted.
 #
 # **By hand**: look up the ID of each word, put BOS before and EOS after them, and pad on the right.
 
@@ -472,16 +467,17 @@ for problem in vocabulary_problems(measure_vocabulary(photos, config, pretrained
 # %% [markdown]
 # ## A padded batch and its mask
 #
-# A network processes several captions at a time, a **batch**, as one array
-# `(batch, time)`. Captions have different lengths, and an array needs rows of one length: hence the
-# padding. Three short captions show it; the first is one of the example's.
+# A network processes several captions at a time, a **batch**, as one array of the shape
+# `(batch, time)`. All rows of an array have the same length, and captions have not: hence the
+# padding. Here is a batch of a few short captions; the first one is the example's shortest.
 
 # %%
 example_captions = sorted(photos.captions[example], key=lambda text: len(tokenize(text)))
 one_of_each_length = {len(tokenize(example_captions[0])): example_captions[0]}
-for text in train_captions:
-    if 3 <= len(tokenize(text)) <= 7:
-        one_of_each_length.setdefault(len(tokenize(text)), text)
+for limit in (7, max(lengths)):  # longer captions only if there are not enough short ones
+    for text, length in zip(train_captions, lengths, strict=True):
+        if 3 <= length <= limit:
+            one_of_each_length.setdefault(length, text)
 batch_captions = list(one_of_each_length.values())[:3]
 
 padded = tokenizer.encode(batch_captions)
@@ -492,8 +488,8 @@ print(batch)
 
 # %% [markdown]
 # Which elements are tokens, and which are padding? A **mask** is an array of the same shape that
-# says so: 1 for a token, 0 for padding. Computing something only where the mask is 1 is called
-# [masking](https://keras.io/guides/understanding_masking_and_padding/).
+# says so: 1 for a token, 0 for padding. To leave out what is computed where the mask is 0 is called
+# [**masking**](https://keras.io/guides/understanding_masking_and_padding/).
 
 # %%
 mask = (batch != PAD_ID).astype(int)
@@ -508,8 +504,8 @@ from utils.plotting.diagrams import plot_padded_batch
 _ = plot_padded_batch(batch, mask, tokenizer.vocabulary)
 
 # %% [markdown]
-# Gray cells are padding. How much of an array is padding depends on how the captions are grouped.
-# Here all training captions are padded to the same length, that of the setting:
+# Gray cells are padding. How much padding is there if *all* training captions are padded to the
+# length that the setting allows?
 
 # %%
 train_sequences = tokenizer.encode(train_captions)
@@ -517,8 +513,8 @@ padding_share = np.mean(train_sequences == PAD_ID)
 print(f"shape {train_sequences.shape}: {padding_share:.0%} of the elements are padding")
 
 # %% [markdown]
-# A batch is cut off after its longest caption, so captions of similar length in a batch save time.
-# Notebook 3 forms its batches in this way.
+# All of these elements would be computed for nothing. So a batch is only as long as its longest
+# caption, and notebook 3 puts captions of similar length into the same batch.
 #
 # ## What a model learns from a caption
 #
@@ -598,12 +594,12 @@ print(probabilities.shape, "sum", probabilities.sum().round(6))
 # ## The loss of a token
 #
 # The **loss** of one token is its **negative log-probability**, $-\log p$, where $p$ is the
-# probability that the model gave to the right token. A prediction with certainty costs nothing, and
-# the less likely the model found the right token, the higher its loss:
+# probability that the model gave to the right token. It is 0 if the model was certain of the right
+# token, and the lower the probability, the higher the loss:
 
 # %%
 for probability in (1, 0.5, 0.1, 0.01):
-    print(f"p = {probability:<5} loss = {abs(np.log(probability)):.3f}")
+    print(f"p = {probability:<5} loss = {np.log(1 / probability):.3f}")
 
 # %% [markdown]
 # The loss of the batch's shortest caption, token by token:
@@ -656,11 +652,12 @@ print((losses * target_mask).round(2))
 # $$L = \frac{\sum_{b,t} m_{bt}\,\ell_{bt}}{\sum_{b,t} m_{bt}}.$$
 
 # %%
-with_mask = (losses * target_mask).sum() / target_mask.sum()
-without_mask = losses.mean()
-print(f"with the mask:    {(losses * target_mask).sum():.3f} / {target_mask.sum():.0f}", end="")
-print(f" = {with_mask:.3f}")
-print(f"without the mask: {losses.sum():.3f} / {losses.size} = {without_mask:.3f}")
+masked_sum = (losses * target_mask).sum()
+num_tokens = int(target_mask.sum())
+with_mask = masked_sum / num_tokens
+without_mask = losses.sum() / losses.size
+print(f"with the mask:    {masked_sum:.3f} / {num_tokens} tokens = {with_mask:.3f}")
+print(f"without the mask: {losses.sum():.3f} / {losses.size} elements = {without_mask:.3f}")
 
 # %% [markdown]
 # **With the library**: `masked_loss` takes logits, and computes their softmax itself. The logarithm
@@ -726,9 +723,9 @@ pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=colum
 # between batches, which have different amounts of padding.
 #
 # And the unmasked loss **rewards predicting PAD**. With enough padding it is lower for the model
-# that knows no word than for the bigram model. Training minimizes the loss, so a network that is
-# trained without a mask is rewarded for predicting PAD, which is easy, and the words count for less
-# and less. With the mask the order is right.
+# that knows no word than for the bigram model. Training lowers the loss, so without a mask a
+# network is rewarded for predicting PAD, and the more padding there is, the less the words count.
+# With the mask, the model that knows something about words has the lower loss.
 #
 # ## How good is the bigram model?
 #
@@ -742,16 +739,15 @@ for name in photos.splits["validation"]:
         for previous_id, target_id in zip(row[:-1], row[1:], strict=True):
             if target_id == PAD_ID:
                 break
-            seen = followers[previous_id]
+            seen = followers[previous_id]  # only this one probability is needed
             probability = (seen[target_id] + 0.1) / (seen.total() + 0.1 * vocab_size)
             validation_losses.append(-np.log(probability))
 print(f"uniform {np.log(vocab_size):.2f}, bigram {np.mean(validation_losses):.2f}")
 
 # %% [markdown]
 # The bigram model has never seen a photo. A low loss alone doesn't show that a captioner uses the
-# image: much of a caption can be predicted from the words before. The network of
-# [notebook 3](03_train.ipynb) gets the whole prefix and the image. Its loss should be far below the
-# bigram model's.
+# image: much of a caption can be predicted from the word before. The network of
+# [notebook 3](03_train.ipynb) gets the whole prefix and the image. How much lower is its loss?
 #
 # ## Save
 #
@@ -916,8 +912,8 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 # - [Understanding masking and padding](https://keras.io/guides/understanding_masking_and_padding/),
 #   a guide of Keras: how layers pass a mask on to each other.
 # - [Byte-pair encoding](https://arxiv.org/abs/1508.07909) (Sennrich, Haddow and Birch, 2016):
-#   tokens that are parts of words, as large language models use them. There are no unknown words,
-#   but sequences are longer. The [course of Hugging Face](
+#   tokens that are parts of words, as large language models use them. Hardly any text has unknown
+#   tokens then, but sequences are longer. The [course of Hugging Face](
 #   https://huggingface.co/learn/llm-course/chapter6/5) builds such a tokenizer step by step.
 # - [Framing Image Description as a Ranking Task](https://doi.org/10.1613/jair.3994) (Hodosh, Young
 #   and Hockenmaier, 2013): how the captions of Flickr8k were collected.
