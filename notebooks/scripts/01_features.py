@@ -15,24 +15,43 @@
 # [kaggle]: https://kaggle.com/kernels/welcome?src=https://github.com/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/01_features.ipynb
 # [colab]: https://colab.research.google.com/github/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/01_features.ipynb
 #
-# *Notebook 1 of 5 · prerequisites: none · next: [2 Tokenize the captions](02_text.ipynb)*
+# *Notebook 1 of 5 · next: [2 Tokenize the captions](02_text.ipynb)*
 #
-# A network that generates captions needs a useful representation of the image: not "this pixel is
-# brown", but "this region contains something with four legs". The last layers of a **CNN**
-# (convolutional neural network) that was trained to classify images compute such a representation.
-# Here we remove its **classification head**, the layers that turn the representation into class
-# probabilities, and keep the **features** below it:
+# ```text
+#    photos                 captions
+#      │                       │
+# ▶ 01_features ◀           02_text          (you are here: ▶ ◀)
+#      │ features.pkl          │ captions.pkl, tokenizer.pkl
+#      └──────────┬────────────┘
+#                 │
+#             03_train
+#                 │ captioner.pkl, history.pkl
+#            04_evaluate
+#                 │ predictions.pkl, confidence.pkl, scores.json
+#            05_visualize ──► gallery.html
+# ```
 #
-# image (height × width × 3 color channels) → CNN → **feature map** (grid cells × *channels*)
+# An image is an array of pixels, but a caption says nothing about pixels. It speaks of a dog that
+# runs through snow. An image captioner therefore has two parts
+# ([Vinyals et al. 2015](https://arxiv.org/abs/1411.4555)). The **encoder** is a network that turns
+# the image into **features**: numbers that say what is where in the image. The **decoder** is a
+# language model that writes a caption, word by word, from these features.
 #
-# **You will**
-# - look at the photos and at the five captions that were written for each of them;
-# - remove the classification head of a pretrained CNN and look at its feature maps;
-# - extract the features of all photos once, and save them.
+# This notebook is about the encoder; the decoder follows in [notebook 3](03_train.ipynb). We don't
+# train an encoder ourselves. We take a **CNN** (convolutional neural network) that has learned to
+# classify a million photos, remove the layers that name the class, and keep the layers that
+# describe the image.
 #
-# **You need** Python and NumPy. Minutes on two cores: less than 1 for the drawn sample; about 10
-# for 8,000 photos with EfficientNet-Lite2. For a Kaggle GPU, which gets a larger CNN, see the
-# estimate below.
+# **You will learn**
+# - what a convolution computes, and what stride and receptive field are;
+# - how a CNN classifies a photo: features, logits, softmax;
+# - what is left when you remove its classification head, and how to find out what a channel
+#   detects;
+# - how to compare images by the cosine similarity of their features;
+# - why features are stored in half precision.
+#
+# **You need** Python, NumPy, and to have trained one Keras model. The notebook takes less than a
+# minute on two cores for the drawn sample, and about 10 minutes for the 8,000 photos of Flickr8k.
 #
 # ## Setup
 #
@@ -75,14 +94,15 @@ config = load_config(detect_preset())
 print(summarize(config, "preset", "encoder", "fine_tune_epochs"))
 
 # %% [markdown]
-# ## The photos
+# ## The photos and their captions
 #
 # If you attached or downloaded captioned photos (Flickr8k, Flickr30k, COCO, or a table of your own
 # with the columns image and caption), they are detected by their captions file. If not, a small
-# synthetic data set is drawn: people and animals outdoors, five captions for each image. It lets
-# you run everything in minutes; the same cells run on Flickr8k. Its five captions come from five
-# templates of a program, and its CNN was trained to predict the facts of other drawn scenes. So
-# scores on drawn scenes are far higher than on photos: compare them with each other, not with the
+# drawn sample is made: people and animals outdoors, with five captions for each picture. It
+# lets you run all five notebooks in minutes, and the same cells run on Flickr8k.
+#
+# Drawn scenes are easier than photos: a program writes their captions from five templates. So
+# scores on them are far higher than on photos. Compare them with each other, not with the
 # literature.
 
 # %%
@@ -99,32 +119,32 @@ if photos.unlisted:
     print(f"{len(photos.unlisted):,} more are in none of the lists of the split")
 
 # %% [markdown]
-# The photos are divided into three **splits**. The model is fitted on **train**, **validation**
-# serves to choose between models and epochs, and **test** is scored once, at the end. A photo is in
-# one split only, and so are its copies under other names: otherwise training data would leak into
-# the test.
+# The photos are divided into three **splits**. The model is fitted on **train**. **Validation**
+# serves to choose between models and epochs. **Test** is scored once, at the end. A photo is in one
+# split only, and so are its copies under other names: otherwise the model could memorize a test
+# photo.
 
 # %%
 split_sizes = {split: len(names) for split, names in photos.splits.items()}
 pd.DataFrame([split_sizes], index=["photos"])
 
 # %% [markdown]
-# The first eight readable photos of the training split, each with one of its captions:
+# Here are the first photos of the training split that can be read, each with one of its captions:
 
 # %%
 from utils.data.photo_files import readable_names
 from utils.plotting.figures import show_photos
 
-first_names = readable_names(photos, "train", count=8)
+first_names = readable_names(photos, "train", count=6)
 first_paths = [photos.paths[name] for name in first_names]
 first_captions = [photos.captions[name][0] for name in first_names]
 _ = show_photos(first_paths, first_captions)
 
 # %% [markdown]
-# The first of them is the example in notebooks 1 to 3. Notebooks 4 and 5 use an example that was
-# not in the training data. Its captions are the **references**: what a generated caption is
-# compared with. They all differ. This is the difficulty of the task: there is no single correct
-# caption.
+# The first of them is our example in notebooks 1 to 3. (Notebooks 4 and 5 need a photo that the
+# model has not seen in training.) Its captions are the **references** that a generated caption is
+# compared with. If there are several, they usually differ: people notice different things. That
+# makes captioning difficult to learn and to score, because there is no single correct answer.
 
 # %%
 example = first_names[0]
@@ -133,8 +153,8 @@ print(example, *photos.captions[example], sep="\n")
 # %% [markdown]
 # ## An image is an array
 #
-# The CNN that turns images into features, the **encoder**, determines the size of its input. If the
-# setting is `auto`, the encoder is chosen here, once, and recorded for the later notebooks.
+# The encoder determines the size of its input. If the setting `encoder` is `auto`, the encoder is
+# chosen here, once, and recorded for the later notebooks.
 
 # %%
 from utils.models.encoders import choose_encoder, find_encoder
@@ -146,8 +166,7 @@ print(f"{config.encoder}: input of {image_size} × {image_size} pixels")
 # %% [markdown]
 # **By hand**: open the file, apply the camera's orientation tag, and resize the image to the input
 # size. This stretches images that are not square. A center crop would keep the aspect ratio, but
-# lose a quarter of a 4:3 photo, possibly with something that the captions mention. The result is an
-# array with three axes.
+# it would lose a quarter of a 4:3 photo, possibly with something that the captions mention.
 
 # %%
 from PIL import Image, ImageOps
@@ -156,12 +175,15 @@ upright = ImageOps.exif_transpose(Image.open(photos.paths[example]))
 rgb = upright.convert("RGB")
 resized = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
 pixels_by_hand = np.asarray(resized).astype("float32")
-print(f"shape {pixels_by_hand.shape}: height, width, and RGB channels from 0 to 255")
+print(f"shape {pixels_by_hand.shape}: height, width, and color channels from 0 to 255")
 
 # %% [markdown]
-# **With the library**: `read_pixels` does the same, and also handles transparent images, 16-bit
-# images, and photos of 50 megapixels (decoded at an eighth of their size, which is faster but
-# changes pixels a little: so the assertion for the drawn sample allows a small difference).
+# The last axis has three **channels**: how much red, green and blue each pixel has. The word stays
+# the same inside a CNN, where an array has hundreds of channels, and none of them is a color.
+#
+# **With the library**: `read_pixels` does the same. It also handles transparent and 16-bit images,
+# and it decodes a photo of 50 megapixels at an eighth of its size. This is faster and changes
+# pixels a little, so the assertion allows a small difference.
 
 # %%
 from utils.data.images import read_pixels
@@ -173,13 +195,27 @@ if config.preset == "sample":
 # %% [markdown]
 # ## Convolution
 #
-# A **convolution** slides a small window, the **kernel**, over the image; at each position it
-# multiplies the pixels under the window with the kernel and sums the products. **By hand**, with a
-# kernel that subtracts the left from the right: its output is large at vertical edges.
+# A **convolution** slides a small window, the **kernel**, over the image. At each position it
+# multiplies the pixels under the window with the kernel and sums the products. The result is a
+# **feature map**: a number for each position, large where the image has what the kernel responds
+# to. This kernel subtracts what is on the left from what is on the right:
+#
+# ```text
+#       image                kernel       feature map
+#
+#  0   0   0   9   9   9    −1  0  1
+#  0 [ 0   0   9 ] 9   9    −1  0  1     0   27   27   0
+#  0 [ 0   0   9 ] 9   9    −1  0  1     0  [27]  27   0
+#  0 [ 0   0   9 ] 9   9
+# ```
+#
+# The marked window has the sum 3 · (9 − 0) = 27: here is a vertical edge, dark on its left and
+# bright on its right. Where the image is constant, the sum is 0. **By hand**, on the gray version
+# of our example:
 
 # %%
 gray = pixels.mean(axis=2)
-kernel = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]]) / 3
+kernel = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])
 edges = np.zeros((image_size - 2, image_size - 2))
 for row in range(image_size - 2):
     for column in range(image_size - 2):
@@ -188,50 +224,291 @@ for row in range(image_size - 2):
 
 # %% [markdown]
 # **With the library**: TensorFlow's
-# [`conv2d`](https://www.tensorflow.org/api_docs/python/tf/nn/conv2d), which processes a batch of
-# images with many kernels at once.
+# [`conv2d`](https://www.tensorflow.org/api_docs/python/tf/nn/conv2d) processes several images with
+# several kernels at once. We give it one image and two kernels: the one above, and one of random
+# numbers. Each kernel gives one channel of the output.
 
 # %%
 import tensorflow as tf
 
-image_batch = gray[None, :, :, None]  # (batch, height, width, channels)
-kernels = kernel[:, :, None, None]  # (height, width, input channels, output channels)
-conv2d_edges = tf.nn.conv2d(image_batch, kernels, strides=1, padding="VALID")
-assert np.allclose(conv2d_edges[0, :, :, 0], edges)
+random_kernel = np.random.default_rng(0).normal(size=(3, 3))
+kernels = np.stack([kernel, random_kernel], axis=-1)[
+    :, :, None
+]  # (3, 3, channels in, channels out)
+outputs = tf.nn.conv2d(gray[None, :, :, None], kernels, strides=1, padding="VALID")[0].numpy()
+print(f"{gray.shape} → {outputs.shape}: height, width, channels")
+assert np.allclose(outputs[:, :, 0], edges)
 
 # %% [markdown]
-# The absolute value is bright at edges between left and right, whichever side is lighter.
+# The two feature maps as absolute values, so that an edge is bright whichever of its sides is
+# brighter. What does the random kernel respond to?
 
 # %%
 from utils.plotting.figures import show_feature_maps
 
-_ = show_feature_maps(pixels, [np.abs(edges)], ["vertical edges"])
+maps = [np.abs(outputs[:, :, channel]) for channel in range(2)]
+_ = show_feature_maps(pixels, maps, ["vertical edges", "random kernel"])
 
 # %% [markdown]
-# The kernels of a CNN are not designed but learned. After each convolution a **ReLU** (rectified
-# linear unit) sets negative values to 0; without such a nonlinearity, two layers could compute no
-# more than one. Each layer is applied to the output of the previous one: first layers detect edges,
-# later ones textures, parts (wheels, ears) and whole objects. Layers with a **stride** of 2 move
-# the kernel by two pixels and halve the resolution. So the **receptive field** of an activation,
-# the region of the image that it depends on, grows from layer to layer.
+# The left map shows vertical edges and no horizontal ones, as designed. The random kernel mostly
+# repeats the brightness of the image: its nine numbers don't sum to 0, so it also responds where
+# nothing changes. It is no detector of anything in particular.
 #
-# ## A CNN without its classification head
+# A CNN starts with random kernels, and training turns them into useful ones. After each convolution
+# a **ReLU** (rectified linear unit, $\max(0, x)$) sets negative values to 0; without such a
+# nonlinearity, two layers could compute no more than one. Each layer takes the feature maps of the
+# layer before it: the first layers detect edges, the next ones textures, then parts (wheels, ears),
+# and the last ones whole objects
+# ([Zeiler and Fergus 2014](https://arxiv.org/abs/1311.2901) show examples).
+
+# %% [markdown]
+# ## Stride and receptive field
 #
-# Training a CNN takes more data and compute than we have, so we reuse one that is already trained:
-# [**transfer learning**](https://keras.io/guides/transfer_learning/). The table below lists the
-# available encoders. **With a GPU**, `auto` means `convnext_base`
-# ([Liu et al. 2022](https://arxiv.org/abs/2201.03545)), pretrained on the 21,000 classes of the
-# full ImageNet and fine-tuned on the usual 1,000: 85 % top-1 accuracy. **Without a GPU** it means
-# `efficientnet_lite2` ([Tan and Le 2019](https://arxiv.org/abs/1905.11946), without
-# squeeze-and-excitation): 78 %, but it takes two cores minutes for 8,000 photos, not an hour.
-# (Accuracies: [Keras Applications](https://keras.io/api/applications/) and
+# How can a layer detect a whole dog with a kernel of 3 × 3? Because it does not look at pixels.
+# Each of its inputs already summarizes a region of the image. And most CNNs widen these regions
+# quickly: a layer with a **stride** of 2 moves its kernel by two positions instead of one, so its
+# output has half the height and half the width. Two such layers, in one dimension:
+#
+# ```text
+# layer 2                  a
+#                  ┌───────┼───────┐
+# layer 1          b       c       d       stride 2, kernel 3
+#                ┌─┼─┐   ┌─┼─┐   ┌─┼─┐
+# pixels         1 2 3   3 4 5   5 6 7     stride 2, kernel 3
+# ```
+#
+# `b` depends on the pixels 1 to 3, `c` on 3 to 5, `d` on 5 to 7, and so `a` depends on seven
+# pixels. The region of the image that a value depends on is its **receptive field** ([Araujo et al.
+# 2019](https://distill.pub/2019/computing-receptive-fields/)).
+#
+# Its size $r$ follows from the kernel sizes $k$ and strides $s$ of the layers. A kernel of size $k$
+# adds $k - 1$ neighbors on the layer below, and these are $j$ pixels apart, where $j$ is the
+# product of the strides so far:
+#
+# $$r_n = r_{n-1} + (k_n - 1) \, j_{n-1} \qquad j_n = j_{n-1} \, s_n \qquad r_0 = j_0 = 1$$
+#
+# For the diagram: $r_1 = 1 + 2 \cdot 1 = 3$ and $r_2 = 3 + 2 \cdot 2 = 7$. The same in code, for
+# all convolutions of a model that follow one after the other:
+
+# %%
+import keras
+
+
+def receptive_fields(model):
+    """One row for each convolution: name, kernel size, stride, output shape, receptive field."""
+    receptive_field, pixels_apart = 1, 1
+    rows = []
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+            kernel_size, stride = layer.kernel_size[0], layer.strides[0]
+            receptive_field += (kernel_size - 1) * pixels_apart
+            pixels_apart *= stride
+            shape = " × ".join(f"{size:,}" for size in layer.output.shape[1:])
+            rows.append([layer.name, kernel_size, stride, shape, receptive_field])
+    return rows
+
+
+# %% [markdown]
+# Now for the small CNN that belongs to the drawn sample. Its weights are still random: they don't
+# matter here.
+
+# %%
+from utils.sample.cnn import build_cnn
+
+keras.utils.set_random_seed(config.seed)
+small_cnn = build_cnn(weights=None)
+layer_table = receptive_fields(small_cnn)
+columns = ["layer", "kernel", "stride", "output", "receptive field"]
+pd.DataFrame(layer_table, columns=columns).set_index("layer")
+
+# %% [markdown]
+# From layer to layer the grid gets coarser, the number of channels grows, and each value depends on
+# a larger region. (A kernel of size 1, as in `block3_projection`, combines channels only.)
+#
+# Let us check the last number by **brute force**: change one column of pixels after the other, and
+# see which of them change the center cell of the last layer.
+
+# %%
+small_size = small_cnn.input_shape[1]
+variants = np.full((small_size + 1, small_size, small_size, 3), 128, "float32")  # all gray
+for column in range(small_size):
+    variants[column, :, column] = 255
+center_cells = small_cnn.predict(variants, batch_size=32, verbose=0)[:, 3, 3]
+changes = np.abs(center_cells[:-1] - center_cells[-1]).max(axis=1)  # the last variant is unchanged
+affecting_columns = np.flatnonzero(changes > 0)
+print(f"columns {affecting_columns[0]} to {affecting_columns[-1]}: {len(affecting_columns)} pixels")
+assert len(affecting_columns) == layer_table[-1][-1]
+
+# %% [markdown]
+# The receptive fields of one value in each of these layers, the largest for one cell of the output:
+
+# %%
+from utils.plotting.encoder_figures import show_receptive_fields
+
+center = affecting_columns.mean()
+sizes = sorted({row[-1] for row in layer_table})
+small_pixels = read_pixels(photos.paths[example], small_size)
+_ = show_receptive_fields(small_pixels, (center, center), sizes)
+
+# %% [markdown]
+# Deep CNNs for photos have many more layers, and their receptive fields can be larger than the
+# whole image. Still, the pixels near the center of a receptive field count most ([Luo et al.
+# 2016](https://arxiv.org/abs/1701.04128)). That is why a grid cell can be said to describe *its*
+# region of the image, with the surroundings as context.
+
+# %% [markdown]
+# ## From features to a class
+#
+# What can a trained CNN do with its features? It was trained to classify photos, and for this it
+# has a **classification head** on top, the layers from the third line on:
+#
+# ```text
+# photo             260 × 260 × 3
+#   │  convolutions
+# feature map       9 × 9 × 1,280     ◄── the encoder ends here
+#   │
+#   │  mean over the 81 grid cells     ┐
+# feature vector            1,280      │
+#   │  dense layer                     ├─ classification head
+# logits                    1,000      │
+#   │  softmax                         │
+# probabilities             1,000      ┘
+# ```
+#
+# The [dense layer](https://keras.io/api/layers/core_layers/dense/) outputs a score for each of the
+# 1,000 classes of [ImageNet](https://www.image-net.org). These scores are called **logits**. They
+# can be any numbers. **Softmax** turns them into probabilities, which are positive and sum to 1:
+#
+# $$\operatorname{softmax}(z)_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
+#
+# The largest logit gets the largest probability. One more in a logit means $e \approx 2.7$ times
+# the probability. We need both words again: a decoder outputs logits, one for each word it could
+# write.
+
+
+# %%
+def softmax(logits):
+    """Probabilities of logits, from numbers of any size."""
+    exponentials = np.exp(logits - logits.max())  # the shift cancels out, and prevents an overflow
+    return exponentials / exponentials.sum()
+
+
+three_logits = np.array([3.0, 2.0, -1.0])
+print(softmax(three_logits).round(3))
+assert np.allclose(softmax(three_logits), tf.nn.softmax(three_logits))
+
+# %% [markdown]
+# Now a real classifier on two real photographs with open licenses. They come inside the packages
+# scikit-image and Matplotlib. `efficientnet_lite2` is a CNN of the EfficientNet family
+# ([Tan and Le 2019](https://arxiv.org/abs/1905.11946)) for devices without a GPU; its weights come
+# in a package, too. If one of these packages is missing, as on Kaggle, the cell says so, and the
+# next cells show nothing.
+
+# %%
+from utils.data.open_photos import OPEN_PHOTOS
+from utils.errors import CaptionsError
+from utils.models.efficientnet_lite import build_efficientnet_lite, preprocess_input
+
+photo_names = ("chelsea", "grace_hopper")
+real_photos = [photo for photo in OPEN_PHOTOS if photo.name in photo_names]
+try:
+    classifier = build_efficientnet_lite("efficientnet_lite2", head=True)
+    photo_size = classifier.input_shape[1]
+    real_pixels = [read_pixels(photo.path, photo_size) for photo in real_photos]
+    print(f"{classifier.input_shape[1:]} → {classifier.output_shape[1:]}")
+    print(*(photo.credit for photo in real_photos), sep="\n")
+except CaptionsError as error:
+    real_photos, real_pixels = [], []
+    print(f"Without the two photographs: {error}")
+
+# %% [markdown]
+# The five most probable classes of each photograph:
+
+# %%
+from utils.models.imagenet import class_names
+from utils.plotting.encoder_figures import show_top_classes
+
+real_logits, top_names, top_probabilities = [], [], []
+for photo_pixels in real_pixels:
+    scaled_pixels = preprocess_input(photo_pixels[None].astype("float32"))
+    logits = classifier(scaled_pixels)[0].numpy()
+    probabilities = softmax(logits)
+    top_classes = np.argsort(-probabilities)[:5]
+    real_logits.append(logits)
+    top_names.append([class_names()[number] for number in top_classes])
+    top_probabilities.append(probabilities[top_classes])
+if real_photos:
+    _ = show_top_classes(real_pixels, top_names, top_probabilities)
+
+# %% [markdown]
+# The classifier is fairly sure of the cat, and its next guesses are cats, too. It does not
+# recognize the officer as a woman, because it cannot: of the 1,000 classes only three are persons
+# (*ballplayer*, *groom* and *scuba diver*). So it names what she wears, and it is not sure.
+#
+# So class names are a poor basis for captions, which speak of people, actions, numbers and places.
+# The features below the head contain much more than the class: they were useful to tell 1,000
+# classes apart, and with them a decoder can learn to tell other things apart. To use what a network
+# has learned in one task for another is called
+# [**transfer learning**](https://keras.io/guides/transfer_learning/).
+
+# %% [markdown]
+# ## Remove the classification head
+#
+# To remove the head, build a model that ends at an earlier layer:
+
+# %%
+if real_photos:
+    last_layer = classifier.get_layer("top_relu")
+    headless = keras.Model(classifier.input, last_layer.output)
+    photo_input = preprocess_input(real_pixels[0][None].astype("float32"))
+    photo_features = headless(photo_input)[0].numpy()
+    print(f"{photo_features.shape}: height, width, channels")
+    print(f"receptive field of a cell: {receptive_fields(headless)[-1][-1]:,} pixels")
+
+# %% [markdown]
+# And to see that nothing else was removed, compute the head **by hand**. The mean over all grid
+# cells is called **global average pooling**; a dense layer follows.
+
+# %%
+if real_photos:
+    weights, bias = [np.asarray(array) for array in classifier.get_layer("logits").get_weights()]
+    photo_vector = photo_features.mean(axis=(0, 1))
+    logits_by_hand = photo_vector @ weights + bias
+    print(f"{photo_vector.shape} → {logits_by_hand.shape}")
+    assert np.allclose(logits_by_hand, real_logits[0], atol=1e-2)
+
+# %% [markdown]
+# Mean and dense layer are both linear, so we may swap them: apply the dense layer to each grid cell
+# first, then take the mean. The logit of a class becomes the mean of a map with one value per cell,
+# its **class activation map** ([Zhou et al. 2016](https://arxiv.org/abs/1512.04150)). It shows
+# which cells speak for the class.
+
+# %%
+if real_photos:
+    best_class = real_logits[0].argmax()
+    class_map = photo_features @ weights[:, best_class] + bias[best_class]  # (height, width)
+    assert np.isclose(class_map.mean(), real_logits[0][best_class], atol=1e-2)
+    _ = show_feature_maps(real_pixels[0], [class_map], [class_names()[best_class]])
+
+# %% [markdown]
+# The bright cells lie on the face of the cat. The mean over the cells has thrown this information
+# away: it says *that* there is a cat, not *where*. This is why our encoder ends before the mean. A
+# decoder can then choose, for each word, the cells that matter for it.
+#
+# ## The encoder of this run
+#
+# The table lists the encoders that the setting `encoder` accepts. With a GPU, `auto` means
+# `convnext_base` ([Liu et al. 2022](https://arxiv.org/abs/2201.03545)), which classifies 85 % of
+# ImageNet's validation photos correctly. Without one it means `efficientnet_lite2`, with 78 %: it
+# takes two cores minutes for 8,000 photos, not an hour. (These are the numbers of [Keras
+# Applications](https://keras.io/api/applications/) and
 # [EfficientNet-Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).)
-# `sample_cnn` is part of this project and knows drawn scenes only.
+# `sample_cnn` is part of this project and knows drawn scenes only: it was trained to predict the
+# facts of other scenes.
 #
 # The weights of EfficientNet-Lite are in Python packages. Those of the others come from Keras, or,
-# without a network, from its cache or from an attached data set with their file. They were trained
-# on [ImageNet](https://www.image-net.org), whose photos are for research: consider that before any
-# commercial use.
+# without a network, from its cache or from an attached data set with their file. ImageNet's photos
+# are for research: consider that before any commercial use.
 
 # %%
 from utils.models.encoders import ENCODERS
@@ -239,11 +516,11 @@ from utils.models.encoders import ENCODERS
 encoder_sizes = []
 for name, entry in ENCODERS.items():
     encoder_sizes.append([name, f"{entry.image_size} × {entry.image_size}"])
-pd.DataFrame(encoder_sizes, columns=["encoder", "pixels"])
+pd.DataFrame(encoder_sizes, columns=["encoder", "input in pixels"])
 
 # %% [markdown]
-# `build_encoder` builds the CNN without its head. The preprocessing (how pixels are scaled) is part
-# of the model, so that it can be neither forgotten nor applied twice.
+# `build_encoder` builds the chosen one without its head. The preprocessing (how pixels are scaled)
+# is part of the model, so that it can be neither forgotten nor applied twice.
 
 # %%
 from utils.models.encoders import build_encoder
@@ -253,16 +530,16 @@ _, num_cells, channels = encoder.output_shape
 print(f"{config.encoder}: {encoder.count_params():,} weights, all frozen")
 
 # %% [markdown]
-# The output for one image is a grid of cells. Each **grid cell** describes one region of the image
-# and its surroundings by a vector of features; each component of that vector is called a
-# **channel**.
+# The output for one image: rows and columns of the grid are joined to one axis of **grid cells**.
+# Each cell has one value in each channel. The values are called **activations**, and those of one
+# cell form its feature vector.
 
 # %%
 example_features = encoder(pixels[None].astype("float32"))[0].numpy()
 print(f"shape {example_features.shape}: {num_cells} cells × {channels} channels")
 
 # %% [markdown]
-# There is one feature vector for each of these cells:
+# The cells on our example, separated by white lines:
 
 # %%
 from utils.plotting.figures import show_grid_cells
@@ -271,10 +548,8 @@ grid_side = int(num_cells**0.5)
 _ = show_grid_cells(pixels, grid_side)
 
 # %% [markdown]
-# The white lines separate the cells. The meaning of a channel was not specified: it is whatever
-# helped to classify images. Below are five channels with a high variance between the cells of this
-# image, each with its maximum in another cell. Each square is a cell; bright is a high
-# **activation** (output value). What do the bright regions show?
+# And five of the channels as maps: channels that vary much between the cells, each with its maximum
+# in another cell. Each square is a cell, bright means a high activation.
 
 # %%
 by_variance = np.argsort(example_features.var(axis=0))[::-1]
@@ -289,115 +564,288 @@ for channel in shown_channels:
 _ = show_feature_maps(pixels, feature_maps, titles)
 
 # %% [markdown]
-# What if pixels are preprocessed twice, once by us and once by the model? Then all images are
-# almost black to the CNN, and their features are nearly the same. Below, the **cosine similarity**
-# (1 for vectors of the same direction) of the features of two photos, for correct pixels and for
-# pixels that were divided by 255 first:
-
-# %% tags=["nbval-ignore-output"]
-two_names = [first_names[0], first_names[min(1, len(first_names) - 1)]]
-two_images = np.stack([read_pixels(photos.paths[name], image_size) for name in two_names])
-similarity = {}
-for label, values in {"correct": two_images, "scaled twice": two_images / 255}.items():
-    first_vector, second_vector = encoder(values).numpy().mean(axis=1)
-    norms = np.linalg.norm(first_vector) * np.linalg.norm(second_vector)
-    similarity[label] = first_vector @ second_vector / norms
-    print(f"{label:12} {similarity[label]:.3f}")
-if config.preset == "sample":
-    assert similarity["scaled twice"] > similarity["correct"]
-
-# %% [markdown]
+# Nobody specified what these channels mean. Each one responds to something that helped to tell
+# classes apart. From one image we can only guess what it is. With many images we can find out, so
+# let us compute the features of all of them.
+#
 # ## Extract the features of all photos
 #
-# The encoder is **frozen**: its weights don't change, so the features of a photo don't either. We
-# compute them *once*, and training reads features instead of pixels: minutes instead of days. Other
-# threads decode the next photos while the CNN processes the current batch. After an interruption,
-# run the cell again: it resumes. Unreadable photos are skipped and reported; more than one in a
-# hundred (and more than five) are an error. The time for Kaggle is an estimate, not a measurement:
-# it assumes that each of four cores decodes 25 photos a second, and that the GPU waits for them.
+# The encoder is **frozen**: its weights don't change, so the features of a photo don't change
+# either. We compute them *once*, and training reads features instead of pixels. This turns days of
+# training into minutes. Other threads decode the next photos while the CNN computes. If you
+# interrupt the cell, run it again: it resumes. Unreadable photos are skipped and reported; more
+# than one in a hundred (and more than five) are an error.
 
 # %%
 from utils.features import extract_dataset
 
-num_photos = len(photos.names)
-photos_per_second = 4 * 25  # on Kaggle: four cores, which decode 25 photos a second each
-megabytes = num_photos * num_cells * channels * 2 / 1e6  # float16: two bytes a value
-print(f"{num_photos:,} photos × {num_cells} cells × {channels} channels: {megabytes:,.0f} MB")
-print(f"minutes on Kaggle, estimated: {max(0.1, num_photos / photos_per_second / 60):.1f}")
 features = extract_dataset(photos, encoder, config)
+num_photos = len(features["names"])
+print(f"{num_photos:,} photos × {num_cells} cells × {channels} channels")
 print(f"{len(features['skipped'])} could not be read", *features["skipped"].items(), sep="\n")
 
 # %% [markdown]
 # The grid can be larger than memory, so it has a file of its own that is
 # [**memory-mapped**](https://numpy.org/doc/stable/reference/generated/numpy.memmap.html): a row is
-# read from disk when it is used. Row 0 is our example, with the features from above in half
-# precision (float16).
+# read from disk when it is used.
 
 # %%
 from utils import feature_grids
 
 grid = feature_grids.load_grid(features, config)
 paths = [photos.paths[name] for name in features["names"]]
-error = np.abs(grid[0] - example_features).mean()
-assert error <= 0.02 * np.abs(example_features).mean()
+print(f"grid {grid.shape}, {grid.dtype}")
 
 # %% [markdown]
-# ## One vector per image
+# ## Half precision
 #
-# To compare photos we need one vector for each; the first model of notebook 3 uses no more than
-# that, either. **Global average pooling** is the mean over all cells. **By hand**:
+# The network computed its output in **float32** (4 bytes per number), the file has **float16**,
+# also called **half precision** (2 bytes). That halves the file, the time to read it, and the
+# memory of the GPU that it occupies. What does it cost?
 
 # %%
-pooled_by_hand = np.zeros(channels)
-for cell in range(num_cells):
-    pooled_by_hand += grid[0, cell].astype("float32") / num_cells
-print(f"{num_cells} feature vectors were averaged to one of {pooled_by_hand.shape[0]} channels")
+values_per_photo = num_cells * channels
+for dtype in ("float32", "float16"):
+    megabytes = num_photos * values_per_photo * np.dtype(dtype).itemsize / 1e6
+    print(f"{dtype}: {megabytes:,.0f} MB for all photos")
 
 # %% [markdown]
-# **With the library**: NumPy's `mean`, for all photos.
+# A float16 has 1 bit for the sign, 5 for the exponent and 10 for the fraction. The fraction decides
+# the precision: rounding changes a number by at most 1 in 2,048, about 0.05 %. Row 0 of the grid is
+# our example, so we can compare it with the features from above:
+
+# %% tags=["nbval-ignore-output"]
+stored = grid[0].astype("float32")
+mean_activation = np.abs(example_features).mean()
+relative_error = np.abs(stored - example_features).mean() / mean_activation
+print(f"mean error: {relative_error:.3%} of the mean activation")
+assert relative_error < 0.02  # on a GPU the network itself computes in half precision
+
+# %% [markdown]
+# This is far less than the features of two similar photos differ, so float16 is precise enough to
+# *store* features. To *add up* many of them it is not: between large numbers float16 has gaps, and
+# small summands get lost.
+
+# %%
+total = np.float16(2048) + np.float16(1)
+print(f"2048 + 1 = {float(total):.0f}")
+print(f"largest float16: {float(np.finfo(np.float16).max):.0f}")
+
+# %% [markdown]
+# Therefore sums and means below are computed in float32. Training in half precision needs the same
+# care ([Micikevicius et al. 2018](https://arxiv.org/abs/1710.03740)).
+#
+# ## One vector per photo
+#
+# To compare photos we need one vector for each, and the first model of notebook 3 uses no more than
+# that, either. Global average pooling gives it. **By hand**:
+
+# %%
+pooled_by_hand = np.zeros(channels, "float32")
+for cell in range(num_cells):
+    pooled_by_hand += grid[0, cell].astype("float32") / num_cells
+print(f"{num_cells} feature vectors → one of shape {pooled_by_hand.shape}")
+
+# %% [markdown]
+# **With the library**: NumPy's `mean`, for all photos. `dtype` is the precision of the sum.
 
 # %%
 features["pooled"] = np.stack([np.mean(row, axis=0, dtype="float32") for row in grid])
-assert np.allclose(features["pooled"][0], pooled_by_hand, atol=1e-3)
+pooled = features["pooled"]
+print(f"{pooled.shape}: photos, channels")
+assert np.allclose(pooled[0], pooled_by_hand, atol=1e-3)
 
 # %% [markdown]
-# Are these vectors meaningful? Images that the CNN represents similarly have vectors of a similar
-# direction. After normalization to length 1, the cosine similarity is a dot product.
+# ## Cosine similarity
+#
+# When are two photos similar for the CNN? If the same channels are active. The **cosine
+# similarity** of two vectors compares their directions, not their lengths: it is the cosine of the
+# angle between them,
+#
+# $$\cos(a, b) = \frac{a \cdot b}{\lVert a \rVert \, \lVert b \rVert}$$
+#
+# It is 1 for vectors of the same direction and 0 for orthogonal ones. Activations after a ReLU are
+# not negative, so here it lies between 0 and 1. **By hand**, for the example and the next photo:
+
+
+# %% tags=["nbval-ignore-output"]
+def cosine_similarity(first_vector, second_vector):
+    """The cosine of the angle between two vectors."""
+    lengths = np.linalg.norm(first_vector) * np.linalg.norm(second_vector)
+    return first_vector @ second_vector / max(lengths, 1e-9)
+
+
+example_row = 0
+other_row = min(1, num_photos - 1)
+print(f"with itself       {cosine_similarity(pooled[example_row], pooled[example_row]):.3f}")
+print(f"with another one  {cosine_similarity(pooled[example_row], pooled[other_row]):.3f}")
+
+# %% [markdown]
+# For all photos at once: divide each vector by its length. Then the cosine similarity is a dot
+# product, and one matrix multiplication computes all of them.
 
 # %%
-pooled = features["pooled"]
 normalized = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9)
-query_row = 0
-similarities = normalized @ normalized[query_row]
+similarities = normalized @ normalized[example_row]
+print(f"{normalized.shape} @ {normalized[example_row].shape} → {similarities.shape}")
+expected = cosine_similarity(pooled[example_row], pooled[other_row])
+assert np.isclose(similarities[other_row], expected, atol=1e-4)
+
+# %% [markdown]
+# The example and its three **nearest neighbors**, the photos with the highest similarity:
+
+# %%
 nearest = np.argsort(-similarities)[:4]
-assert similarities[query_row] >= similarities[nearest[0]] - 1e-5  # it is most similar to itself
 titles = [f"cosine {similarities[row]:.2f}" for row in nearest]
 _ = show_photos([paths[row] for row in nearest], titles)
 
 # %% [markdown]
-# The first is the example itself, followed by its three **nearest neighbors**. What they have in
-# common is what the CNN represents; no captions were used to train it.
+# What do they have in common? Change `example_row` to see the neighbors of another photo.
 #
-# And what does one channel detect? Below are the four photos with the highest activation of the
-# channel that varies most between photos. What do they have in common?
+# Do neighbors also have similar *captions*? The CNN has never seen a caption, so this is a test of
+# whether its features help to write some. For up to 500 photos, count which fraction of the words
+# in the captions of the photo and of its neighbor they share, and compare with an arbitrary photo
+# in place of the neighbor:
 
-# %%
-channel = features["pooled"].std(axis=0).argmax()
-activations = features["pooled"][:, channel]
-top_rows = np.argsort(-activations)[:4]
-titles = [f"activation {activations[row]:.1f}" for row in top_rows]
-_ = show_photos([paths[row] for row in top_rows], titles)
+# %% tags=["nbval-ignore-output"]
+from utils.data.tokenizer import tokenize
+
+photo_words = []  # the set of words in all captions of each photo
+for name in features["names"]:
+    photo_words.append({word for text in photos.captions[name] for word in tokenize(text)})
+
+
+def word_overlap(first_row, second_row):
+    """The fraction of the words of two photos that both have."""
+    first_words, second_words = photo_words[first_row], photo_words[second_row]
+    return len(first_words & second_words) / max(1, len(first_words | second_words))
+
+
+neighbor_overlaps, other_overlaps = [], []
+for row in range(min(500, num_photos)):
+    row_similarities = normalized @ normalized[row]
+    row_similarities[row] = -1  # not the photo itself
+    neighbor_overlaps.append(word_overlap(row, row_similarities.argmax()))
+    other_overlaps.append(word_overlap(row, (row + num_photos // 2) % num_photos))
+print(f"shared words with the nearest neighbor: {np.mean(neighbor_overlaps):.0%}")
+print(f"shared words with an arbitrary photo:   {np.mean(other_overlaps):.0%}")
 
 # %% [markdown]
+# If the first number is larger, similar features go with similar captions: there is something in
+# the features that a decoder can use.
+#
+# The cosine similarity also reveals a common mistake: preprocessing twice. If we divide pixels
+# by 255 and the model scales them again, all images are almost black to the CNN. The program raises
+# no error, but the features of two different photos become nearly the same:
+
+# %% tags=["nbval-ignore-output"]
+two_images = np.stack([read_pixels(paths[row], image_size) for row in (example_row, other_row)])
+for label, values in {"correct": two_images, "scaled twice": two_images / 255}.items():
+    two_vectors = encoder(values.astype("float32")).numpy().mean(axis=1)
+    print(f"{label:12}  cosine similarity {cosine_similarity(*two_vectors):.3f}")
+
+# %% [markdown]
+# ## What does a channel detect?
+#
+# A channel has no name, but we can describe it: take the photos in which it is most active, and see
+# what they share. Captions help, as they say in words what a photo shows. The rule:
+#
+# 1. For each channel, take the 5 % of the training photos with the highest mean activation.
+# 2. For each word, compute the fraction of these photos that have it in one of their captions,
+#    minus the fraction of all training photos that have it.
+# 3. Choose the pairs of a channel and a word with the largest difference.
+#
+# First, which photo has which of the 300 most frequent words?
+
+# %%
+from collections import Counter
+
+word_counts = Counter(word for words in photo_words for word in words)
+common_words = sorted(word_counts, key=lambda word: (-word_counts[word], word))[:300]
+has_word = np.array([[word in words for word in common_words] for words in photo_words])
+print(f"{has_word.shape}: photos, words")
+
+# %% [markdown]
+# Steps 1 and 2, for all channels:
+
+
+# %%
+def word_fractions(split):
+    """How often photos have each word, for the top photos of each channel and for all photos.
+
+    Returns:
+        The fractions `(channels, words)` and `(words,)`.
+    """
+    rows = np.flatnonzero(np.isin(features["names"], photos.splits[split]))
+    count = max(4, len(rows) // 20)
+    in_top_photos = []
+    for channel in range(channels):
+        top_rows = rows[np.argsort(-pooled[rows, channel], kind="stable")[:count]]
+        in_top_photos.append(has_word[top_rows].mean(axis=0))
+    return np.stack(in_top_photos), has_word[rows].mean(axis=0)
+
+
+in_top_photos, in_all_photos = word_fractions("train")
+print(f"{in_top_photos.shape}: channels, words")
+
+# %% [markdown]
+# Step 3: five pairs, each with another channel and another word. Among so many pairs, some fit by
+# coincidence. So the last column repeats step 1 with photos that took no part in the choice, those
+# of the validation split.
+
+# %% tags=["nbval-ignore-output"]
+differences = in_top_photos - in_all_photos
+chosen_pairs = []
+for position in np.argsort(-differences, axis=None, kind="stable"):
+    channel, word = np.unravel_index(position, differences.shape)
+    if all(channel != pair[0] and word != pair[1] for pair in chosen_pairs):
+        chosen_pairs.append((channel, word))
+    if len(chosen_pairs) == 5:
+        break
+
+in_validation_photos, _ = word_fractions("validation")
+channel_table = []
+for channel, word in chosen_pairs:
+    fractions = (in_all_photos[word], in_top_photos[channel, word])
+    fractions += (in_validation_photos[channel, word],)
+    channel_table.append([channel, common_words[word], *(f"{value:.0%}" for value in fractions)])
+columns = ["channel", "word", "all photos", "top photos", "top validation photos"]
+pd.DataFrame(channel_table, columns=columns).set_index("channel")
+
+# %% [markdown]
+# Compare the last column with *all photos*: where it is much higher, the channel detects what the
+# word says, or something that goes with it. The words of the captions describe a channel; the
+# training of the CNN did not know them.
+#
+# Here are the four photos in which the first of these channels is most active. Below each one
+# stands its map of this channel. Do the bright cells lie where you see what the word says?
+
+# %% tags=["nbval-ignore-output"]
+from utils.plotting.encoder_figures import show_activations
+
+channel, word = chosen_pairs[0]
+top_rows = np.argsort(-pooled[:, channel])[:4]
+top_pixels = [read_pixels(paths[row], image_size) for row in top_rows]
+top_maps = [grid[row, :, channel].astype("float32").reshape(grid_side, -1) for row in top_rows]
+print(f"channel {channel}: {common_words[word]}")
+_ = show_activations(top_pixels, top_maps)
+
+# %% [markdown]
+# This is a learned detector: unlike the kernel for edges, nobody designed it, and unlike the random
+# kernel, its map can be interpreted. Most channels are not as clear. A network spreads what it
+# knows over many channels, and one channel often responds to several things ([Olah et al.
+# 2017](https://distill.pub/2017/feature-visualization/)). The decoder of notebook 3 does not need
+# names for channels: it learns which combinations go with which words.
+#
 # ## Save
 #
 # `features.pkl` holds the names and one pooled vector per photo; the grid is a file beside it. Both
 # are written to a temporary name first, so that a reader never sees half a file.
 #
-# With `fine_tune_epochs`, [notebook 3](03_train.ipynb) also trains the last blocks of the CNN
-# (**fine-tuning**). For this, `backbone_features.pkl` and a second grid are saved: the features
-# below these blocks, of each photo and of the photo flipped horizontally, as **data augmentation**:
-# a flip does not change what the photo shows.
+# With the setting `fine_tune_epochs`, [notebook 3](03_train.ipynb) also trains the last layers of
+# the CNN. For this, `backbone_features.pkl` and a second grid are saved: the features below these
+# layers, of each photo and of the photo flipped horizontally, as **data augmentation**: a flip does
+# not change what the photo shows.
 
 # %%
 from utils.features import extract_backbone_features
@@ -412,35 +860,59 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # %% [markdown]
 # ## What you learned
 #
-# - A photo has several reference captions, and they differ.
-# - A pretrained CNN without its classification head maps an image to a grid of feature vectors.
-# - As the CNN is frozen, its features are computed once; training reads them from disk.
+# - A convolution slides a kernel over the image; each kernel gives one channel of a feature map.
+# - Strides make feature maps coarser and receptive fields larger, so later layers see whole
+#   objects.
+# - A classification head is a mean over the cells, a dense layer (logits) and softmax
+#   (probabilities). Without it, a CNN is an encoder: an image becomes a grid of feature vectors.
+# - Photos with a high cosine similarity of their features show similar things. What a channel
+#   detects can be seen from the photos in which it is most active.
+# - As the CNN is frozen, its features are computed once, and stored in half precision.
+#
+# ## Exercises
 #
 # **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
-# *Extend*: go beyond this series. Predict the result before you run anything. Put the code
-# of an answer into a new cell below, after you have run all cells above. It is written for the
-# drawn sample; on photos its numbers differ.
+# *Extend*: go beyond this series. Predict the result before you run anything. Put the code of an
+# answer into a new cell below, after you have run all cells above. It is written for the drawn
+# sample; on photos its numbers differ.
 #
-# 1. *Vary*: Which are the nearest neighbors of another example? Change `query_row` to 5. Before you
-#    run it: will they share the place, the weather, or the subject?
+# 1. *Vary*: VGG16 has thirteen convolutions with a kernel of 3 and a stride of 1. After the second,
+#    fourth, seventh, tenth and thirteenth of them it takes the maximum of 2 × 2 values, with a
+#    stride of 2. How large is its receptive field? Before you compute it: larger or smaller than
+#    the image of 224 pixels?
+#
+# <details><summary>Hint</summary>
+#
+# Taking the maximum of 2 × 2 values is a layer with a kernel size of 2 and a stride of 2. Write the
+# layers as a list of pairs, and use the two lines of the loop above.
+# </details>
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# query_row = 5
-# nearest = np.argsort(-(normalized @ normalized[query_row]))[:4]
-# captions = [photos.captions[features["names"][row]][0] for row in nearest]
-# assert query_row in nearest  # it is most similar to itself
-# _ = show_photos([paths[row] for row in nearest], captions)
+# vgg16_layers = []
+# for convolutions in (2, 2, 3, 3, 3):
+#     vgg16_layers += [(3, 1)] * convolutions + [(2, 2)]
+# field, apart = 1, 1
+# for kernel_size, stride in vgg16_layers:
+#     field += (kernel_size - 1) * apart
+#     apart *= stride
+# print(f"receptive field {field}, cells {apart} pixels apart")
+# assert (field, apart) == (212, 32)
 # ```
 #
-# See what repeats, then try other rows. Over all drawn scenes the nearest neighbor mostly has the
-# same sky, often the same count and place, and in little more than half of all cases the same
-# subject: what fills much of the image has the largest weight.
+# A little smaller than the image: 212 pixels. The cells are 32 pixels apart, so the grid has 7 × 7
+# of them, and their receptive fields overlap almost entirely.
 # </details>
 #
 # 2. *Modify*: Which transformations change the features of the example? Flip it, turn it upside
 #    down, remove its color. Before you run it: which of these changes them least?
+#
+# <details><summary>Hint</summary>
+#
+# `pixels[:, ::-1]` is the flipped image. Stack the variants to one array, call `encoder` on it,
+# take the mean over the cells, and use `cosine_similarity`.
+# </details>
 #
 # <details><summary>An answer</summary>
 #
@@ -448,12 +920,13 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # views = {"flipped": pixels[:, ::-1], "upside down": pixels[::-1]}
 # views["gray"] = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
 # views["another photo"] = read_pixels(paths[1], image_size)
-# batch = np.stack([pixels, *views.values()]).astype("float32")
-# vectors = encoder(batch).numpy().mean(axis=1)
-# vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-# similarity = pd.Series(vectors[1:] @ vectors[0], index=list(views))
-# print(similarity.round(3).to_string())
-# assert similarity["flipped"] == similarity.max()
+# images = np.stack([pixels, *views.values()]).astype("float32")
+# original, *vectors = encoder(images).numpy().mean(axis=1)
+# similarity = {}
+# for view, vector in zip(views, vectors, strict=True):
+#     similarity[view] = cosine_similarity(original, vector)
+#     print(f"{view:14} {similarity[view]:.3f}")
+# assert max(similarity, key=similarity.get) == "flipped"
 # ```
 #
 # The horizontal flip matters least. CNNs are usually trained with flipped images as well (so is
@@ -461,28 +934,31 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # low similarity is.
 # </details>
 #
-# 3. *Implement*: Do the features encode snow? Fit a **linear probe**
-#    ([Alain and Bengio 2016](https://arxiv.org/abs/1610.01644)): a weighted sum of the channels
-#    (`np.linalg.lstsq`) that predicts whether a caption of the photo contains the word *snow*,
-#    fitted on the training photos and evaluated on the validation photos. Before you run it: will
-#    *two* be easier or harder?
+# 3. *Implement*: Do the features encode snow? Fit a **linear probe** ([Alain and Bengio
+#    2016](https://arxiv.org/abs/1610.01644)): a weighted sum of the channels that predicts whether
+#    a caption of the photo contains the word *snow*, fitted on the training photos and evaluated on
+#    the validation photos. Before you run it: will *two* be easier or harder?
+#
+# <details><summary>Hint</summary>
+#
+# `np.linalg.lstsq(inputs, targets)` fits the weights by least squares. A column of ones in `inputs`
+# serves as the bias. `photo_words` has the words of each photo. Predict *yes* if the sum is above
+# 0.5, and compare with always predicting *no*.
+# </details>
 #
 # <details><summary>An answer</summary>
 #
 # ```python
-# from utils.data.tokenizer import tokenize
-#
-# ones = np.ones((len(paths), 1))  # for the bias
-# inputs = np.hstack([features["pooled"], ones])
+# ones = np.ones((num_photos, 1))  # for the bias
+# inputs = np.hstack([pooled, ones])
 # in_train = np.isin(features["names"], photos.splits["train"])
 # in_validation = np.isin(features["names"], photos.splits["validation"])
-# texts = [" ".join(photos.captions[name]) for name in features["names"]]
 # accuracy = {}
 # for word in ("two", "snow"):
-#     labels = np.array([word in tokenize(text) for text in texts])
+#     labels = np.array([word in words for words in photo_words])
 #     targets = labels[in_train].astype("float32")
-#     weights, *_ = np.linalg.lstsq(inputs[in_train], targets, rcond=None)
-#     predictions = inputs[in_validation] @ weights > 0.5
+#     probe, *_ = np.linalg.lstsq(inputs[in_train], targets, rcond=None)
+#     predictions = inputs[in_validation] @ probe > 0.5
 #     accuracy[word] = np.mean(predictions == labels[in_validation])
 #     always_no = np.mean(~labels[in_validation])
 #     print(f"{word}: accuracy {accuracy[word]:.0%}; always 'no': {always_no:.0%}")
@@ -496,11 +972,15 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # 4. *Extend*: An encoder is one entry in a table. Add one that is not trained: the mean color of
 #    each of 7 × 7 cells. Before you run it: which will be the nearest neighbors of the example?
 #
+# <details><summary>Hint</summary>
+#
+# `keras.layers.AveragePooling2D` computes the mean color of each cell. An `Encoder` needs a
+# function that builds the model, one that scales pixels, and the size of the image.
+# </details>
+#
 # <details><summary>An answer</summary>
 #
 # ```python
-# import keras
-#
 # from utils.features import extract_features
 # from utils.models.encoders import Encoder
 #
@@ -517,18 +997,39 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # ENCODERS["mean_color"] = Encoder(build_mean_color, scale, image_size, split_layer="")
 # batches = extract_features(paths, build_encoder("mean_color"), "mean_color")
 # colors = np.concatenate(list(batches))
-# distances = np.abs(colors - colors[query_row]).mean(axis=(1, 2), dtype="float32")
+# distances = np.abs(colors - colors[example_row]).mean(axis=(1, 2), dtype="float32")
 # assert colors.shape == (len(paths), 49, 3)
-# assert distances[query_row] == distances.min()
+# assert distances[example_row] == distances.min()
 # _ = show_photos([paths[row] for row in np.argsort(distances)[:4]])
 # ```
 #
 # On drawn scenes it finds the same place and weather, and rarely the same subject. To use an
 # encoder in all five notebooks, add its entry to `utils/models/encoders.py`, with pretrained
 # weights, and its name to `utils/config.py`, and set `encoder`. The later notebooks refuse the
-# features of another encoder and name the notebook to run again. To use a larger one from the table
-# on your photos: `python -m utils run --input your_folder --set encoder=vgg16`. It has 49 cells of
-# 512 channels, so 8,000 photos take 8,000 × 49 × 512 × 2 bytes, 401 MB.
+# features of another encoder and name the notebook to run again.
 # </details>
+
+# %% [markdown]
+# ## Further reading
+#
+# - [Convolutional neural networks](https://d2l.ai/chapter_convolutional-neural-networks/index.html)
+#   in *Dive into Deep Learning*: channels, strides and pooling, with code.
+# - [Visualizing and understanding convolutional networks](https://arxiv.org/abs/1311.2901) and
+#   [Feature visualization](https://distill.pub/2017/feature-visualization/): what channels detect.
+# - [Computing receptive fields](https://distill.pub/2019/computing-receptive-fields/), with the
+#   sizes for well-known CNNs.
+# - [Transfer learning](https://keras.io/guides/transfer_learning/) in the Keras guide.
+# - [Show and Tell](https://arxiv.org/abs/1411.4555): the first captioner of this kind.
 #
 # *Next*: [2 Tokenize the captions](02_text.ipynb).
+
+# %% [markdown]
+# ## Appendix: how long it takes on Kaggle
+#
+# This is an estimate, not a measurement. It assumes that each of Kaggle's four cores decodes 25
+# photos a second, and that the GPU waits for them.
+
+# %%
+photos_per_second = 4 * 25
+minutes = max(0.1, num_photos / photos_per_second / 60)
+print(f"{num_photos:,} photos: about {minutes:.1f} minutes")
