@@ -82,7 +82,9 @@ ELSEWHERE = {
     "make fault-test": "tests/faults/test_faults.py",
     "python -m utils kaggle push --user YOU": "tests/cli/test_kaggle.py",
     "python -m utils kaggle outputs --user YOU": "tests/cli/test_kaggle.py",
-    "kaggle kernels push -p .": "tests/cli/test_kaggle.py",
+    "kaggle kernels push -p .": "tests/cli/test_packing.py",
+    "python -m utils kaggle dataset": "tests/cli/test_packing.py",
+    "python -m utils repository OWNER/NAME": "tests/cli/test_repository.py",
 }
 
 

@@ -166,6 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_score_parser(commands)
     add_kaggle_parser(commands)
     add_html_parser(commands)
+    add_repository_parser(commands)
     return parser
 
 
@@ -420,3 +421,15 @@ def add_html_parser(commands: Any) -> None:
         type=folder_path,
         help="where to write them (default: build/html)",
     )
+
+
+def add_repository_parser(commands: Any) -> None:
+    """The command `repository`."""
+    parser = commands.add_parser(
+        "repository",
+        help="let the notebooks' badges lead to your clone or fork",
+        description="Put the name of your repository on GitHub into the badges and the Setup "
+        "cells, which clone it on Colab and Kaggle.",
+    )
+    parser.set_defaults(function_path="utils.cli.repository.set_repository")
+    parser.add_argument("name", metavar="OWNER/NAME", help="such as somebody/image-captioning")

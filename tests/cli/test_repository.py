@@ -1,0 +1,88 @@
+"""Tests of the command `repository`, on copies of the files that contain links."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from utils.__main__ import main
+from utils.cli import repository
+from utils.paths import REPOSITORY
+
+PLACEHOLDER = "INSERT_OWNER_HERE"
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """The README, the notebooks and their scripts, in a repository with another page."""
+    folder = tmp_path / "clone"
+    shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
+    for name in ("README.md", "pyproject.toml", "kernel-metadata.json"):
+        shutil.copy(REPOSITORY / name, folder)
+    (folder / "PAGE.md").write_text(
+        f"https://github.com/{PLACEHOLDER}/image-captioning/issues, "
+        f"https://github.com/{PLACEHOLDER}/image-captioning-2, github.com/other/image-captioning"
+    )
+    monkeypatch.setattr(repository, "REPOSITORY", folder)
+    return folder
+
+
+def read_all(folder):
+    """All text files: their texts by path."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".png"]
+    return {path.relative_to(folder): path.read_text(encoding="utf-8") for path in files}
+
+
+def test_links_lead_to_the_new_repository_and_back(clone, capsys):
+    before = read_all(clone)
+    old = repository.current_repository()
+    assert main(["repository", "ann/dogs.v2"]) == 0
+    count = int(capsys.readouterr().out.partition(" links")[0])
+    after = read_all(clone)
+    assert repository.current_repository() == "ann/dogs.v2"
+    assert count == sum(text.count("ann/dogs.v2") for text in after.values())
+    page = (clone / "PAGE.md").read_text()
+    assert page == before[(clone / "PAGE.md").relative_to(clone)].replace(
+        f"{old}/issues", "ann/dogs.v2/issues"
+    )
+    for name in ("01_features", "05_visualize"):
+        script = (clone / "notebooks" / "scripts" / f"{name}.py").read_text()
+        assert script.count("ann/dogs.v2") == 3  # two badges, and the Setup cell
+        assert old not in script
+    # The user name on Kaggle is another one.
+    metadata = (clone / "kernel-metadata.json").relative_to(clone)
+    assert after[metadata] == before[metadata]
+    assert main(["repository", old]) == 0
+    assert read_all(clone) == before
+
+
+@pytest.mark.parametrize("name", ["ann", "ann/", "ann/a/b", "https://github.com/ann/a", "a b/c"])
+def test_what_is_no_repository_is_refused(clone, capsys, name):
+    before = read_all(clone)
+    assert main(["repository", name]) == 1
+    assert capsys.readouterr().err == f"'{name}': is no repository: write it as OWNER/NAME\n"
+    assert read_all(clone) == before
+
+
+def test_script_without_the_setup_cell_is_an_error(clone, capsys):
+    script = clone / "notebooks" / "scripts" / "01_features.py"
+    script.write_text("# %%\n")
+    assert main(["repository", "ann/dogs"]) == 1
+    error = f"{script}: clones no repository: restore its Setup cell\n"
+    assert capsys.readouterr().err == error
+
+
+def test_placeholder_stands_in_no_other_file():
+    listed = subprocess.run(
+        ["git", "grep", "-l", PLACEHOLDER], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if listed.returncode == 128:
+        pytest.skip("no git repository")
+    found = {REPOSITORY / name for name in listed.stdout.split()}
+    covered = {path for pattern in repository.PATTERNS for path in REPOSITORY.glob(pattern)}
+    elsewhere = {path.relative_to(REPOSITORY).as_posix() for path in found - covered}
+    assert elsewhere <= {
+        "kernel-metadata.json",
+        "tests/cli/test_packing.py",
+        "tests/cli/test_repository.py",
+    }
