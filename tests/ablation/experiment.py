@@ -30,8 +30,9 @@ from utils.training.batching import (
     make_validation_data,
 )
 from utils.training.checkpoint import with_precision
-from utils.training.loop import Stage, make_validator
+from utils.training.loop import Stage
 from utils.training.stages import build_stages, train_stage
+from utils.training.validation import make_validator
 
 LATER_STAGES = {"fine_tune_epochs": "fine_tune", "scst_epochs": "scst"}
 # What a run says beside its settings: which run it starts from, and what it is shown.

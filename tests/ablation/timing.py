@@ -9,7 +9,7 @@ from typing import Any
 from utils.features import BATCH_SIZE, extract_features
 from utils.io import write_atomically
 from utils.training.checkpoint import History
-from utils.training.loop import Validator
+from utils.training.validation import ValidationResult, Validator
 
 COSTS = ("minutes", "CPU minutes")
 
@@ -68,12 +68,12 @@ class StageClock:
     def timed(self, validate: Validator) -> Validator:
         """A validator that records, after each epoch, what the stage has cost until then."""
 
-        def validate_and_record(captioner: Any) -> float:
-            score = validate(captioner)
+        def validate_and_record(captioner: Any) -> ValidationResult:
+            result = validate(captioner)
             self.epochs.append(self.total())
             content = json.dumps(self.epochs).encode()
             write_atomically(self.path, lambda file: file.write(content))
-            return score
+            return result
 
         return validate_and_record
 

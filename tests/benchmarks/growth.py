@@ -35,7 +35,8 @@ from utils.features import extract_dataset
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
 from utils.training.batching import make_training_data, make_validation_data
-from utils.training.loop import make_validator, train
+from utils.training.loop import train
+from utils.training.validation import make_validator
 
 clock = [time.process_time()]
 # The hyper-parameters for photos, and the encoder of the drawn scenes, which needs no network.

@@ -30,8 +30,9 @@ from utils.training.batching import (
     make_validation_data,
     prefetch_batches,
 )
-from utils.training.loop import make_validator, train, train_epoch
+from utils.training.loop import train, train_epoch
 from utils.training.step import make_optimizer, make_train_step
+from utils.training.validation import ValidationResult, make_validator
 
 # As many tokens and channels as real photos have.
 VOCAB_SIZE = 2924
@@ -232,15 +233,16 @@ def times_to_quality() -> tuple[float, float]:
         start = time.perf_counter()
         epoch()
         seconds.append(seconds[-1] + time.perf_counter() - start)
-        scores.append(validate(merge))
+        scores.append(validate(merge).metrics["CIDEr-D"])
 
     start = time.perf_counter()
     results = []
 
-    def timed_validate(captioner: keras.Model) -> float:
-        score = validate(captioner)
+    def timed_validate(captioner: keras.Model) -> ValidationResult:
+        result = validate(captioner)
+        score = result.metrics["CIDEr-D"]
         results.append((score, time.perf_counter() - start))  # includes the time of validation
-        return score
+        return result
 
     captioner = build_captioner(channels, len(tokenizer), config, frequencies)
     train(captioner, train_data, grid, timed_validate, config)

@@ -33,7 +33,8 @@ from utils.models.warm_start import load_pretrained
 from utils.plotting.gallery import write_gallery
 from utils.sample.dataset import write_sample
 from utils.training.batching import make_training_data, make_validation_data
-from utils.training.loop import Stage, make_validator, train
+from utils.training.loop import Stage, train
+from utils.training.validation import make_validator
 
 FEATURE_CACHE = "feature_cache"
 

@@ -21,6 +21,7 @@ from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks, split_
 from utils.models.serialization import from_dict, to_dict
 from utils.paths import REPOSITORY
 from utils.training import loop, stages
+from utils.training.batching import Datasets
 from utils.training.stages import train_member
 
 SLOW_ENCODERS = [
@@ -39,11 +40,12 @@ def build_end_to_end(run):
     return EndToEndCaptioner(build_top_blocks(run.backbone_features), captioner)
 
 
-def train_run(run):
+def train_run(run, on_epoch=None):
     """Train in all stages; returns the captioner and the histories."""
-    captioner, train_data, validation_data = make_training_inputs(run)
+    captioner, *data = make_training_inputs(run)
+    datasets = Datasets(*data)
     return train_member(
-        captioner, run.features, run.backbone_features, train_data, validation_data, run.config
+        captioner, run.features, run.backbone_features, datasets, run.config, on_epoch
     )
 
 
@@ -92,8 +94,10 @@ def test_only_the_fine_tuning_stage_changes_top_blocks_and_never_batch_norm(run,
         return history
 
     monkeypatch.setattr(stages, "train", record_top_blocks)
-    captioner, histories = train_run(run)
+    reported = []
+    captioner, histories = train_run(run, lambda row, captions: reported.append(row))
     assert [len(history) for history in histories.values()] == [2, 2, 1]
+    assert reported == [row for history in histories.values() for row in history]
     assert list(before) == ["train_end_to_end", "fine_tune", "scst"]
 
     assert same_arrays(before["train_end_to_end"], run.backbone_features["top_blocks"])

@@ -25,6 +25,7 @@ from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
 from utils.models.serialization import to_dict
 from utils.models.warm_start import load_matching_weights, load_pretrained
 from utils.pretrained.captioner_file import load_run, save_captioner
+from utils.training.batching import Datasets
 from utils.training.stages import train_all
 
 
@@ -134,7 +135,7 @@ def test_training_starts_from_the_earlier_weights(earlier, new):
         return build_run_captioner(earlier.run, config, new.tokenizer)
 
     features = earlier.run.features
-    captioner, _ = train_all(build, features, None, train_data, validation_data, config)
+    captioner, _ = train_all(build, features, None, Datasets(train_data, validation_data), config)
     np.testing.assert_allclose(
         captioner.query_projection.get_weights(),
         earlier.captioner.query_projection.get_weights(),

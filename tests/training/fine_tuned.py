@@ -18,7 +18,7 @@ from utils.data.tokenizer import Tokenizer
 from utils.features import extract_backbone_features, extract_dataset
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
-from utils.training.batching import make_training_data, make_validation_data
+from utils.training.batching import Datasets, make_training_data, make_validation_data
 from utils.training.distribution import choose_strategy
 from utils.training.stages import train_member
 
@@ -90,9 +90,10 @@ def main(devices):
     tf.config.set_logical_device_configuration(cpu, virtual_devices)
     # Dropout and sampling draw other random numbers on every device.
     run = make_run(replace(CONFIG, dropout=0.0, scst_epochs=0))
-    captioner, train_data, validation_data = make_training_inputs(run)
+    captioner, *data = make_training_inputs(run)
+    datasets = Datasets(*data)
     _, histories = train_member(
-        captioner, run.features, run.backbone_features, train_data, validation_data, run.config
+        captioner, run.features, run.backbone_features, datasets, run.config
     )
     print(json.dumps(histories))
 

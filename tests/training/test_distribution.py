@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.toy import CHANNELS, CONFIG, save_parents, toy_data, train_toy, weights_hash
+from tests.training.toy import (
+    CHANNELS,
+    CONFIG,
+    constant_score,
+    save_parents,
+    toy_data,
+    train_toy,
+    weights_hash,
+)
 from utils import devices
 from utils.decoding.beam_search import generate
 from utils.devices import dtype_policy
@@ -119,7 +127,7 @@ def test_half_precision_trains_about_the_same(monkeypatch):
         captioner = build_captioner(CHANNELS, len(tokenizer), NO_DROPOUT)
         assert captioner.output_projection.compute_dtype == policy.removeprefix("mixed_")
         assert captioner.output_projection.kernel.dtype == "float32"
-        history = train(captioner, train_data, grid, lambda captioner: 0.0, NO_DROPOUT)
+        history = train(captioner, train_data, grid, constant_score, NO_DROPOUT)
         histories.append(history)
         output = generate(captioner, grid, NO_DROPOUT, progress=False)
         assert len(output.token_ids) == len(grid)

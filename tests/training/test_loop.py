@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.training.toy import constant_score
 from utils.config import Config
 from utils.data.tokenizer import PAD_ID, Tokenizer
 from utils.decoding.beam_search import generate
@@ -20,7 +21,6 @@ from utils.training.loop import (
     Stage,
     check_shapes,
     global_batch_size,
-    make_validator,
     should_stop,
     train,
     train_epoch,
@@ -28,6 +28,7 @@ from utils.training.loop import (
 from utils.training.loss import masked_loss
 from utils.training.stages import build_stages
 from utils.training.step import make_optimizer
+from utils.training.validation import ValidationResult, make_validator
 
 CAPTIONS = {
     "dog.jpg": ["a brown dog runs", "the dog runs in the snow"],
@@ -60,9 +61,9 @@ def build(tokenizer, config=CONFIG):
     return build_captioner(CHANNELS, len(tokenizer), config)
 
 
-def constant_score(captioner):
-    """A validation for tests to which the score does not matter."""
-    return 0.0
+def score_of(cider):
+    """The result of a validation without captions."""
+    return ValidationResult({"CIDEr-D": cider}, [])
 
 
 # === Loss and optimizer ===
@@ -125,7 +126,7 @@ def test_a_captioner_overfits_three_photos(data, decoder):
     config = replace(CONFIG, decoder=decoder, epochs=30, learning_rate=1e-2)
     captioner = build(tokenizer, config)
     epochs = iter(range(config.epochs))
-    history = train(captioner, train_data, grid, lambda captioner: next(epochs), config)
+    history = train(captioner, train_data, grid, lambda captioner: score_of(next(epochs)), config)
     assert history[-1]["loss"] < history[0]["loss"] / 2
     assert [row["epoch"] for row in history] == list(range(1, config.epochs + 1))
     output = generate(captioner, grid, config, progress=False)
@@ -140,7 +141,54 @@ def test_validation_scores_captions_of_greedy_search(data):
     output = generate(captioner, grid[[2, 0]], CONFIG, beam_width=1, progress=False)
     captions = [tokenizer.decode(token_ids) for token_ids in output.token_ids]
     validate = make_validator(grid, ValidationData(np.array([2, 0]), references, tokenizer), CONFIG)
-    assert validate(captioner) == pytest.approx(cider_d(captions, references)[0])
+    result = validate(captioner)
+    assert result.captions == captions
+    assert result.metrics["CIDEr-D"] == pytest.approx(cider_d(captions, references)[0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_validation_loss_is_the_mean_over_all_reference_tokens(data, batch_size):
+    grid, tokenizer, _ = data
+    captioner = build(tokenizer, replace(CONFIG, dropout=0.5))  # validation has no dropout
+    losses = []
+    for features, texts in zip(grid, CAPTIONS.values(), strict=True):
+        for caption in tokenizer.encode(texts):
+            logits = captioner([features[None], caption[None, :-1]])[0]
+            for log_probs, target in zip(tf.nn.log_softmax(logits), caption[1:], strict=True):
+                if target != PAD_ID:
+                    losses.append(-float(log_probs[target]))
+    validation_data = ValidationData(np.arange(3), list(CAPTIONS.values()), tokenizer)
+    config = replace(CONFIG, batch_size=batch_size, label_smoothing=0.3)
+    metrics = make_validator(grid, validation_data, config)(captioner).metrics
+    assert metrics["val_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_each_epoch_is_reported_with_its_metrics_and_captions(data, monkeypatch, tmp_path):
+    grid, tokenizer, train_data = data
+    monkeypatch.setattr("utils.training.loop.save_checkpoint", lambda *_: None)
+    references = list(CAPTIONS.values())
+    validate = make_validator(grid, ValidationData(np.arange(3), references, tokenizer), CONFIG)
+    config = replace(CONFIG, epochs=2, working=str(tmp_path))
+    reported = []
+
+    def on_epoch(row, captions):
+        reported.append((row, captions))
+
+    stage = Stage("train", "attention", config, on_epoch=on_epoch)
+    captioner = build(tokenizer, config)
+    history = train(captioner, train_data, grid, validate, config, stage)
+    assert [row for row, _ in reported] == history
+    assert [list(row) for row in history] == [["epoch", "loss", "val_loss", "CIDEr-D"]] * 2
+    best = max(reversed(reported), key=lambda report: report[0]["CIDEr-D"])
+    assert validate(captioner).captions == best[1]
+
+
+def test_without_a_callback_the_metrics_are_written_to_stderr(data, capsys):
+    grid, tokenizer, train_data = data
+    train(build(tokenizer), train_data, grid, constant_score, replace(CONFIG, epochs=1))
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "epoch   1  loss " in output.err and "  CIDEr-D 0.000\n" in output.err
 
 
 def test_training_twice_gives_the_same_weights(data):
@@ -163,7 +211,7 @@ def test_the_weights_of_the_best_epoch_are_kept(data):
 
     def validate(captioner):
         validated.append(captioner.get_weights())
-        return [1.0, 3.0, 2.0][len(validated) - 1]
+        return score_of([1.0, 3.0, 2.0][len(validated) - 1])
 
     train(captioner, train_data, grid, validate, replace(CONFIG, epochs=3))
     for kept, best in zip(captioner.get_weights(), validated[1], strict=True):
@@ -194,7 +242,7 @@ def test_the_moving_average_of_the_weights_is_scored_and_kept(data):
 
         def validate(captioner, validated=validated):
             validated.append(captioner.get_weights())
-            return 0.0
+            return score_of(0.0)
 
         train(captioner, train_data, grid, validate, config)
         final = captioner.get_weights()
@@ -223,7 +271,7 @@ def test_training_stops_after_the_last_epoch_or_without_improvement(scores, stop
 def test_the_last_of_several_best_epochs_is_kept():
     progress = Progress()
     for epoch, score in enumerate([0.0, 2.0, 2.0, 1.0], start=1):
-        progress.add_epoch(1.0, score, [np.array(epoch)])
+        progress.add_epoch(1.0, {"CIDEr-D": score}, [np.array(epoch)])
     assert progress.best_weights == [np.array(3)]
     assert best_epoch(progress.history) == 3
 

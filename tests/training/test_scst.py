@@ -12,10 +12,11 @@ from utils.data.tokenizer import BOS_ID, EOS_ID
 from utils.evaluation.metrics import References, cider_d
 from utils.models.captioners import build_captioner
 from utils.training.batching import ValidationData
-from utils.training.loop import Stage, make_validator, train
+from utils.training.loop import Stage, train
 from utils.training.loss import masked_loss
 from utils.training.scst import advantage, as_tokens, idf_corpus, self_critical_sampler
 from utils.training.step import make_optimizer, make_train_step
+from utils.training.validation import make_validator
 
 CONFIG = replace(TOY_CONFIG, learning_rate=3e-3, label_smoothing=0.0, dropout=0.0, batch_size=11)
 
@@ -109,10 +110,10 @@ def test_self_critical_training_raises_the_score(toy, tmp_path, monkeypatch):
         references.append([tokenizer.decode(caption) for caption in captions])
     validate = make_validator(grid, ValidationData(train_data.rows, references, tokenizer), CONFIG)
     train(captioner, train_data, grid, validate, replace(CONFIG, epochs=15))
-    before = validate(captioner)
+    before = validate(captioner).metrics["CIDEr-D"]
 
     config = replace(CONFIG, epochs=80, learning_rate=0.02, patience=80)
     sampler = self_critical_sampler(captioner, CONFIG, train_data.token_ids)
     stage = Stage("scst", "SCST", config, "scst_learning_rate", sampler)
     train(captioner, train_data, grid, validate, CONFIG, stage)
-    assert validate(captioner) > 1.5 * before
+    assert validate(captioner).metrics["CIDEr-D"] > 1.5 * before

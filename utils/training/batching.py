@@ -28,7 +28,7 @@ class TrainData(NamedTuple):
 
 
 class ValidationData(NamedTuple):
-    """What generated captions are compared with.
+    """The photos on which a captioner is validated after every epoch.
 
     Attributes:
         rows: Rows of the feature grid, `(photos,)`.
@@ -39,6 +39,18 @@ class ValidationData(NamedTuple):
     rows: np.ndarray
     references: list[list[str]]
     tokenizer: Tokenizer
+
+
+class Datasets(NamedTuple):
+    """The data of a training run.
+
+    Attributes:
+        train: What the captioner is trained on.
+        validation: What chooses the epoch that is kept.
+    """
+
+    train: TrainData
+    validation: ValidationData
 
 
 def make_training_data(
@@ -63,12 +75,24 @@ def make_training_data(
         CaptionsError: There is no photo, or one has no features.
     """
     rows = look_up_rows(names, positions)
-    counts = sorted(len(captions[name]) for name in names)
+    return group_captions(rows, [captions[name] for name in names], tokenizer)
+
+
+def group_captions(
+    rows: np.ndarray, captions: Sequence[Sequence[str]], tokenizer: Tokenizer
+) -> TrainData:
+    """Encode the captions of photos in groups of one size, the median number per photo.
+
+    Args:
+        rows: The photos' rows in the feature grid, `(photos,)`.
+        captions: The captions of each photo.
+        tokenizer: Encodes the captions.
+    """
+    counts = sorted(len(texts) for texts in captions)
     group_size = counts[len(counts) // 2]
     group_rows = []
     groups = []
-    for name, row in zip(names, rows, strict=True):
-        texts = captions[name]
+    for row, texts in zip(rows, captions, strict=True):
         for start in range(0, len(texts), group_size):
             group_rows.append(row)
             groups.append(tokenizer.encode(texts[start : start + group_size]))

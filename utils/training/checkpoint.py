@@ -9,7 +9,7 @@ from utils import artifacts
 from utils.config import Config
 from utils.devices import dtype_policy
 
-History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "CIDEr-D"
+History = list[dict[str, float]]  # one dict per epoch: "epoch", "loss", "val_loss", "CIDEr-D"
 
 
 @dataclass
@@ -24,9 +24,9 @@ class Progress:
     history: History = field(default_factory=list)
     best_weights: list[np.ndarray] | None = None
 
-    def add_epoch(self, loss: float, score: float, weights: list[np.ndarray]) -> None:
-        """Append an epoch; keep its weights if it is the best."""
-        self.history.append({"epoch": len(self.history) + 1, "loss": loss, "CIDEr-D": score})
+    def add_epoch(self, loss: float, metrics: dict[str, float], weights: list[np.ndarray]) -> None:
+        """Append an epoch; keep its weights if it is the best by "CIDEr-D"."""
+        self.history.append({"epoch": len(self.history) + 1, "loss": loss, **metrics})
         if best_epoch(self.history) == len(self.history):
             self.best_weights = weights
 

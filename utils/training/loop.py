@@ -16,12 +16,9 @@ from tqdm import tqdm
 
 from utils.config import Config
 from utils.data.tokenizer import PAD_ID
-from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
-from utils.evaluation.metrics import References, cider_d
 from utils.training.batching import (
     TrainData,
-    ValidationData,
     bucketed_batches,
     prefetch_batches,
     sample_views,
@@ -35,8 +32,10 @@ from utils.training.checkpoint import (
 )
 from utils.training.distribution import fits_in_memory, replicate
 from utils.training.step import CaptionSampler, make_optimizer, make_train_step
+from utils.training.validation import ValidationResult, Validator
 
-Validator = Callable[[Any], float]
+# Called after every epoch with its row of the history, and the validation photos' captions.
+EpochCallback = Callable[[dict[str, float], list[str]], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Stage:
             stage.
         learning_rate_setting: The setting that its learning rate comes from.
         caption_sampler: Chooses the captions to train on; the references by default.
+        on_epoch: Called after every epoch; by default a line is written to stderr.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Stage:
     config: Config
     learning_rate_setting: str = "learning_rate"
     caption_sampler: CaptionSampler | None = None
+    on_epoch: EpochCallback | None = None
 
     @property
     def checkpoint_pattern(self) -> str:
@@ -80,7 +81,7 @@ def train(
         captioner: The model.
         data: Rows of the grid and token IDs.
         grid: Features `(rows, cells, channels)`.
-        validate: Gives the captioner's score, which decides which epoch is kept.
+        validate: Measures the captioner's metrics; "CIDEr-D" decides which epoch is kept.
         config: The configuration of the run.
         stage: Gives epochs, learning rate, label smoothing and the checkpoint that is resumed;
             without a stage these are those of `config`, and there is no checkpoint.
@@ -118,9 +119,9 @@ def train(
             batches = prefetch_batches(plan, epoch_data, host_features, strategy)
             batch_tokens = tokens_per_photo[plan].sum(axis=1)
             loss = train_epoch(step, zip(batches, batch_tokens, strict=True), bar, epoch, stage)
-            score, ema_weights = evaluate_ema(captioner, optimizer, validate)
-            progress.add_epoch(loss, score, ema_weights)
-            bar.write(f"epoch {epoch:3}  loss {loss:.3f}  CIDEr-D {score:.3f}", file=sys.stderr)
+            result, ema_weights = evaluate_ema(captioner, optimizer, validate)
+            progress.add_epoch(loss, result.metrics, ema_weights)
+            report_epoch(progress.history[-1], result.captions, stage)
             if stage and strategy.extended.should_checkpoint:  # one machine of a cluster saves
                 save_checkpoint(captioner, optimizer, config, stage.name, progress)
     captioner.set_weights(progress.best_weights)
@@ -234,23 +235,35 @@ def train_epoch(
     return float(np.mean(losses))
 
 
+def report_epoch(row: dict[str, float], captions: list[str], stage: Stage | None) -> None:
+    """Call the callback of the stage, or write the epoch's numbers to stderr."""
+    with tqdm.external_write_mode():  # clears the progress bar meanwhile
+        if stage and stage.on_epoch:
+            stage.on_epoch(row, captions)
+        else:
+            metrics = [f"{name} {value:.3f}" for name, value in row.items() if name != "epoch"]
+            print(f"epoch {row['epoch']:3}", *metrics, sep="  ", file=sys.stderr)
+
+
 def evaluate_ema(
     captioner: Any, optimizer: Any, validate: Validator
-) -> tuple[float, list[np.ndarray]]:
-    """Score the captioner with the EMA of its weights; it keeps its own weights.
+) -> tuple[ValidationResult, list[np.ndarray]]:
+    """Validate the captioner with the EMA of its weights; it keeps its own weights.
 
     Returns:
-        The score and the EMA weights.
+        The metrics with the generated captions, and the EMA weights.
     """
     strategy = captioner.distribute_strategy
     weights = captioner.get_weights()
     optimizer.finalize_variable_values(captioner.trainable_weights)
-    score = validate(captioner)
+    result = validate(captioner)
     ema_weights = captioner.get_weights()
     captioner.set_weights(weights)
     # The machines of a cluster use the mean of their scores, so that all stop at the same epoch.
-    scores = strategy.run(lambda: tf.constant(score, tf.float64))
-    return float(strategy.reduce("MEAN", scores, axis=None)), ema_weights
+    scores = strategy.run(lambda: tf.constant(result.metrics["CIDEr-D"], tf.float64))
+    mean_score = float(strategy.reduce("MEAN", scores, axis=None))
+    metrics = {**result.metrics, "CIDEr-D": mean_score}
+    return result._replace(metrics=metrics), ema_weights
 
 
 def should_stop(history: History, config: Config) -> bool:
@@ -259,24 +272,3 @@ def should_stop(history: History, config: Config) -> bool:
         return False
     epochs_since_best = len(history) - best_epoch(history)
     return len(history) >= config.epochs or epochs_since_best >= config.patience
-
-
-def make_validator(grid: np.ndarray, data: ValidationData, config: Config) -> Validator:
-    """Make a function that gives the CIDEr-D of a captioner's own captions, by greedy search.
-
-    A loss with teacher forcing would show the captioner the references.
-
-    Args:
-        grid: Features `(rows, cells, channels)`.
-        data: The rows of the validation photos, their references, and the tokenizer.
-        config: The configuration of the run.
-    """
-    references = References(data.references)
-
-    def validate(captioner: Any) -> float:
-        output = generate(captioner, grid, config, beam_width=1, rows=data.rows, progress=False)
-        captions = [data.tokenizer.decode(token_ids) for token_ids in output.token_ids]
-        score, _ = cider_d(captions, references)
-        return float(score)
-
-    return validate

@@ -11,19 +11,20 @@ from utils.config import Config
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.warm_start import load_matching_weights
-from utils.training.batching import TrainData, ValidationData
+from utils.training.batching import Datasets, TrainData
 from utils.training.checkpoint import History
-from utils.training.loop import Stage, Validator, make_validator, train
+from utils.training.loop import EpochCallback, Stage, train
 from utils.training.scst import self_critical_sampler
+from utils.training.validation import Validator, make_validator
 
 
 def train_all(
     build: Callable[[Config], Any],
     features: dict[str, Any],
     backbone_features: dict[str, Any] | None,
-    train_data: TrainData,
-    validation_data: ValidationData,
+    datasets: Datasets,
     config: Config,
+    on_epoch: EpochCallback | None = None,
 ) -> tuple[Any, dict[str, History]]:
     """Train all that the configuration asks for: every stage, every member of an ensemble.
 
@@ -31,9 +32,9 @@ def train_all(
         build: Gives an untrained captioner for a configuration.
         features: The artifact `features`.
         backbone_features: The artifact of that name, for fine-tuning.
-        train_data: Rows of the grid and token IDs.
-        validation_data: Rows of the grid, references and tokenizer.
+        datasets: The data of training and validation, with rows of the grid.
         config: The configuration of the run.
+        on_epoch: Called after every epoch, see `EpochCallback`; the default writes to stderr.
 
     Returns:
         The captioner or ensemble, and the history of each stage (of an ensemble's first member).
@@ -44,10 +45,10 @@ def train_all(
         member_config = replace(config, seed=config.seed + number)
         captioner = build(member_config)
         member_features = load_matching_weights(
-            captioner, backbone_features, number, validation_data.tokenizer, member_config
+            captioner, backbone_features, number, datasets.validation.tokenizer, member_config
         )
         captioner, history = train_member(
-            captioner, features, member_features, train_data, validation_data, member_config
+            captioner, features, member_features, datasets, member_config, on_epoch
         )
         members.append(captioner)
         histories.append(history)
@@ -59,15 +60,16 @@ def train_member(
     captioner: Any,
     features: dict[str, Any],
     backbone_features: Any,
-    train_data: TrainData,
-    validation_data: ValidationData,
+    datasets: Datasets,
     config: Config,
+    on_epoch: EpochCallback | None = None,
 ) -> tuple[Any, dict[str, History]]:
     """Train one captioner in its stages, each from the best weights of those before.
 
     Returns:
         The captioner, end to end where the CNN is fine-tuned, and the history of each stage.
     """
+    train_data = datasets.train
     if config.fine_tune_epochs:
         captioner, rows, grid = attach_top_blocks(
             captioner, backbone_features, train_data.rows, config
@@ -75,11 +77,12 @@ def train_member(
         train_data = TrainData(rows, train_data.token_ids)
     else:
         grid = feature_grids.load_grid(features, config)
-    validate = make_validator(grid, validation_data, config)
+    validate = make_validator(grid, datasets.validation, config)
     histories = {}
     best_score = -1.0
     for stage in build_stages(config, captioner, train_data.token_ids):
         weights_before = captioner.get_weights()
+        stage = replace(stage, on_epoch=on_epoch)
         history = train_stage(captioner, train_data, grid, validate, config, stage)
         histories[stage.title] = history
         score = max(row["CIDEr-D"] for row in history)
