@@ -117,6 +117,28 @@ def test_best_epoch_is_marked():
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 0.9)
 
 
+def test_the_best_epochs_by_loss_and_by_score_are_marked():
+    history = [
+        {"epoch": 1, "val_loss": 2.0, "CIDEr-D": 0.2},
+        {"epoch": 2, "val_loss": 1.0, "CIDEr-D": 0.5},
+        {"epoch": 3, "val_loss": 1.5, "CIDEr-D": 0.9},
+        {"epoch": 4, "val_loss": 1.8, "CIDEr-D": 0.9},
+    ]
+    figure = draw(charts.plot_epoch_choice(history))
+    rings = [axis.lines[-1] for axis in figure.axes]
+    assert [ring.get_xydata().tolist() for ring in rings] == [[[2, 1.0]], [[4, 0.9]]]
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert [title.split(": ")[1] for title in titles] == ["lowest in epoch 2", "highest in epoch 4"]
+
+
+def test_validation_loss_is_drawn_where_all_epochs_have_it():
+    rows = [{"epoch": 1, "loss": 2.0, "CIDEr-D": 0.2}, {"epoch": 2, "loss": 1.0, "CIDEr-D": 0.5}]
+    with_loss = [{**row, "val_loss": row["loss"] + 1} for row in rows]
+    figure = draw(charts.plot_histories({"merge": rows, "attention": with_loss}))
+    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
+    assert lines == [[2.0, 1.0], [2.0, 1.0], [3.0, 2.0]]
+
+
 def test_other_figures_are_drawn_without_errors(paths):
     pixels = style.load_thumbnail(paths[0])
     draw(charts.plot_lengths(np.array([3, 4, 4, 30]), 20))

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from utils.evaluation.calibration import expected_calibration_error, reliability_bins
-from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, PAGE_WIDTH
+from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, ORANGE, PAGE_WIDTH
 
 
 def plot_zipf(
@@ -75,19 +75,55 @@ def plot_lengths(lengths: Sequence[int] | np.ndarray, max_length: int) -> Any:
 
 
 def plot_histories(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Any:
-    """Training loss and validation CIDEr-D by epoch; a ring marks the epoch that is kept."""
+    """Loss and CIDEr-D by epoch; a ring marks the epoch that is kept.
+
+    Lines are the training loss; dots are the loss of the validation captions, where it is known.
+    """
     figure, (loss_axis, score_axis) = plt.subplots(2, 1, figsize=(PAGE_WIDTH, 5))
     for name, history in histories.items():
         epochs = [row["epoch"] for row in history]
         losses = [row["loss"] for row in history]
         scores = [row["CIDEr-D"] for row in history]
         best = len(scores) - 1 - int(np.argmax(scores[::-1]))  # the last of several
-        loss_axis.plot(epochs, losses, label=name)
+        (line,) = loss_axis.plot(epochs, losses, label=name)
+        if all("val_loss" in row for row in history):
+            val_losses = [row["val_loss"] for row in history]
+            loss_axis.plot(epochs, val_losses, ".", color=line.get_color())
         score_axis.plot(epochs, scores, label=name)
         score_axis.plot(epochs[best], scores[best], "o", ms=10, mfc="none", color=INK)
-    loss_axis.set(title="Training loss", xlabel="epoch")
+    loss_axis.set(title="Loss: training (line), validation (dots)", xlabel="epoch")
     score_axis.set(title="Validation CIDEr-D (greedy search)", xlabel="epoch")
     loss_axis.legend()
+    return figure
+
+
+def plot_epoch_choice(history: Sequence[Mapping[str, float]]) -> Any:
+    """Validation loss above CIDEr-D by epoch; the best epoch of each is marked by a dashed line.
+
+    Args:
+        history: A row for each epoch, with "epoch", "val_loss" and "CIDEr-D".
+    """
+    figure, axes = plt.subplots(2, 1, figsize=(PAGE_WIDTH, 5), sharex=True)
+    epochs = [row["epoch"] for row in history]
+    choices = {}
+    for name in ("val_loss", "CIDEr-D"):
+        values = np.array([row[name] for row in history])
+        costs = values if name == "val_loss" else -values
+        last_best = len(values) - 1 - int(np.argmin(costs[::-1]))  # the last of several
+        choices[name] = (values, epochs[last_best])
+    titles = {
+        "val_loss": "Validation cross-entropy: lowest in epoch {}",
+        "CIDEr-D": "Validation CIDEr-D: highest in epoch {}",
+    }
+    for axis, (name, (values, best)), color in zip(
+        axes, choices.items(), (ORANGE, BLUE), strict=True
+    ):
+        axis.plot(epochs, values, "o-", color=color, ms=4)
+        axis.axvline(best, color=color, linestyle="--")
+        axis.plot(best, values[epochs.index(best)], "o", ms=11, mfc="none", color=INK)
+        axis.set(title=titles[name].format(int(best)))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[1].set_xlabel("epoch")
     return figure
 
 

@@ -100,13 +100,13 @@ def plot_architecture(boxes: dict[str, Box]) -> Any:
     """
     columns = 1 + max(box[0] for box in boxes.values())
     rows = 1 + max(box[1] for box in boxes.values())
-    figure, axis = plt.subplots(figsize=(1.6 * columns, 0.95 * rows))
+    figure, axis = plt.subplots(figsize=(1.8 * columns, 0.8 * rows))
     frame = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE}
     drawn = {}
     for name, (column, row, shape, *inputs) in boxes.items():
         sizes = " × ".join(f"{size:,}" for size in shape)
         text = axis.text(
-            column, -row, f"{name}\n{sizes}", ha="center", va="center", fontsize=9, bbox=frame
+            column, -row, f"{name}\n{sizes}", ha="center", va="center", fontsize=10, bbox=frame
         )
         drawn[name] = text
         for source in inputs:

@@ -20,6 +20,7 @@ from utils.errors import os_errors_as_caption_errors
 from utils.plotting.fonts import use_fallback_fonts, warn_about_missing_characters
 
 BLUE = "#0072b2"
+ORANGE = "#d55e00"
 INK = "#22313f"
 GRAY = "#8a94a0"
 PAGE_WIDTH = 5.4  # inches; on a page of 390 pixels, the default font of 11 points is 11 pixels high
