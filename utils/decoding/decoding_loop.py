@@ -7,7 +7,7 @@ uses only `initial_state` and `decode_step`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -155,12 +155,8 @@ def compiled_decoder(decoder: Callable, captioner: Any, config: Config, **option
     Returns:
         A function of the decoder's tensors, e.g. of `features`.
     """
-
-    @tf.function
-    def graph(*tensors: Any) -> Any:
-        return decoder(captioner, config, *tensors, **options)
-
-    return graph
+    # TensorFlow warns of too many traces of one function; each of these is a function of its own.
+    return tf.function(partial(decoder, captioner, config, **options))
 
 
 def decode_in_batches(

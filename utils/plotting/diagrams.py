@@ -1,5 +1,6 @@
 """Diagrams: a padded batch, the architecture of a captioner, and beam search as a tree."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from utils.plotting.fonts import warn_about_missing_characters
 from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, PAGE_WIDTH
 
 Prefix = tuple[int, ...]  # token IDs, BOS first
+Node = tuple[float, float, float]  # of a tree: column, row and log-probability
 Box = tuple  # column, row, shape, names of the boxes that it gets its input from
 
 LIGHT_BLUE = "#d6e8f4"
@@ -62,34 +64,60 @@ def shorten_token(token: str) -> str:
 
 
 def plot_beam_tree(
-    steps: Sequence[Sequence[tuple[Prefix, bool]]], winner: Prefix, vocabulary: Sequence[str]
+    steps: Sequence[tuple[Sequence[Any], Sequence[Any]]], winner: Prefix, vocabulary: Sequence[str]
 ) -> Any:
-    """Beam search as a tree with one column per step; prefixes that were kept are blue.
+    """Beam search as a tree with one column per step; beams that were kept are blue.
+
+    Beside each line stands the probability of the token, given the tokens before it.
 
     Args:
-        steps: For each step the prefixes and whether each was kept.
+        steps: For each step the expanded beams, the best one first, and those that were kept. A
+            beam has `token_ids` and `log_prob`.
         winner: The best caption; a thick line leads to it.
         vocabulary: The token of each ID.
     """
-    height = max(len(step) for step in steps)
-    figure, axis = plt.subplots(figsize=(1.6 * len(steps) + 1, 0.3 * height + 0.4))
-    positions = {winner[:1]: (0, 0)}
-    for column, step in enumerate(steps, 1):
-        for row, (prefix, kept) in enumerate(step):
-            positions[prefix] = (column, -row)
-            parent_x, parent_y = positions[prefix[:-1]]
-            axis.plot(
-                [parent_x, column],
-                [parent_y, -row],
-                color=BLUE if kept else GRAY,
-                linewidth=3 if prefix == winner[: column + 1] else 1,
-                zorder=0,
-            )
-    for prefix, (x, y) in positions.items():
+    height = max(len(expanded) for expanded, _ in steps)
+    figure, axis = plt.subplots(figsize=(1.55 * len(steps) + 0.7, 0.36 * height + 0.4))
+    nodes: dict[Prefix, Node] = {winner[:1]: (0.0, 0.0, 0.0)}  # the first is BOS
+    for column, (expanded, kept) in enumerate(steps, 1):
+        kept_ids = {beam.token_ids for beam in kept}
+        # Sorted by the row of the beam before, so that no lines cross.
+        new_beams = [beam for beam in expanded if len(beam.token_ids) == column + 1]
+        new_beams.sort(key=lambda beam: nodes[beam.token_ids[:-1]][1], reverse=True)
+        first_row = (len(new_beams) - 1) / 2  # columns are centered
+        for row, beam in enumerate(new_beams):
+            node = (float(column), first_row - row, beam.log_prob)
+            nodes[beam.token_ids] = node
+            line_width = 3 if beam.token_ids == winner[: column + 1] else 1
+            is_kept = beam.token_ids in kept_ids
+            draw_branch(axis, nodes[beam.token_ids[:-1]], node, line_width, is_kept)
+    for prefix, (x, y, _) in nodes.items():
         token = vocabulary[prefix[-1]]
-        axis.text(x, y, token, ha="center", va="center", bbox=LABEL_BOX)
+        axis.text(x, y, token, ha="center", va="center", bbox=LABEL_BOX, zorder=3)
+    axis.margins(x=0.08, y=0.06)
     axis.set_axis_off()
     return figure
+
+
+def draw_branch(axis: Any, parent: Node, child: Node, line_width: float, is_kept: bool) -> None:
+    """A line from a beam to its continuation, with the probability of the added token."""
+    color = BLUE if is_kept else GRAY
+    axis.plot(
+        [parent[0], child[0]], [parent[1], child[1]], color=color, linewidth=line_width, zorder=0
+    )
+    probability = math.exp(child[2] - parent[2])
+    share = 0.68  # of the way from parent to child
+    axis.text(
+        parent[0] + share * (child[0] - parent[0]),
+        parent[1] + share * (child[1] - parent[1]),
+        f"{probability:.2f}",
+        ha="center",
+        va="center",
+        fontsize="small",
+        color=color,
+        bbox={**LABEL_BOX, "pad": 0.5},
+        zorder=2,
+    )
 
 
 def plot_architecture(boxes: dict[str, Box]) -> Any:
