@@ -1323,6 +1323,8 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 # ```python
 # import subprocess
 #
+# from utils.paths import REPOSITORY
+#
 # folder = working_folder(config).resolve()
 # candidates = [f"The image shows {text}" for text in predicted]
 # command = [sys.executable, "-m", "utils", "score", "--json"]
@@ -1330,7 +1332,7 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 #     file = folder / f"{option}.json"
 #     write_text(file, json.dumps(dict(zip(names, texts, strict=True)), indent=1))
 #     command.extend([f"--{option}", str(file)])
-# result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+# result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
 # both = {"captioner": scores["captioner"], "the image shows": json.loads(result.stdout)}
 # print(pd.DataFrame(both).round(3))
 # assert both["the image shows"]["CIDEr-D"] < both["captioner"]["CIDEr-D"]

@@ -77,7 +77,7 @@ def plot_beam_tree(
         vocabulary: The token of each ID.
     """
     height = max(len(expanded) for expanded, _ in steps)
-    figure, axis = plt.subplots(figsize=(1.55 * len(steps) + 0.7, 0.36 * height + 0.4))
+    figure, axis = plt.subplots(figsize=(1.4 * len(steps) + 1.1, 0.36 * height))
     nodes: dict[Prefix, Node] = {winner[:1]: (0.0, 0.0, 0.0)}  # the first is BOS
     for column, (expanded, kept) in enumerate(steps, 1):
         kept_ids = {beam.token_ids for beam in kept}
@@ -94,8 +94,10 @@ def plot_beam_tree(
     for prefix, (x, y, _) in nodes.items():
         token = vocabulary[prefix[-1]]
         axis.text(x, y, token, ha="center", va="center", bbox=LABEL_BOX, zorder=3)
-    axis.margins(x=0.08, y=0.06)
+    axis.set(xlim=(-0.35, len(steps) + 0.4), ylim=(-height / 2, height / 2))
     axis.set_axis_off()
+    figure.set_layout_engine("none")
+    axis.set_position((0, 0, 1, 1))
     return figure
 
 
@@ -106,7 +108,7 @@ def draw_branch(axis: Any, parent: Node, child: Node, line_width: float, is_kept
         [parent[0], child[0]], [parent[1], child[1]], color=color, linewidth=line_width, zorder=0
     )
     probability = math.exp(child[2] - parent[2])
-    share = 0.68  # of the way from parent to child
+    share = 0.62  # of the way from parent to child
     axis.text(
         parent[0] + share * (child[0] - parent[0]),
         parent[1] + share * (child[1] - parent[1]),
