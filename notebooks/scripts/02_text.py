@@ -38,15 +38,15 @@
 # examples):
 #
 # ```text
-#  "A dog runs."                    caption
-#        │  tokenize
-#  a   dog   runs                   tokens
+#  "A dog runs."
+#        │  split into tokens
+#   a    dog   runs
 #        │  add BOS and EOS
-#  <bos>  a   dog   runs  <eos>     sequence
-#        │  look up in the vocabulary
-#    1    4    17    52     2       token IDs
+# <bos>   a    dog   runs  <eos>
+#        │  look up token IDs
+#   1     4    17     52     2
 #        │  pad
-#    1    4    17    52     2   0   0   0      padded sequence
+#   1     4    17     52     2   0   0
 # ```
 #
 # **BOS** (*beginning of sequence*) and **EOS** (*end of sequence*) mark where a caption begins and
@@ -288,7 +288,7 @@ _ = plot_zipf(shares, zipf=10, labels=labels)
 # most frequent tokens make up half of the text. The drawn sample ends where its program has no more
 # words. Human captions have no such end: more captions bring more new words.
 #
-# How many of your tokens are how rare?
+# How many tokens of these captions are rare?
 
 # %%
 for limit in (2, 5, 20):
@@ -488,8 +488,9 @@ print(batch)
 
 # %% [markdown]
 # Which elements are tokens, and which are padding? A **mask** is an array of the same shape that
-# says so: 1 for a token, 0 for padding. To leave out what is computed where the mask is 0 is called
-# [**masking**](https://keras.io/guides/understanding_masking_and_padding/).
+# says so: 1 for a token, 0 for padding.
+# [**Masking**](https://keras.io/guides/understanding_masking_and_padding/) means leaving out
+# whatever is computed where the mask is 0.
 
 # %%
 mask = (batch != PAD_ID).astype(int)
@@ -714,7 +715,7 @@ for extra in (0, 10, 30, 100):
         *mean_losses(next_token_probabilities, rows),
         *mean_losses(always_pad, rows),
     ]
-columns = pd.MultiIndex.from_product([["bigram", "always PAD"], ["masked", "unmasked"]])
+columns = pd.MultiIndex.from_product([["bigram", "always PAD"], ["mask", "no mask"]])
 pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=columns).round(2)
 
 # %% [markdown]
