@@ -3,12 +3,15 @@
 Tests in a browser are skipped where there is none.
 """
 
+import base64
+import io
 import re
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from tests.chromium import Page
 from utils.__main__ import main
@@ -455,6 +458,20 @@ def test_wide_elements_scroll_in_their_own_box(browser, small):
     visible_width, full_width = browser.run(sizes)
     assert visible_width < 390 < full_width
     assert browser.run("document.documentElement.scrollWidth") <= 390
+
+
+def test_wide_figure_is_as_wide_as_a_telephone(browser, small):
+    figure = io.BytesIO()
+    Image.new("RGB", (648, 200)).save(figure, format="png")
+    encoded = base64.b64encode(figure.getvalue()).decode()
+    add_output(small, f"<img src='data:image/png;base64,{encoded}'>")
+    write_site(small / "html")
+    browser.open(small / "html" / "02_text.html", 390)
+    sizes = "(i => [i.naturalWidth, i.clientWidth, i.closest('.box').scrollWidth])"
+    size_of_image = f"{sizes}(document.querySelector('.output img'))"
+    natural_width, width, box_width = browser.run(size_of_image)
+    assert natural_width == 648
+    assert 300 < width <= box_width < 390
 
 
 def test_scripts_of_an_output_do_not_run(browser, small):
