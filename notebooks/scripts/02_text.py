@@ -59,7 +59,8 @@
 #   is trained.
 #
 # **You need** Python and NumPy. This notebook doesn't use the photos, so it can run before
-# notebook 1. Minutes on two cores: less than 1, for the drawn sample and for Flickr8k.
+# notebook 1. Reading takes about 25 minutes; running takes less than one on two cores, for the
+# drawn sample and for Flickr8k.
 #
 # ## Setup
 #
@@ -661,9 +662,9 @@ print(f"with the mask:    {masked_sum:.3f} / {num_tokens} tokens = {with_mask:.3
 print(f"without the mask: {losses.sum():.3f} / {losses.size} elements = {without_mask:.3f}")
 
 # %% [markdown]
-# **With the library**: `masked_loss` takes logits, and computes their softmax itself. The logarithm
-# of a probability serves as a logit, since the softmax of the logarithms of probabilities gives
-# these probabilities back.
+# **With the library**: `masked_loss` takes logits, the numbers before the softmax (notebook 1), and
+# computes the softmax itself. The logarithm of a probability serves as a logit, since the softmax
+# of the logarithms of probabilities gives these probabilities back.
 
 # %%
 from utils.training.loss import masked_loss
