@@ -7,22 +7,25 @@
 # make check     style, types and spelling; make format fixes the style
 #
 # Each target first makes .venv with Python 3.11, 3.12 or 3.13; PYTHON=... names the interpreter.
-# ARGS="..." is passed on to the program that a target runs.
+# ARGS="..." is passed on to the program that a target runs. CONTRIBUTING.md has more targets.
 
 VERSIONS = 3.11 3.12 3.13
 PYTHON ?=
 DATA ?=
 ARGS ?=
+# The versions in .venv; `LOCK=` takes the newest that pyproject.toml admits.
+LOCK ?= tests/requirements-lock.txt
 
 .SILENT:
-.PHONY: help environment run download data lab html test test-all test-kaggle check format \
-    bench fault-test notebooks kernel sample-encoder clean
+.PHONY: help environment run download data lab html test test-quick test-notebooks test-all \
+    test-order test-slow test-kaggle test-next test-newest check format lock bench fault-test \
+    notebooks kernel sample-encoder clean
 
 help:
 	sed '/^$$/q; s/^# \{0,1\}//' Makefile
 
 environment:
-	PYTHON="$(PYTHON)" .ci/environment .venv "$(VERSIONS)"
+	PYTHON="$(PYTHON)" .ci/environment .venv "$(VERSIONS)" $(LOCK)
 
 # === Use ===
 
@@ -58,24 +61,36 @@ COMPUTING = tests/models tests/training tests/decoding tests/evaluation/test_ret
     tests/evaluation/test_confidence.py tests/pretrained tests/test_features.py \
     tests/test_inference.py notebooks
 
-# Also on the releases of Kaggle's image, in another order of additions, and on another Python.
-test-all: test-kaggle
+# Also in another order of additions, the slow tests, and other versions.
+test-all: test-order test-slow test-kaggle test-next
+
+test-order: environment
 	echo "== .venv: one thread, no oneDNN, no GPU"
 	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
 	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(IN_TWO) $(COMPUTING) $(ARGS)
+
+test-slow: environment
 	echo "== .venv: the slow tests"
 	.venv/bin/python -m pytest -m slow $(IN_TWO) --ignore tests/test_versions.py $(ARGS)
-	$(call test_in,.venv-3.13,3.13,)
 
 # All tests on the releases of Kaggle's image, and artifacts exchanged between the two environments.
 test-kaggle: environment
 	$(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
 	.venv/bin/python -m pytest -m slow tests/test_versions.py
 
-# $(call test_in,folder,Python,constraints). .ci/environment exits with 77, and has printed a line,
+# All tests on the releases that Kaggle's next image will probably have.
+test-next:
+	$(call test_in,.venv-3.13,3.13,tests/requirements-kaggle-next.txt)
+
+# All tests on the newest releases within the bounds, installed anew. NumPy 2.5 needs Python 3.12.
+test-newest:
+	rm -rf .venv-newest
+	$(call test_in,.venv-newest,3.12 3.13,)
+
+# $(call test_in,folder,Pythons,constraints). .ci/environment exits with 77, and has printed a line,
 # where there is no such Python: the tests are skipped then.
 test_in = echo "== $(1) (skipped without a Python $(2))"; \
-	PYTHON= .ci/environment $(1) $(2) $(3) || { test $$? -eq 77 && exit; exit 1; }; \
+	PYTHON= .ci/environment $(1) "$(2)" $(3) || { test $$? -eq 77 && exit; exit 1; }; \
 	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
 
 check: environment
@@ -87,6 +102,11 @@ check: environment
 format: environment
 	.venv/bin/python -m ruff format
 	.venv/bin/python -m ruff check --fix
+
+# The versions of all packages, with hashes, for Python 3.11 to 3.13: needs uv.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
+	    --generate-hashes --no-header --no-annotate pyproject.toml -o tests/requirements-lock.txt
 
 # === Measurements ===
 
@@ -121,6 +141,6 @@ sample-encoder: environment
 	.venv/bin/python -m tests.pretraining.sample_cnn $(ARGS)
 
 clean:
-	rm -rf .venv .venv-kaggle .venv-3.13 build working/sample
+	rm -rf .venv .venv-kaggle .venv-3.13 .venv-newest build working/sample *.egg-info
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,9 +1,15 @@
-"""Every dependency has version bounds, is used, and is listed in NOTICE.md with its license."""
+"""Every dependency has version bounds, is used, and is listed in NOTICE.md with its license.
+
+requirements.txt and the lock file agree with pyproject.toml.
+"""
 
 import re
+import tomllib
 from importlib.metadata import distribution, metadata, version
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from utils.paths import REPOSITORY
 
@@ -25,6 +31,7 @@ USED_WITHOUT_IMPORT = {
     "jupyterlab": (REPOSITORY / "Makefile", "-m jupyterlab"),
     "nbval": (REPOSITORY / "Makefile", "--nbval"),
     "pytest-xdist": (REPOSITORY / "Makefile", "-n 2"),
+    "setuptools": (REPOSITORY / "pyproject.toml", '"setuptools.build_meta"'),
     "ruff": (REPOSITORY / "Makefile", "-m ruff"),
     "mypy": (REPOSITORY / "Makefile", "-m mypy"),
     "codespell": (REPOSITORY / "Makefile", "-m codespell_lib"),
@@ -35,14 +42,36 @@ LICENSES = {"BSD": "BSD", "MIT": "MIT", "Apache": "Apache", "MPL": "MPL-2.0", "G
 
 
 def read_requirements():
-    """The version bounds of each package in requirements.txt."""
+    """The requirements in pyproject.toml: those of the package, and those of each extra."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"": project["dependencies"], **project["optional-dependencies"]}
+
+
+def read_bounds():
+    """The version bounds of each package in pyproject.toml."""
     bounds = {}
-    for line in (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        requirement = line.partition("#")[0].strip()
-        if requirement:
+    for extra, requirements in EXTRAS.items():
+        for requirement in requirements if extra != "dev" else []:
             name, bound = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()
             bounds[name] = bound
     return bounds
+
+
+def read_lines(name):
+    """The lines of a requirements file, without comments."""
+    lines = (REPOSITORY / name).read_text(encoding="utf-8").splitlines()
+    return [text for line in lines if (text := line.partition("#")[0].strip())]
+
+
+def read_lock():
+    """The locked requirements of each package, with their markers, and the hashes of each."""
+    text = "\n".join(read_lines(LOCK)).replace("\\\n", "")
+    locked = {}
+    for line in text.splitlines():
+        requirement, *hashes = line.split("--hash=")
+        requirement = Requirement(requirement)
+        locked.setdefault(canonicalize_name(requirement.name), []).append((requirement, hashes))
+    return locked
 
 
 def read_notice():
@@ -71,7 +100,10 @@ def stated_license(name):
     return " ".join(map(str, [*fields, *package.get_all("Classifier", [])]))
 
 
-REQUIREMENTS = read_requirements()
+LOCK = "tests/requirements-lock.txt"
+EXTRAS = read_requirements()
+REQUIREMENTS = read_bounds()
+CONSTRAINTS = sorted((REPOSITORY / "tests").glob("requirements-kaggle*.txt"))
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
@@ -102,3 +134,46 @@ def test_every_license_is_listed_as_the_package_states_it(name):
     if name != "pycocoevalcap":  # its metadata state none
         stated = stated_license(name)
         assert all(word in stated for word in licenses)
+
+
+# === Files that repeat pyproject.toml ===
+
+
+def test_requirements_file_has_what_the_captioner_and_the_notebooks_need():
+    assert read_lines("requirements.txt") == EXTRAS[""] + EXTRAS["notebooks"]
+
+
+def test_extra_for_developers_has_all_other_extras():
+    (everything,) = EXTRAS["dev"]
+    assert Requirement(everything).extras == EXTRAS.keys() - {"", "dev"}
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_locked_versions_are_within_the_bounds(name):
+    bounds = Requirement(name + REQUIREMENTS[name]).specifier
+    for requirement, _ in read_lock()[canonicalize_name(name)]:
+        (pin,) = requirement.specifier
+        assert pin.operator == "==" and pin.version in bounds
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_lock_has_one_version_of_each_package_for_every_python(python):
+    system = {"python_full_version": f"{python}.7", "sys_platform": "linux", "os_name": "posix"}
+    for name, entries in read_lock().items():
+        suitable = [each for each, _ in entries if not each.marker or each.marker.evaluate(system)]
+        assert len(suitable) <= 1
+        assert suitable or name in ("appnope", "colorama", "pywinpty", "overrides"), name
+
+
+def test_lock_has_hashes_and_no_addresses():
+    assert all(hashes for entries in read_lock().values() for _, hashes in entries)
+    assert "://" not in (REPOSITORY / LOCK).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", CONSTRAINTS, ids=lambda path: path.stem)
+def test_pinned_versions_of_kaggle_are_within_the_bounds(path):
+    pins = [Requirement(line) for line in read_lines(path)]
+    assert {"tensorflow", "keras", "numpy", "pandas"} <= {pin.name for pin in pins}
+    for pin in pins:
+        (version,) = pin.specifier
+        assert version.version in Requirement(pin.name + REQUIREMENTS[pin.name]).specifier

@@ -12,14 +12,17 @@ from utils.paths import REPOSITORY
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script, for make")
 
 # An interpreter that prints its version, creates an environment with a copy of itself, and logs
-# the calls of pip.
+# the calls of pip; their arguments go to a file of their own.
 INTERPRETER = """#!/bin/sh
 case "$1 $2" in
 "-c import sys;"*) echo {version} ;;
 "-c "*) exit {venv_status} ;;
 "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "created {version}" >>"$LOG" ;;
-"-m pip") echo "installed" >>"$LOG"; exit "${{PIP_STATUS:-0}}" ;;
+"-m pip") echo "installed" >>"$LOG"; echo "$*" >>"$LOG.pip"; exit "${{PIP_STATUS:-0}}" ;;
 esac
+"""
+UV = """#!/bin/sh
+echo "uv installed" >>"$LOG"; echo "$*" >>"$LOG.pip"
 """
 BROKEN_SHIM = "#!/bin/sh\necho 'command not found' >&2\nexit 127\n"
 UP_TO_DATE = (0, [], "")
@@ -31,7 +34,7 @@ def root(tmp_path):
     for folder in ("the repository/.ci", "bin", "home"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(REPOSITORY / ".ci" / "environment", tmp_path / "the repository" / ".ci")
-    (tmp_path / "the repository" / "requirements.txt").write_text("numpy\n")
+    (tmp_path / "the repository" / "pyproject.toml").write_text("numpy\n")
     for tool in ("sh", "cat", "cksum", "grep", "sed", "rm", "cp", "mkdir"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     return tmp_path
@@ -52,9 +55,10 @@ def add_script(root, name, script):
 
 
 def run_script(
-    root, python="", versions="3.11 3.12 3.13", repository="the repository", pip_status=0
+    root, python="", versions="3.11 3.12 3.13", repository="the repository", pip_status=0, file=None
 ):
     """Run `.ci/environment`; returns its exit status, the logged steps, and its stderr."""
+    arguments = [".venv", versions, file] if file else [".venv", versions]
     log = root / "log"
     log.write_text("")
     environment = {
@@ -65,13 +69,18 @@ def run_script(
         "PIP_STATUS": str(pip_status),
     }
     done = subprocess.run(
-        [".ci/environment", ".venv", versions],
+        [".ci/environment", *arguments],
         cwd=root / repository,
         env=environment,
         capture_output=True,
         text=True,
     )
     return done.returncode, log.read_text().splitlines(), done.stderr
+
+
+def read_installations(root):
+    """The arguments of each call of pip or uv."""
+    return (root / "log.pip").read_text().splitlines()
 
 
 def test_environment_is_created_once(root):
@@ -142,9 +151,46 @@ def test_environment_is_created_again_for_another_version_only(root):
 def test_changed_requirements_are_installed_into_the_existing_environment(root):
     add_interpreter(root, "python3", "3.12")
     run_script(root)
-    (root / "the repository" / "requirements.txt").write_text("numpy\npandas\n")
+    (root / "the repository" / "pyproject.toml").write_text("numpy\npandas\n")
     _, steps, _ = run_script(root)
     assert steps == ["installed"]
+    assert run_script(root) == UP_TO_DATE
+
+
+def test_without_a_file_the_project_is_installed_within_its_bounds(root):
+    add_interpreter(root, "python3", "3.12")
+    run_script(root)
+    (call,) = read_installations(root)
+    assert call.endswith("--editable .[dev]")
+
+
+def test_constraints_limit_the_versions(root):
+    add_interpreter(root, "python3", "3.12")
+    (root / "the repository" / "constraints.txt").write_text("numpy==2.1.3\n")
+    run_script(root, file="constraints.txt")
+    (call,) = read_installations(root)
+    assert call.endswith("--editable .[dev] -c constraints.txt")
+    (root / "the repository" / "constraints.txt").write_text("numpy==2.1.4\n")
+    assert run_script(root, file="constraints.txt")[1] == ["installed"]
+    assert run_script(root, file="constraints.txt") == UP_TO_DATE
+
+
+def test_packages_of_a_lock_file_are_installed_with_their_hashes(root):
+    add_interpreter(root, "python3", "3.12")
+    (root / "the repository" / "lock.txt").write_text("numpy==2.1.3 --hash=sha256:0\n")
+    assert run_script(root, file="lock.txt")[1] == ["created 3.12", "installed", "installed"]
+    packages, project = read_installations(root)
+    assert packages.endswith("--require-hashes -r lock.txt")
+    assert "--no-deps" in project and project.endswith("--editable .")
+    assert run_script(root, file="lock.txt") == UP_TO_DATE
+
+
+def test_uv_installs_where_it_is_available(root):
+    add_interpreter(root, "python3", "3.12")
+    add_script(root, "uv", UV)
+    assert run_script(root)[1] == ["created 3.12", "uv installed"]
+    (call,) = read_installations(root)
+    assert call.startswith("pip install") and "--python .venv/bin/python" in call
     assert run_script(root) == UP_TO_DATE
 
 

@@ -1,7 +1,9 @@
-"""The one error type that users see, and how operating-system errors become one."""
+"""The one error type that users see, and what its messages have in common."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class CaptionsError(Exception):
@@ -37,3 +39,8 @@ def os_errors_as_caption_errors(
 def one_line(error: Exception) -> str:
     """The message of an error without line breaks, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def program_name() -> str:
+    """How the command line was called: `captions`, if it is installed, or `python -m utils`."""
+    return "captions" if Path(sys.argv[0]).stem == "captions" else "python -m utils"

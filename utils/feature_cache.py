@@ -11,10 +11,9 @@ from typing import IO
 
 import numpy as np
 
-from utils import artifacts
+from utils import artifacts, paths
 from utils.config import Config
 from utils.io import write_atomically
-from utils.paths import working_folder
 
 FOLDER = "feature_cache"
 EARLIER_FOLDER = "seen"  # its name in earlier versions
@@ -23,7 +22,7 @@ MAX_BYTES = 2_000_000_000
 
 def cache_folder(config: Config, captioner_path: Path) -> Path:
     """The folder of a captioner, by its file: another captioner may need other features."""
-    return working_folder(config) / FOLDER / artifacts.fingerprint(captioner_path)
+    return paths.cache_folder(config) / FOLDER / artifacts.fingerprint(captioner_path)
 
 
 def writable_folder(folder: Path) -> Path:

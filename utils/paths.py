@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import sys
 from collections.abc import Collection, Iterator
 from fnmatch import filter as matching_names
 from pathlib import Path
@@ -10,8 +11,30 @@ from utils.config import Config
 from utils.errors import CaptionsError
 from utils.folder_index import list_folder
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE = Path("/kaggle")
+
+
+def is_repository(folder: Path) -> bool:
+    """Whether a folder is a copy of the repository: an installed package has no notebooks."""
+    return (folder / "utils" / "artifacts.py").is_file() and (folder / "notebooks").is_dir()
+
+
+def find_repository() -> Path:
+    """The repository of this package; if it is installed elsewhere, that of the current folder.
+
+    Returns:
+        The folder of the repository, or the current folder if it is in none. Relative folders,
+        `data`, `working` and `build`, are below it.
+    """
+    package_parent = Path(__file__).resolve().parents[1]
+    current = Path.cwd()
+    for folder in (package_parent, current, *current.parents):
+        if is_repository(folder):
+            return folder
+    return current
+
+
+REPOSITORY = find_repository()
 
 
 def on_kaggle() -> bool:
@@ -35,6 +58,27 @@ def working_folder(config: Config) -> Path:
     if config.preset == "sample":
         return REPOSITORY / "working" / "sample"
     return REPOSITORY / "working"
+
+
+def cache_folder(config: Config) -> Path:
+    """Where files are kept that only save time: the working folder of a run, or the user's cache.
+
+    A command that is used outside the repository, in a folder of photos, leaves no files there.
+    """
+    folder = working_folder(config)
+    if folder.is_dir() or is_repository(REPOSITORY):
+        return folder
+    return user_cache_folder() / "captions"
+
+
+def user_cache_folder() -> Path:
+    """The folder in which this system's programs keep what they can compute again."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(folder) if os.path.isabs(folder) else Path.home() / ".cache"
 
 
 def find_files(folder: Path, name: str = "*") -> Iterator[Path]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from utils.artifacts import fingerprint
@@ -18,7 +19,7 @@ from utils.cli import packing
 from utils.cli.executor import ProgressStream
 from utils.cli.run import select_notebooks
 from utils.config import load_config
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, program_name
 from utils.io import write_text
 from utils.paths import working_folder
 
@@ -83,7 +84,7 @@ def push(
             write_text(folder / RECORD, json.dumps(asdict(record)) + "\n")
             runs[kernel] = run_name(kernel, record)
     wait_until_complete(runs[kernel], complete)
-    print("all complete: python -m utils kaggle outputs downloads what they wrote")
+    print(f"all complete: {program_name()} kaggle outputs downloads what they wrote")
 
 
 def run_name(kernel: str, record: PushRecord | None) -> str:
@@ -196,8 +197,11 @@ def call_kaggle(*arguments: str, attempts: int = 1) -> str:
     """Run `kaggle kernels ...` and return what it prints.
 
     Raises:
-        CaptionsError: It has failed in all attempts.
+        CaptionsError: It is not installed, or has failed in all attempts.
     """
+    if not find_spec("kaggle"):
+        fix = 'pip install ".[kaggle]" in the repository'
+        raise CaptionsError(f"kaggle kernels {arguments[0]}: there is no package kaggle: {fix}")
     for attempt in range(attempts):
         if attempt > 0:
             time.sleep(POLL_SECONDS)

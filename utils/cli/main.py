@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import PRESETS, find_setting
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, program_name
 from utils.paths import REPOSITORY
 
 BROKEN_PIPE_STATUS = 141  # 128 + SIGPIPE: what a shell reports for a program ended by that signal
 INTERRUPTED_STATUS = 130  # 128 + SIGINT
+
+# What to do about a missing package: the extras of pyproject.toml that commands need.
+INSTALL_HINT = "use the Python of .venv, or pip install -r requirements.txt"
+EXTRAS = {
+    "utils.cli.kaggle": "notebooks,kaggle",
+    "utils.cli.packing": "notebooks,kaggle",
+    "utils.cli.html": "html",
+}
 
 KAGGLE_COMMANDS = {  # name -> (function, what it does)
     "pack": (
@@ -57,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return getattr(error, "exit_status", 1)
     except ModuleNotFoundError as error:
-        fix = "use the Python of .venv, or pip install -r requirements.txt"
-        print(f"{error}: {fix}", file=sys.stderr)
+        print(f"{error}: {install_hint(function_path)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # as in `python -m utils ... | head`
         discard_stdout()
@@ -80,6 +87,14 @@ def run_command(function_path: str, options: dict[str, Any]) -> int:
     status = function(**options)
     sys.stdout.flush()
     return status if isinstance(status, int) else 0
+
+
+def install_hint(function_path: str) -> str:
+    """How to install what a command needs: requirements.txt, or extras if that has too little."""
+    extra = EXTRAS.get(function_path.rpartition(".")[0])
+    if extra:
+        return f'use the Python of .venv, or pip install ".[{extra}]" in the repository'
+    return INSTALL_HINT
 
 
 def report_os_error(error: OSError) -> int:
@@ -156,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     Each command sets `function_path`, the function that runs it, and names its options as the
     parameters of that function.
     """
-    parser = Parser(prog="python -m utils", description=__doc__)
+    parser = Parser(prog=program_name(), description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_run_parser(commands)
     add_download_parser(commands)

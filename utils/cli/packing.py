@@ -23,7 +23,7 @@ import nbformat
 from utils.artifact_specs import ARTIFACTS
 from utils.cli.notebook_run import clear_outputs
 from utils.cli.run import select_notebooks
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, program_name
 from utils.io import write_text
 from utils.paths import REPOSITORY
 from utils.pretrained import PRETRAINED_FILE
@@ -70,11 +70,12 @@ def pack(
     Returns:
         The metadata of each notebook, in order.
     """
+    notebooks = select_notebooks()
     template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
     owner = find_owner(user, required=require_owner)
     template["dataset_sources"].extend(attach or [])
     packed: dict[str, dict] = {}
-    for path in select_notebooks():
+    for path in notebooks:
         earlier = [metadata["id"] for metadata in packed.values()]
         metadata = template | notebook_metadata(path, owner, earlier)
         folder = BUILD / path.stem
@@ -218,7 +219,7 @@ def dataset(user: str | None = None, working: str | None = None) -> None:
         shutil.copy(path, folder / "artifacts")
     write_text(folder / "dataset-metadata.json", json.dumps(metadata, indent=2) + "\n")
     print(f"upload it:  kaggle datasets create --dir-mode zip -p {folder}")
-    print(f"attach it:  python -m utils kaggle push --attach {metadata['id']}")
+    print(f"attach it:  {program_name()} kaggle push --attach {metadata['id']}")
 
 
 def find_artifact_files(working: str) -> list[Path]:

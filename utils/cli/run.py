@@ -21,7 +21,7 @@ from utils.config import Config, format_change, load_config
 from utils.data.caption_files import describe_missing, find_captions_file
 from utils.data.photos import find_photos
 from utils.data.report import describe_data
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, program_name
 from utils.models.warm_start import load_pretrained
 from utils.paths import REPOSITORY, input_folder, working_folder
 from utils.sample.dataset import sample_is_complete
@@ -138,6 +138,9 @@ def check_data(config: Config, words: Sequence[str], is_needed: bool) -> list[st
 def select_notebooks(only: Sequence[str] | None = None, start: str | None = None) -> list[Path]:
     """The paths of the notebooks in order: those in `only`, or from `start` on, or all."""
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if not paths:
+        fix = "run this command in a clone of the repository, which has them"
+        raise CaptionsError(f"{NOTEBOOKS}: has no notebooks: {fix}")
     if only:
         positions = {find_notebook(name, paths) for name in only}
         return [paths[position] for position in sorted(positions)]
@@ -202,7 +205,8 @@ def clear_variables() -> None:
     """Remove the `CAPTIONS_*` variables of the shell, and say so."""
     for name in sorted(os.environ):
         if name.startswith("CAPTIONS_"):
-            print(f"{name} is ignored: this is a run on the sample (python -m utils run --help)")
+            hint = f"{program_name()} run --help"
+            print(f"{name} is ignored: this is a run on the sample ({hint})")
             del os.environ[name]
 
 

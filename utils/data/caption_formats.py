@@ -24,7 +24,7 @@ from utils.data.caption_tables import (
     skip_preamble,
 )
 from utils.data.name_matching import IMAGE_SUFFIX
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, program_name
 
 # What is read of a file to recognize its format, at its beginning and at its end.
 SAMPLE_BYTES = 1 << 16
@@ -177,7 +177,7 @@ def read_rows(
         reason = f"{type(error).__name__}: {error}"
         raise CaptionsError(
             f"{file}: cannot be read ({reason}), it has none of the formats that "
-            "python -m utils score --help describes: fix or replace it"
+            f"{program_name()} score --help describes: fix or replace it"
         ) from None
     except (ValueError, RecursionError, csv.Error) as error:
         raise CaptionsError(f"{file}: cannot be read: {error}") from None

@@ -18,7 +18,7 @@ from utils import artifacts
 from utils.artifact_specs import ARTIFACTS
 from utils.config import Config, parse_value
 from utils.data.tokenizer import Tokenizer
-from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors
+from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors, program_name
 from utils.io import write_atomically
 from utils.paths import find_input, require_identical
 from utils.pretrained import PRETRAINED_FILE
@@ -135,7 +135,9 @@ def read_captioner(path: Path | str) -> SavedCaptioner:
         CaptionsError: It is missing, damaged, no such file, or of another version.
     """
     path = Path(path)
-    fix = PRETRAINED_FIX if path == PRETRAINED_FILE else "write it anew with python -m utils export"
+    fix = f"write it anew with {program_name()} export"
+    if path == PRETRAINED_FILE:
+        fix = PRETRAINED_FIX
     if path == PRETRAINED_FILE and not path.is_file():
         attached = find_attached()
         if not attached:
