@@ -235,7 +235,7 @@ def test_relative_cache_folder_is_ignored(installed, monkeypatch, tmp_path):
     [
         ("utils.cli.run", ["run"], "pip install -r requirements.txt"),
         ("utils.cli.html", ["html"], 'pip install ".[html]"'),
-        ("utils.cli.kaggle", ["kaggle", "pack"], 'pip install ".[notebooks,kaggle]"'),
+        ("utils.cli.packing", ["kaggle", "pack"], 'pip install ".[notebooks,kaggle]"'),
     ],
 )
 def test_missing_package_names_what_to_install(monkeypatch, capsys, module, arguments, fix):
