@@ -86,8 +86,9 @@ from utils.config import load_config, summarize
 from utils.data.caption_files import detect_preset
 
 # %% [markdown]
-# Two settings are used here: `beam_width`, the number of partial captions that beam search keeps,
-# and `length_penalty`, which decides how long captions are compared with short ones.
+# Two settings are used here: `beam_width`, the number of partial captions that are kept while a
+# caption is generated, and `length_penalty`, which decides how long captions are compared with
+# short ones.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
@@ -969,25 +970,37 @@ _ = plot_bars(cider_d_by_system, "CIDEr-D", intervals)
 # the difference. A **paired test** uses this: it draws photos, and computes the difference of both
 # systems on the same draw.
 #
-# Below are both intervals of the same difference: unpaired, as if each system had been scored on
-# photos of its own, and paired. The **p-value** is twice the share of samples in which the
-# difference has the other sign: small if a difference as large as this rarely occurs by chance.
+# Below are 1,000 samples of the same difference: unpaired, as if each system had been scored on
+# photos of its own, and paired.
 
 # %%
-from utils.evaluation.bootstrap import paired_bootstrap
+from utils.plotting.charts import plot_differences
 
 other_sample = bootstrap_scores(systems["greedy"], references, seed=2)["CIDEr-D"]
+differences = {
+    "unpaired": bootstrap["captioner"] - other_sample,
+    "paired": bootstrap["captioner"] - bootstrap["greedy"],
+}
+_ = plot_differences(differences, "CIDEr-D of beam search minus greedy search")
+
+# %% [markdown]
+# Their intervals, and the **p-value**: twice the share of samples in which the difference has the
+# other sign. It is small if a difference as large as this rarely occurs by chance.
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluation.bootstrap import paired_bootstrap
+
 comparisons = {
     "unpaired": paired_bootstrap(bootstrap["captioner"], other_sample),
     "paired": paired_bootstrap(bootstrap["captioner"], bootstrap["greedy"]),
 }
-
-# %% tags=["nbval-ignore-output"]
-difference = scores["captioner"]["CIDEr-D"] - scores["greedy"]["CIDEr-D"]
-print(f"beam search - greedy search: CIDEr-D {difference:+.3f}")
 table = pd.DataFrame(comparisons, index=["low", "high", "p"]).T
 table["width"] = table["high"] - table["low"]
 table["significant"] = table["low"] * table["high"] > 0
+assert np.allclose(
+    table.loc["paired", ["low", "high"]].astype(float),
+    np.percentile(differences["paired"], [2.5, 97.5]),
+)
 table.round(3)
 
 # %% [markdown]

@@ -149,6 +149,23 @@ def plot_bars(
     return figure
 
 
+def plot_differences(differences: Mapping[str, np.ndarray], xlabel: str) -> Any:
+    """Histograms of differences between two systems; a dashed line marks no difference.
+
+    Args:
+        differences: For each way to draw samples, the differences, `(samples,)`.
+        xlabel: What the differences are.
+    """
+    figure, axis = plt.subplots(figsize=(5.4, 2.8))
+    edges = np.histogram_bin_edges(np.concatenate(list(differences.values())), 50)
+    for (name, values), color in zip(differences.items(), (GRAY, BLUE), strict=True):
+        axis.hist(values, edges, color=color, alpha=0.7, label=name)
+    axis.axvline(0, color=INK, linestyle="--")
+    axis.set(xlabel=xlabel, ylabel="samples")
+    axis.legend()
+    return figure
+
+
 def plot_score_scatter(
     x_scores: np.ndarray, y_scores: np.ndarray, names: Sequence[str], marked: Mapping[str, int]
 ) -> Any:
