@@ -135,7 +135,7 @@ pd.DataFrame([split_sizes], index=["photos"])
 from utils.data.photo_files import readable_names
 from utils.plotting.figures import show_photos
 
-first_names = readable_names(photos, "train", count=6)
+first_names = readable_names(photos, "train", count=4)
 first_paths = [photos.paths[name] for name in first_names]
 first_captions = [photos.captions[name][0] for name in first_names]
 _ = show_photos(first_paths, first_captions)
@@ -813,27 +813,42 @@ columns = ["channel", "word", "all photos", "top photos", "top validation photos
 pd.DataFrame(channel_table, columns=columns).set_index("channel")
 
 # %% [markdown]
-# Compare the last column with *all photos*: where it is much higher, the channel detects what the
-# word says, or something that goes with it. The words of the captions describe a channel; the
-# training of the CNN did not know them.
+# Compare the last column with *all photos*. Where it is much higher, the channel detects what the
+# word says, or something that goes with it. (If no number is much higher, your captions may be too
+# similar to each other to describe a channel.) The captions describe the channels; they took no
+# part in the training of the CNN.
 #
-# Here are the four photos in which the first of these channels is most active. Below each one
-# stands its map of this channel. Do the bright cells lie where you see what the word says?
+# Here are the four photos in which the first of these channels is most active, and below each one
+# its map of this channel. Do the bright cells lie where you see what the word says?
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.encoder_figures import show_activations
 
+
+def show_channel(channel, count=4):
+    """The photos in which a channel is most active, each with its map of the channel."""
+    rows = np.argsort(-pooled[:, channel], kind="stable")[:count]
+    images = [read_pixels(paths[row], image_size) for row in rows]
+    maps = [grid[row, :, channel].reshape(grid_side, grid_side) for row in rows]
+    return show_activations(images, maps)
+
+
 channel, word = chosen_pairs[0]
-top_rows = np.argsort(-pooled[:, channel])[:4]
-top_pixels = [read_pixels(paths[row], image_size) for row in top_rows]
-top_maps = [grid[row, :, channel].astype("float32").reshape(grid_side, -1) for row in top_rows]
 print(f"channel {channel}: {common_words[word]}")
-_ = show_activations(top_pixels, top_maps)
+_ = show_channel(channel)
 
 # %% [markdown]
-# This is a learned detector: unlike the kernel for edges, nobody designed it, and unlike the random
-# kernel, its map can be interpreted. Most channels are not as clear. A network spreads what it
-# knows over many channels, and one channel often responds to several things ([Olah et al.
+# And the second one:
+
+# %% tags=["nbval-ignore-output"]
+channel, word = chosen_pairs[min(1, len(chosen_pairs) - 1)]
+print(f"channel {channel}: {common_words[word]}")
+_ = show_channel(channel)
+
+# %% [markdown]
+# These are learned detectors: unlike the kernel for edges, nobody designed it, and unlike the
+# random kernel, their maps can be interpreted. Most channels are not as clear. A network spreads
+# what it knows over many channels, and one channel often responds to several things ([Olah et al.
 # 2017](https://distill.pub/2017/feature-visualization/)). The decoder of notebook 3 does not need
 # names for channels: it learns which combinations go with which words.
 #

@@ -49,7 +49,7 @@ def show_feature_maps(
     count = len(feature_maps) + 1
     figure, (image_axis, *map_axes) = make_panels(count, columns, text_height=0.25)
     image_axis.imshow(pixels)
-    image_axis.set_title("input")
+    image_axis.set_title("input", fontsize=11)
     for axis, feature_map, title in zip(map_axes, feature_maps, titles, strict=True):
         axis.imshow(feature_map, cmap="cividis")
         axis.set_title(title, fontsize=11)
