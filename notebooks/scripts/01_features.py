@@ -232,10 +232,10 @@ for row in range(image_size - 2):
 import tensorflow as tf
 
 random_kernel = np.random.default_rng(0).normal(size=(3, 3))
-kernels = np.stack([kernel, random_kernel], axis=-1)[
-    :, :, None
-]  # (3, 3, channels in, channels out)
-outputs = tf.nn.conv2d(gray[None, :, :, None], kernels, strides=1, padding="VALID")[0].numpy()
+kernels = np.stack([kernel, random_kernel], axis=-1)
+kernels = kernels[:, :, None]  # (height, width, input channels, output channels)
+images = gray[None, :, :, None]  # (images, height, width, channels)
+outputs = tf.nn.conv2d(images, kernels, strides=1, padding="VALID")[0].numpy()
 print(f"{gray.shape} → {outputs.shape}: height, width, channels")
 assert np.allclose(outputs[:, :, 0], edges)
 
@@ -250,16 +250,19 @@ maps = [np.abs(outputs[:, :, channel]) for channel in range(2)]
 _ = show_feature_maps(pixels, maps, ["vertical edges", "random kernel"])
 
 # %% [markdown]
-# The left map shows vertical edges and no horizontal ones, as designed. The random kernel mostly
-# repeats the brightness of the image: its nine numbers don't sum to 0, so it also responds where
-# nothing changes. It is no detector of anything in particular.
+# The first map shows vertical edges and no horizontal ones, as designed. The random kernel mostly
+# repeats the brightness of the image: its nine numbers sum to 2.1, not to 0, so it also responds
+# where nothing changes. It detects nothing in particular.
 #
-# A CNN starts with random kernels, and training turns them into useful ones. After each convolution
-# a **ReLU** (rectified linear unit, $\max(0, x)$) sets negative values to 0; without such a
-# nonlinearity, two layers could compute no more than one. Each layer takes the feature maps of the
-# layer before it: the first layers detect edges, the next ones textures, then parts (wheels, ears),
-# and the last ones whole objects
-# ([Zeiler and Fergus 2014](https://arxiv.org/abs/1311.2901) show examples).
+# A CNN starts with random kernels, and training turns them into useful ones. Where the input has
+# several channels, a kernel has one slice for each of them: over the three colors, 3 × 3 × 3
+# numbers.
+#
+# After each convolution a **ReLU** (rectified linear unit, $\max(0, x)$) sets negative values to 0.
+# Without such a nonlinearity, two layers could compute no more than one, because a sum of sums is a
+# sum. Each layer takes the feature maps of the layer before it: the first layers detect edges, the
+# next ones textures, then parts (wheels, ears), and the last ones whole objects ([Zeiler and Fergus
+# 2014](https://arxiv.org/abs/1311.2901) show examples).
 
 # %% [markdown]
 # ## Stride and receptive field
@@ -309,8 +312,8 @@ def receptive_fields(model):
 
 
 # %% [markdown]
-# Now for the small CNN that belongs to the drawn sample. Its weights are still random: they don't
-# matter here.
+# Now for the small CNN that belongs to the drawn sample. Its weights are random here: they don't
+# change which pixels a value depends on.
 
 # %%
 from utils.sample.cnn import build_cnn
@@ -325,22 +328,23 @@ pd.DataFrame(layer_table, columns=columns).set_index("layer")
 # From layer to layer the grid gets coarser, the number of channels grows, and each value depends on
 # a larger region. (A kernel of size 1, as in `block3_projection`, combines channels only.)
 #
-# Let us check the last number by **brute force**: change one column of pixels after the other, and
-# see which of them change the center cell of the last layer.
+# Let us check the last number by brute force: change one column of pixels after the other, and see
+# which of these changes reach the center of the 7 × 7 cells of the last layer.
 
 # %%
 small_size = small_cnn.input_shape[1]
-variants = np.full((small_size + 1, small_size, small_size, 3), 128, "float32")  # all gray
+variants = np.full((small_size + 1, small_size, small_size, 3), 128, "float32")  # gray images
 for column in range(small_size):
-    variants[column, :, column] = 255
-center_cells = small_cnn.predict(variants, batch_size=32, verbose=0)[:, 3, 3]
-changes = np.abs(center_cells[:-1] - center_cells[-1]).max(axis=1)  # the last variant is unchanged
-affecting_columns = np.flatnonzero(changes > 0)
+    variants[column, :, column] = 255  # the last image stays as it is
+center_cells = small_cnn.predict(variants, batch_size=45, verbose=0)[:, 3, 3]
+changes = np.abs(center_cells[:-1] - center_cells[-1]).max(axis=1)
+affecting_columns = np.flatnonzero(changes > 1e-3)  # smaller ones are rounding errors of a GPU
 print(f"columns {affecting_columns[0]} to {affecting_columns[-1]}: {len(affecting_columns)} pixels")
 assert len(affecting_columns) == layer_table[-1][-1]
 
 # %% [markdown]
-# The receptive fields of one value in each of these layers, the largest for one cell of the output:
+# On our example: each square is the receptive field of one value in one of the layers. The largest
+# one belongs to a cell of the last layer.
 
 # %%
 from utils.plotting.encoder_figures import show_receptive_fields
@@ -360,7 +364,7 @@ _ = show_receptive_fields(small_pixels, (center, center), sizes)
 # ## From features to a class
 #
 # What can a trained CNN do with its features? It was trained to classify photos, and for this it
-# has a **classification head** on top, the layers from the third line on:
+# has a **classification head** on top of the last feature map:
 #
 # ```text
 # photo             260 × 260 × 3
@@ -382,8 +386,8 @@ _ = show_receptive_fields(small_pixels, (center, center), sizes)
 # $$\operatorname{softmax}(z)_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
 #
 # The largest logit gets the largest probability. One more in a logit means $e \approx 2.7$ times
-# the probability. We need both words again: a decoder outputs logits, one for each word it could
-# write.
+# the probability. Both return in notebook 3, where a decoder outputs a logit for each word that it
+# could write next.
 
 
 # %%
@@ -443,9 +447,9 @@ if real_photos:
 # %% [markdown]
 # The classifier is fairly sure of the cat, and its next guesses are cats, too. It does not
 # recognize the officer as a woman, because it cannot: of the 1,000 classes only three are persons
-# (*ballplayer*, *groom* and *scuba diver*). So it names what she wears, and it is not sure.
+# (*ballplayer*, *groom* and *scuba diver*). It names what she wears instead, and it is not sure.
 #
-# So class names are a poor basis for captions, which speak of people, actions, numbers and places.
+# Class names are a poor basis for captions, which speak of people, actions, numbers and places.
 # The features below the head contain much more than the class: they were useful to tell 1,000
 # classes apart, and with them a decoder can learn to tell other things apart. To use what a network
 # has learned in one task for another is called
@@ -618,13 +622,15 @@ for dtype in ("float32", "float16"):
 stored = grid[0].astype("float32")
 mean_activation = np.abs(example_features).mean()
 relative_error = np.abs(stored - example_features).mean() / mean_activation
-print(f"mean error: {relative_error:.3%} of the mean activation")
+photo_difference = np.abs(grid[min(1, num_photos - 1)] - example_features).mean() / mean_activation
+print(f"mean error of float16: {relative_error:.3%} of the mean activation")
+print(f"mean difference between two photos: {photo_difference:.0%} of it")
 assert relative_error < 0.02  # on a GPU the network itself computes in half precision
 
 # %% [markdown]
-# This is far less than the features of two similar photos differ, so float16 is precise enough to
-# *store* features. To *add up* many of them it is not: between large numbers float16 has gaps, and
-# small summands get lost.
+# The error is tiny compared with the difference between two photos, so float16 is precise enough to
+# *store* features. To *add up* many of them it is not: between large numbers float16 has gaps, so
+# that small summands get lost, and a sum above 65,504 becomes infinite.
 
 # %%
 total = np.float16(2048) + np.float16(1)
@@ -664,8 +670,8 @@ assert np.allclose(pooled[0], pooled_by_hand, atol=1e-3)
 #
 # $$\cos(a, b) = \frac{a \cdot b}{\lVert a \rVert \, \lVert b \rVert}$$
 #
-# It is 1 for vectors of the same direction and 0 for orthogonal ones. Activations after a ReLU are
-# not negative, so here it lies between 0 and 1. **By hand**, for the example and the next photo:
+# It is 1 for vectors of the same direction and 0 for orthogonal ones. (It is not negative if no
+# activation is, as after a ReLU.) **By hand**, for the example and the next photo:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -846,11 +852,11 @@ print(f"channel {channel}: {common_words[word]}")
 _ = show_channel(channel)
 
 # %% [markdown]
-# These are learned detectors: unlike the kernel for edges, nobody designed it, and unlike the
-# random kernel, their maps can be interpreted. Most channels are not as clear. A network spreads
-# what it knows over many channels, and one channel often responds to several things ([Olah et al.
-# 2017](https://distill.pub/2017/feature-visualization/)). The decoder of notebook 3 does not need
-# names for channels: it learns which combinations go with which words.
+# These are learned detectors: unlike the kernel for edges, nobody designed them, and unlike the
+# random kernel, they respond to something that has a name. Most channels are not as clear. A
+# network spreads what it knows over many channels, and one channel often responds to several things
+# ([Olah et al. 2017](https://distill.pub/2017/feature-visualization/)). The decoder of notebook 3
+# does not need names for channels: it learns which combinations go with which words.
 #
 # ## Save
 #
