@@ -8,6 +8,7 @@ from pathlib import Path
 from utils.paths import REPOSITORY
 
 PAGE = REPOSITORY / "RESULTS.md"
+README = REPOSITORY / "README.md"
 SPEED_PAGE = REPOSITORY / "SPEED.md"
 CPU_INFO = Path("/proc/cpuinfo")
 

@@ -16,19 +16,20 @@ from tests.ablation.comparisons import encoder_table, time_table
 from tests.ablation.mbr_table import MBR_RESULTS, mbr_table
 from tests.ablation.results import RESULTS, append_row, read_results
 from tests.ablation.runs import RUNS
-from tests.ablation.summary import summary_table
+from tests.ablation.summary import readme_table, summary_table
 from tests.ablation.table import draw, run_table
-from tests.page import replace_section
+from tests.page import PAGE, README, replace_section
 from utils.config import ENCODER_NAMES
 
-# The sections of the page that are made of files of results.
+# The sections of pages that are made of files of results.
 SECTIONS = {
-    "summary": summary_table,
-    "encoders": encoder_table,
-    "minutes": time_table,
-    "table": run_table,
-    "mbr": mbr_table,
-    "conventions": convention_table,
+    "summary": (PAGE, summary_table),
+    "encoders": (PAGE, encoder_table),
+    "minutes": (PAGE, time_table),
+    "table": (PAGE, run_table),
+    "mbr": (PAGE, mbr_table),
+    "conventions": (PAGE, convention_table),
+    "results": (README, readme_table),
 }
 
 
@@ -37,8 +38,8 @@ def main() -> None:
     options = parse_options()
     if not options.table:
         measure(options)
-    for name, make in SECTIONS.items():
-        replace_section(name, make())
+    for name, (page, make) in SECTIONS.items():
+        replace_section(name, make(), page)
     draw()
 
 

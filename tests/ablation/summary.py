@@ -12,10 +12,8 @@ from tests.page import markdown_table
 
 PRESET_RUN = "fine-tuned longer"
 OWN = "this project"
-KERAS = (
-    "[danieljl/keras-image-captioning](https://github.com/danieljl/keras-image-captioning), "
-    "its predictions without the end token"
-)
+KERAS = "[danieljl/keras-image-captioning](https://github.com/danieljl/keras-image-captioning)"
+KERAS_NAME = "InceptionV3 and LSTM, without its end token"
 ADAPTIVE = "[sulabhkatiyar/Adaptive_Att](https://github.com/sulabhkatiyar/Adaptive_Att)"
 SPATIAL = "[sulabhkatiyar/Spatial_Att](https://github.com/sulabhkatiyar/Spatial_Att)"
 WHERE_IMAGE = (
@@ -48,7 +46,7 @@ TEST = (
     System("VGG16, adaptive attention", ADAPTIVE, (0.524, 0.205, 0.457, 0.624)),
     System("VGG16, spatial attention", SPATIAL, (0.497, 0.197, 0.450, 0.622)),
     System("VGG16, init-inject", WHERE_IMAGE, (0.481, 0.191, 0.445, 0.611)),
-    System("InceptionV3, LSTM", KERAS, (0.402, 0.183, 0.426, 0.575)),
+    System(KERAS_NAME, KERAS, (0.402, 0.183, 0.426, 0.575)),
     System("a constant caption", TOOLKIT, (0.097, 0.088, 0.336, 0.423)),
 )
 
@@ -56,26 +54,37 @@ TEST = (
 def summary_table() -> str:
     """The tables of both splits, each with the best captioner first."""
     parts = ["Validation photos, on which epochs and settings were chosen:"]
-    parts.append(systems_table(validation_systems()))
+    parts.append(markdown_table(COLUMNS, system_rows(validation_systems())))
     parts.append("Test photos, which no choice has seen:")
-    parts.append(systems_table(list(TEST)))
+    parts.append(markdown_table(COLUMNS, system_rows(list(TEST))))
     return "\n\n".join(parts)
 
 
-def systems_table(systems: list[System]) -> str:
-    """Systems as a table, those with a higher CIDEr-D first."""
+def readme_table() -> str:
+    """The short table of the README: a few systems of both splits, the default among them."""
+    test = [system for system in TEST if system.source not in (SPATIAL, WHERE_IMAGE)]
+    validation = []
+    for system in validation_systems():
+        if system.name.startswith("**") or not system.source.startswith(OWN):
+            validation.append(system)
+    rows = [*system_rows(test, "test"), *system_rows(validation, "validation")]
+    return markdown_table([COLUMNS[0], "photos", *COLUMNS[1:]], rows)
+
+
+def system_rows(systems: list[System], *cells: str) -> list[list[str]]:
+    """Systems as rows, those with a higher CIDEr-D first; `cells` stand after the name."""
     rows = []
     for system in sorted(systems, key=lambda each: -each.scores[0]):
         scores = [f"{value:.3f}" for value in system.scores]
-        rows.append([system.name, *scores, system.source])
-    return markdown_table(COLUMNS, rows)
+        rows.append([system.name, *cells, *scores, system.source])
+    return rows
 
 
 def validation_systems() -> list[System]:
     """This project's captioners and the baselines."""
     systems = own_systems(in_page_order(read_results()))
     keras_scores = next(iter(read_scores(CONVENTIONS).values()))
-    systems.append(System("InceptionV3, LSTM", f"{KERAS}, scored here", pick(keras_scores)))
+    systems.append(System(KERAS_NAME, f"{KERAS}, scored here", pick(keras_scores)))
     for name, scores in read_scores(BASELINES).items():
         systems.append(System(name, "reference captions, scored here", pick(scores)))
     return systems

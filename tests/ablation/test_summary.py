@@ -11,7 +11,7 @@ from tests.ablation.baselines import (
     read_scores,
     score_conventions,
 )
-from tests.ablation.summary import TEST, own_systems, systems_table
+from tests.ablation.summary import TEST, own_systems, system_rows
 from utils.evaluation.metrics import score
 
 REFERENCES = [
@@ -47,10 +47,10 @@ def test_seeds_are_averaged_and_the_best_run_is_added_if_it_is_no_preset():
 
 
 def test_better_systems_come_first():
-    lines = systems_table(list(TEST)).splitlines()[2:]
-    scores = [float(line.split("|")[2]) for line in lines]
+    rows = system_rows(list(TEST), "test")
+    scores = [float(cider) for _, _, cider, *_ in rows]
     assert scores == sorted(scores, reverse=True)
-    assert len(lines) == len(TEST)
+    assert len(rows) == len(TEST)
 
 
 def test_special_tokens_raise_and_missing_references_lower_bleu():

@@ -3,13 +3,21 @@
 import argparse
 import importlib
 import os
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tests.page import SPEED_PAGE, describe_machine, markdown_table, replace_section
 
-TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+# The topics, one module each, in the order of the page, and their headings.
+TITLES = {
+    "features": "Feature extraction",
+    "training": "Training",
+    "decoding": "Decoding",
+    "caption": "Captioning photos, and the gallery",
+    "metrics": "Metrics",
+    "growth": "How cost and memory grow with the photos",
+}
+TOPICS = list(TITLES)
 
 
 def main() -> None:
@@ -22,16 +30,17 @@ def main() -> None:
     if unknown := set(topics) - set(TOPICS):
         parser.error(f"unknown topic: {', '.join(sorted(unknown))}")
     print(describe_machine())
-    rows = []
+    parts = [f"Measured on {describe_machine()}."]
     for topic in topics:
         module = importlib.import_module(f"tests.benchmarks.{topic}")
+        rows = []
         for what, value, goal in module.measure():
             print(f"{topic:10} {what:62} {value:>12}   goal: {goal}", flush=True)
             rows.append([what, value, goal])
+        parts.append(f"### {TITLES[topic]}")
+        parts.append(markdown_table(["what", "measured", "goal"], rows, 2))
     if options.page:
-        table = markdown_table(["what", "measured", "goal"], rows, 2)
-        text = f"Measured on {describe_machine()}.\n\n{table}\n"
-        replace_section("bench", text, SPEED_PAGE)
+        replace_section("bench", "\n\n".join(parts), SPEED_PAGE)
 
 
 if __name__ == "__main__":

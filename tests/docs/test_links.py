@@ -13,7 +13,7 @@ PAGES = sorted(REPOSITORY.glob("*.md"))
 PAGES += sorted((REPOSITORY / ".github").rglob("*.md"))
 PAGES += sorted((REPOSITORY / "utils").rglob("*.md"))
 PAGES += sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-PAGES_WITHOUT_LINKS = ("SPEED.md", "NOTICE.md")
+PAGES_WITHOUT_LINKS = ("NOTICE.md",)
 # Folders that a new clone does not have: `/data/` is ignored at the top only.
 GENERATED_FOLDERS = ("data", "working", "build")
 

@@ -19,6 +19,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
+from tests.page import SPEED_PAGE
 from tests.test_inference import run as artifacts  # noqa: F401 (a fixture)
 from utils.cli.main import build_parser
 from utils.config import parse_changes, parse_value
@@ -26,7 +27,7 @@ from utils.paths import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 IGNORED = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
-PROGRAMS = ("make ", "python -m ", "pip ", "kaggle ")
+PROGRAMS = ("make ", "python -m ", "captions ", "pip ", "kaggle ")
 
 # Commands that run here, and a pattern of their output. With one short notebook instead of five:
 RUN_COMMANDS = {
@@ -42,10 +43,10 @@ RUN_COMMANDS = {
 NOTEBOOK_COMMANDS = {"make notebooks": "sample, None, .*sample.sample"}
 # With a captioner and three photos:
 CAPTIONER_COMMANDS = {
-    "python -m utils caption PHOTOS --alt": r"(PHOTOS\W\w+\.jpg: [A-Z].*\.\n){3}",
-    "python -m utils caption PHOTOS --output captions.csv": "",
+    "captions caption PHOTOS --alt": r"(PHOTOS\W\w+\.jpg: [A-Z].*\.\n){3}",
+    "captions caption PHOTOS --output captions.csv": "",
+    'captions search "a dog in the snow" PHOTOS': r"( *\d+\.\d% +PHOTOS\W\w+\.jpg\n){3}",
     "python -m utils export FILE.npz": r"FILE\.npz: \d+ KB, with",
-    'python -m utils search "a dog in the snow" PHOTOS': r"( *\d+\.\d% +PHOTOS\W\w+\.jpg\n){3}",
 }
 # With a file of captions:
 OTHER_COMMANDS = {
@@ -72,6 +73,8 @@ EXTRA_ARGUMENTS = {
 
 # Commands that run elsewhere, and the file that runs them.
 ELSEWHERE = {
+    "pip install .": "tests/test_packaging.py",
+    'pip install ".[heic]"': "tests/test_packaging.py",
     "make test": ".ci/run",
     "make test-all": ".ci/run",
     "make check": ".ci/run",
@@ -100,7 +103,8 @@ def find_commands(text):
 
 
 COMMANDS = find_commands(README)
-UTILS_COMMANDS = [command for command in COMMANDS if command.startswith("python -m utils ")]
+UTILS_PROGRAMS = ("python -m utils ", "captions ")
+UTILS_COMMANDS = [command for command in COMMANDS if command.startswith(UTILS_PROGRAMS)]
 MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
 
 
@@ -121,7 +125,9 @@ def test_every_command_is_run_here_or_elsewhere():
 
 @pytest.mark.parametrize("command", UTILS_COMMANDS)
 def test_command_is_parsed(command):
-    arguments = shlex.split(command)[3:]
+    for program in UTILS_PROGRAMS:
+        command = command.removeprefix(program)
+    arguments = shlex.split(command)
     assert build_parser().parse_args(arguments).function_path
 
 
@@ -141,6 +147,35 @@ def test_settings_in_examples_exist():
     assert examples
     for key, value in parse_changes(",".join(examples)).items():
         parse_value(key, value)
+
+
+# === Other statements ===
+
+
+def test_badges_are_those_of_the_notebooks():
+    targets = dict(re.findall(r"^\[(\w+)\]: (\S+)", README, re.MULTILINE))
+    scripts = sorted((REPOSITORY / "notebooks" / "scripts").glob("*.py"))
+    assert len(targets) == 2 * len(scripts)
+    for number, script in enumerate(scripts, 1):
+        (row,) = [
+            line for line in README.splitlines() if f"(notebooks/{script.stem}.ipynb)" in line
+        ]
+        for site in ("kaggle", "colab"):
+            target = targets[f"{site}{number}"]
+            assert f"[{site}]: {target}\n" in script.read_text(encoding="utf-8")
+            assert f"][{site}{number}]" in row
+
+
+def test_times_are_those_that_were_measured():
+    """A row of the README's table has a time each, and their ratio, which SPEED.md has, too."""
+    measurements = SPEED_PAGE.read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\|[^|]*\| ([\d.]+) ms \| ([\d.]+) ms \| ([\d.]+) \|$", README, re.MULTILINE
+    )
+    assert len(rows) == 3
+    for classic, here, ratio in rows:
+        assert f" | {ratio} | " in measurements
+        assert float(classic) / float(here) == pytest.approx(float(ratio), rel=0.02)
 
 
 # === They run ===
@@ -163,14 +198,20 @@ def clone(tmp_path):
 
     shutil.copytree(REPOSITORY, folder, ignore=ignore)
     (folder / ".ci" / "environment").write_text("#!/bin/sh\n")
-    python = folder / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    write_program(folder / ".venv" / "bin" / "python", f'exec "{sys.executable}" "$@"')
+    # The command of the package, which `tests/test_packaging.py` installs.
+    write_program(folder / "bin" / "captions", f'exec "{sys.executable}" -m utils "$@"')
     (folder / "FILE").write_text(json.dumps({"1": ["a dog runs in the snow"]}))
     for name in ("data", "FOLDER"):
         write_photos(folder / name)
     return folder
+
+
+def write_program(path, script):
+    """A program of one line."""
+    path.parent.mkdir(parents=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 def write_photos(folder):
@@ -191,7 +232,8 @@ def shell(clone):
     for name, value in os.environ.items():
         if not name.startswith(prefixes):
             environment[name] = value
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    programs = [str(clone / "bin"), str(Path(sys.executable).parent)]
+    environment["PATH"] = os.pathsep.join([*programs, environment["PATH"]])
     environment["HOME"] = str(clone.parent)
     environment["PYTHONIOENCODING"] = "utf-8"
 
