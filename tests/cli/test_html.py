@@ -69,6 +69,7 @@ def small(tmp_path, monkeypatch):
             text = nbformat.writes(new_notebook(cells=cells))
         (tmp_path / document).write_text(text)
     monkeypatch.setattr(html, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(html, "has_pdoc", lambda: False)  # the reference has its own tests
     return tmp_path
 
 
@@ -257,7 +258,11 @@ def test_the_same_notebooks_give_the_same_bytes(folder, tmp_path):
 def test_command_prints_where_the_pages_are(small, capsys):
     assert main(["html", str(small / "deep" / "pages")]) == 0
     index = small / "deep" / "pages" / "index.html"
-    assert capsys.readouterr().out == f"open in a browser: {index}\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "without the API reference, which needs pdoc: pip install pdoc",
+        f"open in a browser: {index}",
+    ]
+    assert not parse(index).find("a", string="API")
     assert parse(index).h1.get_text() == "Title of README.md"
 
 

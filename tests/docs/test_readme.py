@@ -73,6 +73,7 @@ EXTRA_ARGUMENTS = {
 
 # Commands that run elsewhere, and the file that runs them.
 ELSEWHERE = {
+    "python -m utils": "tests/test_packaging.py",
     "pip install .": "tests/test_packaging.py",
     'pip install ".[heic]"': "tests/test_packaging.py",
     "make test": ".ci/run",

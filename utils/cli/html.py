@@ -24,6 +24,7 @@ from latex2mathml.converter import convert as latex_to_mathml
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
+from utils.cli.api import FIRST_PAGE, has_pdoc, write_api_reference
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.io import write_text
 from utils.paths import REPOSITORY
@@ -51,6 +52,7 @@ PAGES = {  # document -> page, in reading order
     "NOTICE.md": Page("notice.html", "Notice"),
     "LICENSE": Page("license.html", "License"),
 }
+API_FOLDER = "api"
 RESTORE_HINT = "restore it from the repository"
 # Elements of a cell's output that run code, load something, or change the page around them.
 UNSAFE_ELEMENTS = [
@@ -73,10 +75,28 @@ FORMULA = re.compile(
 )
 
 
-def write_site(folder: Path) -> None:
-    """Render all pages into a folder.
+def write_pages(folder: Path) -> None:
+    """Render all pages into a folder, and the reference of the modules where pdoc is installed.
+
+    Raises:
+        CaptionsError: A document or one of its images cannot be used.
+    """
+    write_site(folder, with_api=has_pdoc())
+    if has_pdoc():
+        write_api_reference(folder / API_FOLDER)
+    else:
+        print("without the API reference, which needs pdoc: pip install pdoc")
+    print(f"open in a browser: {folder / 'index.html'}")
+
+
+def write_site(folder: Path, with_api: bool = False) -> None:
+    """Render the page of each document into a folder.
 
     All documents are read before the first page is written.
+
+    Args:
+        folder: Where the pages are written.
+        with_api: Whether the pages link to the reference of the modules.
 
     Raises:
         CaptionsError: A document or one of its images cannot be used.
@@ -90,13 +110,12 @@ def write_site(folder: Path) -> None:
             title = f"{title} · {PAGES[HOME].label}"
         text = template.substitute(
             title=escape(title),
-            bar=navigation_bar(document),
+            bar=navigation_bar(document, with_api),
             contents=table_of_contents(body),
             body=body,
             neighbors=neighbor_links(document, bodies),
         )
         write_text(folder / page.file, text)
-    print(f"open in a browser: {folder / 'index.html'}")
 
 
 # === From a document to the body of its page ===
@@ -275,12 +294,14 @@ def formula_to_mathml(tex: str, display: str = "inline") -> str:
 # === Navigation ===
 
 
-def navigation_bar(document: str) -> str:
-    """The list of links to all pages."""
+def navigation_bar(document: str, with_api: bool) -> str:
+    """The list of links to all pages, and to the reference of the modules."""
     items = []
     for other, page in PAGES.items():
         current = ' aria-current="page"' if other == document else ""
         items.append(f'<li><a href="{page.file}"{current}>{page.label}</a></li>')
+    if with_api:
+        items.append(f'<li><a href="{API_FOLDER}/{FIRST_PAGE}">API</a></li>')
     return "\n".join(items)
 
 

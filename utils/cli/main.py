@@ -428,7 +428,7 @@ def add_kaggle_parser(commands: Any) -> None:
 def add_html_parser(commands: Any) -> None:
     """The command `html`."""
     parser = commands.add_parser("html", help="render the notebooks as web pages (make html)")
-    parser.set_defaults(function_path="utils.cli.html.write_site")
+    parser.set_defaults(function_path="utils.cli.html.write_pages")
     parser.add_argument(
         "folder",
         nargs="?",
