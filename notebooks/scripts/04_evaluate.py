@@ -12,10 +12,8 @@
 # [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)][kaggle]
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)][colab]
 #
-# [kaggle]:
-# https://kaggle.com/kernels/welcome?src=https://github.com/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/04_evaluate.ipynb
-# [colab]:
-# https://colab.research.google.com/github/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/04_evaluate.ipynb
+# [kaggle]: https://kaggle.com/kernels/welcome?src=https://github.com/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/04_evaluate.ipynb
+# [colab]: https://colab.research.google.com/github/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/04_evaluate.ipynb
 #
 # *Notebook 4 of 5 · prerequisites: [3 Train the captioner](03_train.ipynb) · next: [5 Visualize the
 # results](05_visualize.ipynb)*
