@@ -28,6 +28,14 @@ def test_synonyms_and_plurals_are_no_errors():
     assert word_errors("a pair of dogs on grass with balls", DOGS) == {}
 
 
+def test_general_word_fits_any_other_word_of_its_category():
+    assert word_errors("a person on a horse", ["a man on an animal"]) == {
+        "people": WordErrors([], ["man"])
+    }
+    assert word_errors("a man on a horse", ["a person on an animal"]) == {}
+    assert word_errors("a person", ["a horse"])["people"].wrong == ["person"]
+
+
 def test_what_a_single_reference_mentions_may_be_left_out_unless_it_is_the_only_one():
     assert "colors" not in word_errors("two dogs on the grass", DOGS)
     errors = word_errors("two dogs on the grass", DOGS[:1])

@@ -5,7 +5,7 @@ the plural only. A content word is any other than `FUNCTION_WORDS`, which are En
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from utils.data.tokenizer import tokenize
@@ -14,11 +14,15 @@ from utils.evaluation.word_categories import FUNCTION_WORDS, MIN_ANNOTATORS, WOR
 OTHER = "other words"
 Meaning = tuple[str, str]  # category, and what all words of this meaning share
 
+# Words that any other word of their category fits: a man is a person.
+GENERAL_WORDS = ("person", "animal")
 MEANINGS: dict[str, Meaning] = {}
 for _category, _groups in WORD_CATEGORIES.items():
     for _group in _groups:
         for _word in _group.split():
             MEANINGS[_word] = (_category, _group)
+MEANINGS["trio"] = MEANINGS["three"]
+GENERAL_MEANINGS = {MEANINGS[_word] for _word in GENERAL_WORDS}
 
 
 class WordErrors(NamedTuple):
@@ -54,13 +58,22 @@ def word_errors(caption: str, references: Sequence[str]) -> dict[str, WordErrors
 
     errors: dict[str, WordErrors] = {}
     for meaning, word in generated.items():
-        if meaning not in mentions:
+        known = {other for other in mentions if other[0] == meaning[0]}
+        only_general = bool(known) and known <= GENERAL_MEANINGS
+        if not fits(meaning, mentions) and not only_general:
             errors.setdefault(meaning[0], WordErrors([], [])).wrong.append(word)
     for meaning, count in mentions.items():
-        if count >= needed and meaning not in generated:
+        if count >= needed and not fits(meaning, generated):
             word = words[meaning].most_common(1)[0][0]
             errors.setdefault(meaning[0], WordErrors([], [])).missing.append(word)
     return errors
+
+
+def fits(meaning: Meaning, others: Collection[Meaning]) -> bool:
+    """Whether a meaning is one of others, or a general word for one of them."""
+    if meaning in GENERAL_MEANINGS:
+        return any(category == meaning[0] for category, _ in others)
+    return meaning in others
 
 
 def find_meanings(text: str) -> dict[Meaning, str]:
