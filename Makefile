@@ -128,7 +128,7 @@ notebooks: environment
 	done
 	.venv/bin/python -m utils run
 	cp working/sample/notebooks/*.ipynb notebooks/
-	cp working/sample/best.png notebooks/images/
+	cp working/sample/overview.png notebooks/images/
 	$(MAKE) --no-print-directory kernel
 
 # The notebook that kernel-metadata.json names: 01_features, with the modules that it imports.

@@ -18,22 +18,33 @@
 # *Notebook 5 of 5 · prerequisites: [4 Generate and evaluate captions](04_evaluate.ipynb) · next:
 # your own photos*
 #
-# A table of scores says how good a captioner is on average. It does not say *what* it is good at.
-# This notebook is a qualitative **error analysis**: the best and the worst captions, selected by a
-# rule instead of by hand, the confidence of each caption, and the attention weights of each word.
-# It writes a page, `gallery.html`, of all photos with their captions, and ends with captions for
-# photos of your own and for real photographs.
+# A table of scores says how good a captioner is on average. It does not say *what* it is good at,
+# or when to believe it. This notebook looks at single captions: which words are wrong, which part
+# of the image each word depends on, and how sure the captioner is. Then the captioner is used: for
+# alt text, for photos that it has never seen, and for search.
 #
-# **You will**
-# - read the best, the median and the worst captions beside their references, and see which words
-#   are wrong;
-# - check whether the captioner knows which of its captions are good;
-# - see which regions of the image the model attends to, word by word;
-# - caption photos that have no references, some of them unlike any photo that the captioner has
-#   seen, and search photos by a sentence.
+# ```text
+#    photos                 captions
+#      │                       │
+#  01_features              02_text
+#      │ features.pkl          │ captions.pkl, tokenizer.pkl
+#      └──────────┬────────────┘
+#                 │
+#             03_train
+#                 │ captioner.pkl, history.pkl
+#            04_evaluate
+#                 │ predictions.pkl, confidence.pkl, scores.json
+#          ▶ 05_visualize ◀ ──► gallery.html    (you are here)
+# ```
 #
-# **You need** the predictions of notebook 4. Minutes: less than 1. TensorFlow is only loaded for
-# photos without references.
+# **You will learn**
+# - how to do an error analysis: the best, the median and the worst captions, and what went wrong;
+# - how to draw attention weights over a photo, and how far to believe them;
+# - whether a captioner knows which of its captions are good;
+# - how to get alt text and search results for your own photos.
+#
+# **You need** the predictions of notebook 4, NumPy and pandas. Minutes on two cores: less than 1
+# for the drawn sample, about 2 for Flickr8k.
 #
 # ## Setup
 #
@@ -75,9 +86,12 @@ config = load_config(detect_preset())
 print(summarize(config, "preset", "encoder", "decoder"))
 
 # %% [markdown]
-# Load the results of notebook 4: the captions, their scores, and their attention weights.
+# Load what notebook 4 has saved: for each photo of the split the generated caption, its CIDEr-D and
+# its attention weights. The references come from notebook 2, the places of the photos from
+# notebook 1.
 
 # %%
+from utils.data.photo_files import recorded_paths
 from utils.data.tokenizer import tokenize
 
 predictions = artifacts.load("predictions", config)
@@ -85,13 +99,16 @@ captions = artifacts.load("captions", config)["captions"]
 names = predictions["names"]
 predicted = predictions["captions"]
 scores = predictions["CIDEr-D"]
+references = [captions[name] for name in names]
+paths = recorded_paths(names, artifacts.load("features", config), config)
 print(f"{len(names):,} captions for the {predictions['split']} split")
 
 # %% [markdown]
 # ## The best, the median, the worst
 #
-# Hand-picked examples are misleading (**cherry-picking**). So a rule selects them: sort by score,
-# take both ends and the middle. **By hand**, the positions in the sorted list:
+# Examples that were picked by hand mislead (**cherry-picking**): anyone can find three good
+# captions among thousands. So a rule selects them: sort all captions by score, and take both ends
+# and the middle.
 
 # %%
 order = np.argsort(-scores, kind="stable")
@@ -102,68 +119,21 @@ selected = {
     "median": order[middle : middle + group_size],
     "worst": order[-group_size:],
 }
-assert scores[selected["best"]].min() >= scores[selected["median"]].max()
-assert scores[selected["median"]].min() >= scores[selected["worst"]].max()
+for group, rows in selected.items():
+    print(f"{group:6}  CIDEr-D {scores[rows].min():.2f} to {scores[rows].max():.2f}")
 
 # %% [markdown]
-# How sure is the captioner of each caption? Notebook 4 has estimated the **confidence** of each,
-# the probability that it is good; the section *Confidence* below checks it.
+# Before you look: a score compares words, not meanings. Which captions with a low score do you
+# expect to be wrong, and which only worded differently?
+#
+# In each figure, the generated caption is blue; all references of the photo are below it. First the
+# best. What do they have in common with most of their references?
 
 # %%
-confidence = predictions["confidence"]
-by_confidence = np.argsort(-confidence, kind="stable")
-selected["most confident"] = by_confidence[:1]
-selected["least confident"] = by_confidence[-1:]
-
-# %% [markdown]
-# The photos are those whose files notebook 1 has read and recorded.
-
-# %%
-from utils.data.photo_files import recorded_paths
-from utils.paths import working_folder
 from utils.plotting.figures import show_captioned
 
-paths = recorded_paths(names, artifacts.load("features", config), config)
-references = [captions[name] for name in names]
-notes = []
-for score, value in zip(scores, confidence, strict=True):
-    notes.append(f"CIDEr-D {score:.2f}, confidence {value:.0%}")
 
-
-# %% [markdown]
-# ## Save a gallery
-#
-# One page with all photos of the split: it opens in any browser, from disk, without a network. Move
-# the slider under a photo, or point at a word, to see its **attention map**, which is explained
-# below.
-
-# %%
-from utils.plotting.gallery import write_gallery
-
-lengths = np.array([len(tokenize(text)) for text in predicted])
-page = working_folder(config) / "gallery.html"
-cards = []
-for row in range(len(names)):
-    cards.append(
-        {
-            "path": paths[row],
-            "caption": predicted[row],
-            "references": references[row],
-            "score": scores[row],
-            "confidence": confidence[row],
-            "attention_weights": predictions["attention_weights"][row][: lengths[row]],
-        }
-    )
-write_gallery(page, cards, "Generated captions", predictions["protocol"])
-print(f"{page.name}: {len(cards):,} photos")
-
-# %% [markdown]
-# Now the photos. Above each photo, in blue, the generated caption; below it references, two of them
-# or all. The best: what do they have in common with the references?
-
-
-# %%
-def show(rows, notes=notes):
+def show(rows, notes):
     """The photos of these rows with captions, references and notes."""
     return show_captioned(
         [paths[row] for row in rows],
@@ -173,195 +143,343 @@ def show(rows, notes=notes):
     )
 
 
-show(selected["best"]).savefig(working_folder(config) / "best.png", dpi=110)
+score_notes = [f"CIDEr-D {score:.2f}" for score in scores]
+_ = show(selected["best"], score_notes)
 
 # %% [markdown]
-# Around the median. Which of these are correct but worded differently, which lowers the score, and
-# which are wrong?
+# They share whole phrases with several references, rare words included. CIDEr-D rewards exactly
+# that (notebook 4). Now the captions around the median:
 
 # %%
-_ = show(selected["median"])
+_ = show(selected["median"], score_notes)
 
 # %% [markdown]
-# The worst, with all references: is the caption wrong, too vague, too short, or does it mention
-# what no reference mentions? A low score can mean any of these: compare it with the photo.
-
-# %%
-_ = show(selected["worst"])
-
-# %% [markdown]
-# Finally, the most and the least confident caption. Are they among the best and the worst?
-
-# %%
-_ = show([*selected["most confident"], *selected["least confident"]])
-
-# %% [markdown]
-# Would another metric select other captions? Each point is a caption, by BLEU-2 (1-grams and
-# 2-grams; a single caption often matches no 4-gram of any reference) and by CIDEr-D. **By hand**:
-# rank all captions by both metrics, and mark the two whose ranks differ most.
-
-# %%
-from utils.evaluation.metrics import bleu
-from utils.plotting.charts import plot_score_scatter
-
-_, caption_bleu = bleu(predicted, references)
-bleu_2 = caption_bleu[:, 1]
-rank_difference = pd.Series(bleu_2).rank() - pd.Series(scores).rank()
-marked = {
-    "higher by BLEU-2": int(rank_difference.idxmax()),
-    "higher by CIDEr-D": int(rank_difference.idxmin()),
-}
-_ = plot_score_scatter(bleu_2, scores, ("BLEU-2", "CIDEr-D"), marked)
-
-# %% [markdown]
-# If the metrics agreed, all points would be on one curve. At the right edge every 2-gram occurs in
-# a reference: BLEU-2 can't distinguish these captions any more, CIDEr-D can. Below are the marked
-# two, the one that BLEU-2 ranks higher first, with all references. For BLEU-2 a match in any one
-# reference is enough, and all words count alike; CIDEr-D is the mean over all references, and
-# rewards the informative words.
-
-# %%
-both_notes = []
-for bleu_score, score in zip(bleu_2, scores, strict=True):
-    both_notes.append(f"BLEU-2 {bleu_score:.2f}, CIDEr-D {score:.2f}")
-_ = show(list(marked.values()), notes=both_notes)
-
-# %% [markdown]
-# ## Which words are missed
+# Compare each caption with its photo first, and then with its references. A caption can be right
+# and still score only half as much as the best, because the references use other words, or mention
+# what it leaves out. So how much of a low score is the captioner's fault?
 #
-# Words in at least three references of a photo (or in all, if it has fewer) are hard to leave out.
-# **By hand**: the **recall** of each such word, the share of photos whose generated caption has it.
+# ## What went wrong
+#
+# To answer this for every caption, compare its **content words**, the words that name something,
+# with those of its references. There are two kinds of errors:
+#
+# - a word is **wrong** if no reference has a word of the same meaning;
+# - a word is **missing** if two references have it (or the only one), and the caption has not.
+#
+# The package has a list of words of equal meaning, such as *man* and *guy*, by category: people,
+# animals, colors, numbers, actions, places. All other content words form one more category. (The
+# list is English; in other languages each word is its own meaning.) Step 1 maps a text to the
+# meanings in it:
 
 # %%
 from collections import Counter
 
-generated = Counter()
-missed = Counter()
-for caption, group in zip(predicted, references, strict=True):
-    reference_counts = Counter()
-    for text in group:
-        reference_counts.update(set(tokenize(text)))
-    needed = min(3, len(group))
-    agreed = {word for word, count in reference_counts.items() if count >= needed}
-    caption_words = set(tokenize(caption))
-    generated.update(agreed & caption_words)
-    missed.update(agreed - caption_words)
+from utils.evaluation.word_categories import FUNCTION_WORDS
+from utils.evaluation.word_errors import MEANINGS, OTHER, singular
+
+
+def find_meanings(text):
+    """The meanings in a text, each with the first word that has it."""
+    meanings = {}
+    for token in tokenize(text):
+        if token in MEANINGS:
+            meanings.setdefault(MEANINGS[token], token)
+        elif token not in FUNCTION_WORDS:
+            meanings.setdefault((OTHER, singular(token)), token)
+    return meanings
+
+
+for (category, meaning), word in find_meanings(predicted[0]).items():
+    print(f"{word:12} {category}: {meaning}")
 
 # %% [markdown]
-# Of the words that references of at least five photos agree on, those with the lowest recall and
-# five of those with the highest:
-
-# %% tags=["nbval-ignore-output"]
-counts = {"generated": pd.Series(generated, dtype=int), "missed": pd.Series(missed, dtype=int)}
-table = pd.DataFrame(counts).fillna(0).astype(int)
-total = table["generated"] + table["missed"]
-table["recall"] = (table["generated"] / total).round(2)
-frequent = table[total >= 5].sort_values("recall", kind="stable")
-pd.concat([frequent.head(5), frequent[5:].tail(5)])
-
-# %% [markdown]
-# Look at the upper rows together with the photos. Does the word have a synonym ("a pair of" for
-# "two")? Was it omitted, as clothes often are, or confused with something else? (Notebook 4 scores
-# word categories, and treats such synonyms as equal.)
-#
-# Does the score depend on the length of the caption? A longer one states more, right or wrong. The
-# dark line is an approximate 95 % confidence interval: the mean ± 1.96 standard errors.
+# Step 2 counts how many references mention each meaning, and compares. This is the whole idea; the
+# package also accepts general words, such as *person* for *man*.
 
 # %%
-from utils.plotting.charts import plot_bars
+worst = int(order[-1])
+generated = find_meanings(predicted[worst])
+mentions = Counter()
+for reference in references[worst]:
+    mentions.update(find_meanings(reference).keys())
+needed = min(2, len(references[worst]))
 
-shortest_in_group = lengths // 3 * 3  # groups of three lengths: 6 to 8 words, 9 to 11 words, ...
-groups = pd.Series(scores).groupby(shortest_in_group)
-standard_errors = groups.sem().fillna(0)
-means = {}
-intervals = {}
-for shortest, mean in groups.mean().items():
-    label = f"{shortest} to {shortest + 2} words, {groups.size()[shortest]} captions"
-    margin = 1.96 * standard_errors[shortest]
-    means[label] = mean
-    intervals[label] = (mean - margin, mean + margin)
-_ = plot_bars(means, "CIDEr-D by length of the caption", intervals)
+print(f"caption: {predicted[worst]}")
+for meaning, word in generated.items():
+    print(f"  {word!r} is in {mentions[meaning]} of {len(references[worst])} references")
+for meaning, count in mentions.items():
+    if count >= needed and meaning not in generated:
+        print(f"  {meaning[1].split()[0]!r} is in {count} references, and not in the caption")
 
 # %% [markdown]
+# With the library, the same for all captions; and below, the answer for the worst ones. A word
+# *instead of* another is of the same category: a confusion. Is it wrong on the photo, too? Or have
+# people described something else?
+
+# %%
+from utils.evaluation import word_errors as library
+from utils.evaluation.word_errors import describe_errors, word_errors
+
+assert all(library.find_meanings(text) == find_meanings(text) for text in predicted)
+errors = [word_errors(text, group) for text, group in zip(predicted, references, strict=True)]
+error_notes = []
+for row in range(len(names)):
+    error_notes.append(f"{score_notes[row]}\n{describe_errors(errors[row])}")
+_ = show(selected["worst"], error_notes)
+
+# %% [markdown]
+# Three captions are anecdotes. The table below counts over all captions: in how many percent of
+# them a category has a wrong word, and a missing one. `low` is the half of the captions with the
+# lower scores, `high` the other half.
+
+# %% tags=["nbval-ignore-output"]
+half = len(order) // 2
+halves = {"high": order[:half], "low": order[half:]}
+rates = {}
+for kind in ("wrong", "missing"):
+    for half_name, rows in halves.items():
+        counts = Counter()
+        for row in rows:
+            for category, words in errors[row].items():
+                counts[category] += bool(getattr(words, kind))
+        rates[f"{kind}, {half_name}"] = pd.Series(counts, dtype=float) * 100 / max(1, len(rows))
+table = pd.DataFrame(rates).fillna(0).round().astype(int)
+table.sort_values("missing, low", ascending=False)
+
+# %% [markdown]
+# Read it by columns. If *missing* is much larger than *wrong*, the captioner is vague rather than
+# mistaken: it leaves out what it isn't sure of. Then compare *low* with *high*: the categories that
+# differ most are those that cost the score. Which ones are they, and what is confused with what?
+
+# %% tags=["nbval-ignore-output"]
+difference = (table["wrong, low"] + table["missing, low"]) - (
+    table["wrong, high"] + table["missing, high"]
+)
+if len(difference):
+    print(f"the two halves differ most in: {difference.idxmax()}")
+confusions = Counter()
+for caption_errors in errors:
+    for category, words in caption_errors.items():
+        if category != OTHER and len(words.wrong) == len(words.missing) == 1:
+            confusions[f"{words.wrong[0]} instead of {words.missing[0]}"] += 1
+for confusion, count in confusions.most_common(5):
+    print(f"{confusion}: {count}")
+
+# %% [markdown]
+# A list like this tells you what to do next. Confused animals call for a better encoder, or for
+# more photos of them. Wrong numbers are a known weakness of encoders: features say *what* is in a
+# cell better than *how many* there are. Missing clothes and colors may need no repair at all: five
+# people rarely agree on them.
+#
+# ## Where the model attends
+#
+# Notebook 3 has computed **attention weights**: before each token, the decoder gives every cell of
+# the grid a weight, and the context vector is the weighted mean of the cells. The weights of one
+# token sum to 1. Notebook 4 has saved them for the captions that it generated.
+#
+# ```text
+#             49 weights              7 × 7 grid               photo
+#  "dog" ──►  .01 .02 … .31   ──►    ░░░░░░░       ──►      heatmap, upsampled
+#             (sum 1)                ░░▓█░░░                to the photo's size
+#                                    ░░░▒░░░
+# ```
+#
+# The example is the first photo of the split. What is the shape of its weights?
+
+# %%
+example = 0
+words = tokenize(predicted[example])
+attention_weights = predictions["attention_weights"][example, : len(words)].astype("float32")
+num_cells = attention_weights.shape[1]
+has_attention = num_cells > 0
+if has_attention:
+    side = round(num_cells**0.5)
+    assert np.allclose(attention_weights.sum(axis=1), 1, atol=0.01)
+    print(f"{attention_weights.shape}: {len(words)} words × {side} × {side} cells")
+else:
+    print("This captioner uses the mean of all cells: it has no attention weights.")
+
+# %% [markdown]
+# Before any picture, walk through the caption by numbers. For each word, the table shows the cell
+# with the largest weight (row 1 is at the top, column 1 on the left), that weight in percent, and
+# the number of cells that hold half of all weight.
+
+# %% tags=["nbval-ignore-output"]
+table = None
+if has_attention:
+    peak_cells = attention_weights.argmax(axis=1)
+    descending = -np.sort(-attention_weights, axis=1)
+    cells_for_half = (descending.cumsum(axis=1) < 0.5).sum(axis=1) + 1
+    walk = {
+        "row": peak_cells // side + 1,
+        "column": peak_cells % side + 1,
+        "weight": (100 * attention_weights.max(axis=1)).round().astype(int),
+        "cells for half": cells_for_half,
+    }
+    table = pd.DataFrame(walk, index=words)
+table
+
+# %% [markdown]
+# The last column is the most telling. If all cells had the same weight, half of it would need half
+# of the cells. A small number means that the word depends on one place; a large one, that no place
+# is special. Go through the caption and predict both for each word before you read its row: words
+# for things tend to have a place, words such as *a*, *is* and *the* follow from the words before
+# them, and a word such as *rain* is everywhere. Here, the extremes are:
+
+# %% tags=["nbval-ignore-output"]
+if has_attention and words:
+    sharpest = int(cells_for_half.argmin())
+    most_diffuse = int(cells_for_half.argmax())
+    print(f"uniform weights: {num_cells // 2 + num_cells % 2} of {num_cells} cells for half")
+    for label, position in {"sharpest": sharpest, "most diffuse": most_diffuse}.items():
+        peak = f"row {walk['row'][position]}, column {walk['column'][position]}"
+        print(f"{label}: {words[position]!r}, {cells_for_half[position]} cells, peak at {peak}")
+
+# %% [markdown]
+# Now draw the weights over the photo. A heatmap must not hide what it explains, so the photo keeps
+# its colors where the weight is 0, and the heatmap becomes more opaque as the weight grows:
+
+# %%
+import matplotlib.pyplot as plt
+from PIL import Image
+
+from utils.plotting.attention import overlay_attention
+from utils.plotting.style import load_thumbnail
+
+pixels = load_thumbnail(paths[example], 300)
+if has_attention and words:
+    height, width = pixels.shape[:2]
+    weights = attention_weights[sharpest]
+    # 1. The grid, scaled so that the largest weight is 1.
+    grid = (weights / weights.max()).reshape(side, side)
+    # 2. Upsampled to the size of the photo.
+    smooth = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
+    heat = np.clip(np.asarray(smooth), 0, 1)
+    # 3. A color for each weight, without the dark ones, and an opacity proportional to the weight.
+    colors = 255 * plt.get_cmap("plasma")(0.4 + 0.6 * heat)[..., :3]
+    opacity = 0.75 * heat[..., None]
+    overlay = (pixels * (1 - opacity) + colors * opacity).astype(np.uint8)
+    assert np.array_equal(overlay, overlay_attention(pixels, weights))
+    print(f"{weights.shape} -> {grid.shape} -> {heat.shape} -> {overlay.shape}")
+
+# %% [markdown]
+# `plasma` is a [perceptually
+# uniform](https://matplotlib.org/stable/users/explain/colors/colormaps.html) colormap: equal steps
+# of weight look like equal steps of color. Yellow is the largest weight of each word. The line
+# surrounds the region where the weight is at least half of the largest.
+
+# %%
+from utils.plotting.figures import show_attention
+
+if has_attention:
+    _ = show_attention(pixels, words, attention_weights)
+
+# %% [markdown]
+# Compare the figure with the table: the yellow spot of each word is in the cell that the table
+# names. Is the thing that the word names inside the line?
+#
+# Interpret attention maps with care. Each one is scaled to its own maximum, so a diffuse map may
+# look as important as a sharp one. The receptive field of a cell is larger than the cell, so its
+# features can describe a ball in the cell beside it. And the word also depends on the words before
+# it: other weights can lead to the same word ([Jain and Wallace
+# 2019](https://arxiv.org/abs/1902.10186)). A map is a hint at what the model used, not a proof.
+#
 # ## Confidence
 #
 # For a screen reader, a wrong caption can be worse than none. So a captioner should know which of
-# its captions are good, although it sees no reference. A caption counts as **good** if its CIDEr-D
-# reaches a bound. Notebook 4 has computed the confidence from four signals:
+# its captions are good, although it sees no reference. Call a caption **good** if its CIDEr-D
+# reaches a bound, which notebook 4 has set. The **confidence** of a caption is the estimated
+# probability that it is good. Notebook 4 has computed it from four signals:
 #
-# - the **log-probability** $\log p$, divided by the number of tokens $n$;
-# - the **PMI**: how much more likely the caption is for this photo than for an average one;
+# - the **log-probability** $\log p$ of the caption, divided by its number of tokens $n$;
+# - the pointwise mutual information (PMI, notebook 4): how much more likely the caption is for this
+#   photo than for an average one. "a man in a shirt" is likely for any photo;
 # - the [**principal components**](https://en.wikipedia.org/wiki/Principal_component_analysis)
 #   $\mathbf{z}$ of the photo's features: some subjects are described better than others;
-# - the **distance** of the photo's features from those of the training photos: of a photo unlike
-#   all of them the captioner knows nothing.
+# - the **distance** of the photo's features from those of the training photos. Of a photo unlike
+#   all of them the captioner knows nothing, however probable its caption is.
 #
-# [**Logistic regression**](https://en.wikipedia.org/wiki/Logistic_regression) on the validation
-# photos, whose captions have been scored, combines the first three. The last one gives a factor
-# $f$, the **familiarity**: 1 for a photo as near to the training photos as most validation photos
-# are, and 0 for one that is farther away than all of them.
+# [**Logistic regression**](https://en.wikipedia.org/wiki/Logistic_regression) combines the first
+# three. It is fitted on the validation photos, whose captions have been scored. The last signal
+# gives a factor $f$, the **familiarity**: 1 for a photo as near to the training photos as most
+# validation photos are, and 0 for one that is farther away than all of them.
 #
 # $$c = f \cdot \sigma\left(w_0 + w_1 \frac{\log p}{n} + w_2 \frac{\text{PMI}}{n} +
 # \mathbf{w}^\top \mathbf{z}\right)$$
 #
-# where $\sigma$ is the logistic function, whose values are between 0 and 1.
-#
-# For the figures below, each validation photo has the confidence of a regression that was fitted
-# without it ([**cross-validation**](https://scikit-learn.org/stable/modules/cross_validation.html)):
-# on the photos that it was fitted on, a regression looks better than it is.
-#
-# A confidence is [**calibrated**](https://arxiv.org/abs/1706.04599) if it can be taken at its word:
-# of all captions with a confidence of 80 %, 80 % are good. **By hand**: group the captions into
-# bins by confidence, and compare the mean confidence of each bin with the fraction of good
-# captions. The **expected calibration error** is the mean difference between the two.
+# where $\sigma(x) = 1 / (1 + e^{-x})$ is the logistic function, whose values are between 0 and 1.
+# Which captions is the captioner most and least sure of?
 
 # %%
+confidence = predictions["confidence"]
+by_confidence = np.argsort(-confidence, kind="stable")
+confidence_notes = []
+for row in range(len(names)):
+    confidence_notes.append(f"confidence {confidence[row]:.0%}\n{error_notes[row]}")
+_ = show([by_confidence[0], by_confidence[-1]], confidence_notes)
+
+# %% [markdown]
+# The upper one is the most confident caption, the lower one the least confident. Two captions prove
+# nothing, so check all. A confidence can be judged by two questions.
+#
+# ### Is it calibrated?
+#
+# [**Calibration**](https://arxiv.org/abs/1706.04599) means that a confidence can be taken at its
+# word: of all captions with a confidence of 80 %, 80 % are good. To check this, group the captions
+# into bins by confidence, and compare in each bin the mean confidence with the fraction of good
+# captions. The **expected calibration error** is the mean difference between the two, weighted by
+# the number of captions.
+#
+# The captions are those of the validation photos. On the photos that it was fitted on, a regression
+# looks better than it is. So each of these confidences comes from a regression that was fitted
+# without its photo ([**cross-validation**](
+# https://scikit-learn.org/stable/modules/cross_validation.html)).
+
+# %% tags=["nbval-ignore-output"]
 fitted = artifacts.load("confidence", config)
 validation_confidence = fitted["validation_confidence"]
 validation_good = fitted["validation_good"]
 num_bins = 10
+bin_numbers = np.minimum((validation_confidence * num_bins).astype(int), num_bins - 1)
 bin_table = []
-for number in range(num_bins):
-    in_bin = (validation_confidence >= number / num_bins) & (
-        validation_confidence < (number + 1) / num_bins
-    )
-    if number == num_bins - 1:
-        in_bin |= validation_confidence == 1
-    if in_bin.any():
-        mean_confidence = validation_confidence[in_bin].mean()
-        fraction_good = validation_good[in_bin].mean()
-        bin_table.append([in_bin.sum(), mean_confidence, fraction_good])
+for number in np.unique(bin_numbers):
+    in_bin = bin_numbers == number
+    mean_confidence = validation_confidence[in_bin].mean()
+    bin_table.append([in_bin.sum(), mean_confidence, validation_good[in_bin].mean()])
 sizes, mean_confidences, fractions_good = np.array(bin_table).T
 calibration_error = np.average(abs(mean_confidences - fractions_good), weights=sizes)
+columns = ["captions", "mean confidence", "fraction good"]
+pd.DataFrame(bin_table, columns=columns).round(2)
 
 # %% [markdown]
-# **With the library**, as a **reliability diagram**: one dot per bin, with a 95 % confidence
-# interval, which is wide where a bin has few captions. Dots on the dashed diagonal are calibrated;
-# below it the captioner is overconfident. The histogram shows how many captions each bin has: if
-# nearly all captions are good, as on drawn scenes, most bins are empty. On the left the captioner
-# may be underconfident: the familiarity lowers the confidence of the few most unusual photos, in
-# case of photos that are still more unusual.
+# A [**reliability diagram**](https://scikit-learn.org/stable/modules/calibration.html) draws this
+# table: a dot per bin, with a 95 % confidence interval, which is wide where a bin has few captions.
+# On the dashed diagonal the confidence is calibrated. Below the diagonal the captioner is
+# overconfident, above it underconfident. How many captions are in each bin? The histogram tells.
 
 # %%
-from utils.evaluation.calibration import expected_calibration_error, reliability_bins
+from utils.evaluation.calibration import expected_calibration_error
 from utils.plotting.charts import plot_reliability
 
-bins = reliability_bins(validation_confidence, validation_good, num_bins)
-assert np.allclose([[each.size, each.confidence, each.fraction_good] for each in bins], bin_table)
-assert np.isclose(
-    expected_calibration_error(validation_confidence, validation_good, num_bins), calibration_error
-)
+library_error = expected_calibration_error(validation_confidence, validation_good, num_bins)
+assert np.isclose(library_error, calibration_error)
 _ = plot_reliability(validation_confidence, validation_good, num_bins)
 
 # %% [markdown]
-# Calibration alone is not enough: a captioner that gives every caption the same confidence, the
-# fraction of good captions, is perfectly calibrated, and useless. Do good captions have a *higher*
-# confidence than others? The [**area under the ROC
+# Look at the histogram first: a dot of five captions says little. If nearly all captions are good,
+# as on drawn scenes, most bins on the left are nearly empty, and their dots may lie above the
+# diagonal: the familiarity lowers the confidence of the most unusual photos, to be careful with
+# photos that are more unusual still.
+#
+# ### Does it tell good captions from others?
+#
+# Calibration alone is not enough. A captioner that gives every caption the same confidence, the
+# fraction of good captions, is perfectly calibrated, and useless. The second question is: do good
+# captions have a *higher* confidence? The [**area under the ROC
 # curve**](https://en.wikipedia.org/wiki/Receiver_operating_characteristic) (ROC AUC) is the
-# probability that they do: 1 if every good caption has a higher confidence than every other one,
-# 0.5 if confidence is random. **By hand**, for the captions of this notebook: the fraction of all
-# pairs of a good and another caption that are in the right order; ties count as a half. **With the
-# library**: `roc_auc` computes the same from ranks.
+# probability that a good caption has a higher confidence than another one. It is 1 if that is
+# always so, and 0.5 if confidence is random. To compute it, count the pairs in the right order;
+# ties count as a half.
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.calibration import roc_auc
@@ -369,57 +487,54 @@ from utils.evaluation.calibration import roc_auc
 good = scores >= fitted["good_score"]
 print(f"{good.mean():.0%} of the captions are good (CIDEr-D of {fitted['good_score']} or more)")
 differences = confidence[good][:, None] - confidence[~good][None, :]
+print(f"pairs of a good and another caption: {differences.size:,}")
 if differences.size:
-    auc_by_hand = np.mean((differences > 0) + 0.5 * (differences == 0))
-    assert np.isclose(roc_auc(confidence, good), auc_by_hand)
-    print(f"ROC AUC {auc_by_hand:.2f}")
+    auc = np.mean((differences > 0) + 0.5 * (differences == 0))
+    assert np.isclose(roc_auc(confidence, good), auc)
+    print(f"ROC AUC {auc:.2f}")
 else:
     print("All captions are good, or none is: the ROC AUC is undefined.")
 
 # %% [markdown]
-# ## Attention maps
+# With few captions that are not good, this number is uncertain: compare the number of pairs with
+# the number of captions. What is a confidence good for? You can publish the captions above a
+# threshold, and leave the others to a person (**selective prediction**).
 #
-# Notebook 3 introduced **attention weights**: one weight per token and grid cell. **By hand**,
-# for the best caption: the weights of each token sum to 1, and the cell with the largest weight is
-# the one that the model attends to most. A captioner without attention has no weights.
-
-# %% tags=["nbval-ignore-output"]
-best = int(order[0])
-words = tokenize(predicted[best])
-attention_weights = predictions["attention_weights"][best, : len(words)].astype("float32")
-num_cells = attention_weights.shape[1]
-has_attention = num_cells > 0
-if has_attention:
-    side = int(num_cells**0.5)
-    assert np.allclose(attention_weights.sum(axis=1), 1, atol=0.01)
-    peak_cells = attention_weights.argmax(axis=1)
-    peaks = {"row": peak_cells // side + 1, "column": peak_cells % side + 1}
-    print(pd.DataFrame(peaks, index=words))
-
-# %% [markdown]
-# **With the library**: the image, then one **attention map** per word, in which regions with low
-# weights are dark and gray. Each map is scaled to its own maximum, so that both diffuse and sharp
-# attention are visible.
+# ## A gallery
+#
+# Figures show a few photos. To browse all of them, `write_gallery` writes one page with all photos
+# of the split, their captions, references, scores and confidences. It opens in any browser, from
+# disk, without a network. Sort it by score or by confidence; move the slider under a photo, or
+# point at a word, to see its attention map.
 
 # %%
-from utils.plotting.figures import show_attention
-from utils.plotting.style import load_thumbnail
+from utils.paths import working_folder
+from utils.plotting.gallery import write_gallery
 
-if has_attention:
-    _ = show_attention(load_thumbnail(paths[best]), words, attention_weights)
-else:
-    print("This captioner uses the mean of all cells: it has no attention weights.")
+page = working_folder(config) / "gallery.html"
+cards = []
+for row in range(len(names)):
+    num_words = len(tokenize(predicted[row]))
+    cards.append(
+        {
+            "path": paths[row],
+            "caption": predicted[row],
+            "references": references[row],
+            "score": scores[row],
+            "confidence": confidence[row],
+            "attention_weights": predictions["attention_weights"][row][:num_words],
+        }
+    )
+write_gallery(page, cards, "Generated captions", predictions["protocol"])
+print(f"{page.name}: {len(cards):,} photos")
 
 # %% [markdown]
-# Interpret attention maps with care ([Jain and Wallace
-# 2019](https://arxiv.org/abs/1902.10186)). The receptive field of a cell is larger than the cell,
-# so its features can also describe a ball in the cell beside it.
+# ## Alt text for your own photos
 #
-# ## Your own photos
-#
-# Put images into the folder `data/my_photos` of the repository and run this again. If there are
-# none, three new scenes are drawn. A captioner generalizes only to images like those it was trained
-# on: one that was trained on drawn scenes fails on photos, and the other way round.
+# From here on, the photos have no references. Put images into the folder `data/my_photos` of the
+# repository and run this again. If there are none, three new scenes are drawn. A captioner
+# generalizes only to images like those that it was trained on: one that was trained on drawn scenes
+# fails on photos, and the other way round.
 
 # %%
 from utils.data.photos import MY_PHOTOS_DIR, is_image
@@ -433,12 +548,12 @@ if not my_photos:
     for number, scene in enumerate(sample_scenes(3, seed=20), start=1):
         paint(scene).save(folder / f"fresh_{number}.jpg")
     my_photos = sorted(folder.glob("fresh_*.jpg"))
+print(*[path.name for path in my_photos], sep="\n")
 
 # %% [markdown]
 # `Captioner` is the whole pipeline as one object: encoder, tokenizer, decoder and beam search,
-# loaded from the artifacts with the settings of that run, and with a check that they belong
-# together. It takes paths, arrays and Pillow images. For the photos of notebook 4 it generates the
-# same captions:
+# loaded from the artifacts, with a check that they belong together. It takes paths, arrays and
+# Pillow images. Does it give the captions of notebook 4 for the photos of notebook 4?
 
 # %% tags=["nbval-ignore-output"]
 from utils.inference import Captioner
@@ -452,24 +567,28 @@ for row, result in zip(first_rows, captioner(first_paths), strict=True):
 print(f"{num_equal} of {len(first_rows)} captions are those of notebook 4")
 
 # %% [markdown]
-# These photos have no references. A caption is a first draft of an [**alt
-# text**](https://www.w3.org/WAI/tutorials/images/), the sentence that a screen reader reads aloud
-# in place of an image. What `alt_text` returns depends on the confidence: the caption as a
-# sentence; the same after *Possibly*; or *No confident description*. Below each photo, its alt text
-# and confidence. Check an alt text before you publish it.
+# An [**alt text**](https://www.w3.org/WAI/tutorials/images/) is the sentence that a screen reader
+# reads aloud in place of an image. A caption is a first draft of it. `alt_text` returns the caption
+# as a sentence if the confidence is high; the same after *Possibly* if it is lower; and *No
+# confident description* if it is low. The two thresholds are these:
 
 # %%
+from utils.evaluation.confidence import ASSERT_FROM, HEDGE_FROM
 from utils.inference import alt_text
+
+print(f"stated from a confidence of {ASSERT_FROM:.0%} on, with Possibly from {HEDGE_FROM:.0%} on")
+
+# %% [markdown]
+# Below each photo, its alt text and its confidence. Check an alt text before you publish it.
+
+# %%
 from utils.plotting.figures import show_photos
 
 failures = {}
 my_captions = captioner(my_photos, failures=failures)
 for path, reason in failures.items():
     print(f"{path}: {reason}")
-titles = []
-for row in my_captions:
-    assert 0 <= row["confidence"] <= 1
-    titles.append(f"{alt_text(row)} ({row['confidence']:.0%})")
+titles = [f"{alt_text(row)} ({row['confidence']:.0%})" for row in my_captions]
 my_photos = [Path(row["photo"]) for row in my_captions]
 _ = show_photos(my_photos, titles)
 
@@ -502,7 +621,7 @@ if pretrained:
     open_captions = list(stream)
 
 # %% [markdown]
-# First its reliability diagram, of the validation photos of Flickr8k:
+# How well is it calibrated? Its reliability diagram, of the validation photos of Flickr8k:
 
 # %% tags=["nbval-ignore-output"]
 if pretrained:
@@ -510,13 +629,14 @@ if pretrained:
     _ = plot_reliability(pretrained_fit["validation_confidence"], pretrained_fit["validation_good"])
 
 # %% [markdown]
+# Real photos are harder than drawn scenes: all bins have captions.
+#
 # Flickr8k shows people and dogs, mostly outdoors. A cup of coffee, a retina or a galaxy is
 # **out-of-distribution**: unlike anything in training. The captioner has no word for most of it,
-# and describes it with the words that it has. It should say so. **By hand**, the verdict on each
-# caption; **with the library**, `describe_confidence`.
+# and describes it with the words that it has. It should say so. For how many photographs does it?
 
 # %% tags=["nbval-ignore-output"]
-from utils.evaluation.confidence import ASSERT_FROM, HEDGE_FROM, describe_confidence
+from utils.evaluation.confidence import describe_confidence
 
 verdicts = []
 for row in open_captions:
@@ -531,36 +651,44 @@ for verdict, count in sorted(Counter(verdicts).items()):
     print(f"{verdict}: {count} of {len(verdicts)} photographs")
 
 # %% [markdown]
-# Below, each photograph with its verdict, its alt text (or what the captioner would have written),
-# and the attention maps of two words of the caption, dark red where the weight is largest. The
-# words are the rarest ones that name something visible. Does the attention fit the word? Is any
-# assertion wrong? The captioner itself cannot know: its confidence is an estimate.
+# Now look at them. Above each photograph are the verdict and the alt text, or what the captioner
+# would have written; beside it are the attention maps of the two rarest words of the caption that
+# name something visible. Does the attention fit the word? Is a stated caption wrong?
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
 
+
+def attention_of_words(row, tokenizer, count):
+    """The attention weights of the rarest content words of a caption, by word."""
+    words = tokenize(row["caption"])
+    chosen = {}
+    if row["attention_weights"].size:
+        for position in choose_words(words, tokenizer.word_to_id, count):
+            chosen[words[position]] = row["attention_weights"][position]
+    return chosen
+
+
 alt_text_cards = []
 for photo, row, verdict in zip(open_photos, open_captions, verdicts, strict=False):
-    words = tokenize(row["caption"])
-    shown_weights = {}
-    if row["attention_weights"].size:
-        for position in choose_words(words, pretrained.tokenizer.word_to_id):
-            shown_weights[words[position]] = row["attention_weights"][position]
-    text = alt_text(row)
-    if verdict == "none":
-        text = f"Not stated: “{row['caption']}”"
+    text = f"Not stated: “{row['caption']}”" if verdict == "none" else alt_text(row)
+    shown = attention_of_words(row, pretrained.tokenizer, 2)
     alt_text_cards.append(
-        AltTextCard(photo.path, text, verdict, row["confidence"], shown_weights, photo.credit)
+        AltTextCard(photo.path, text, verdict, row["confidence"], shown, photo.credit)
     )
 if alt_text_cards:
     _ = show_alt_texts(alt_text_cards)
 
 # %% [markdown]
+# Captions of unfamiliar subjects are often wrong, and most of those should not be stated: that is
+# what the confidence is for. It is an estimate, so a stated caption can be wrong as well: the
+# captioner itself cannot know.
+#
 # ## Search photos by a sentence
 #
-# Text-to-image retrieval, as in notebook 4: photos are ranked by the probability of the sentence.
-# The photos are the first ones of the split and your own; the sentence is a reference of the first
-# photo, if the captioner knows one of its words.
+# The same model can search. In text-to-image retrieval (notebook 4) a sentence is given, and photos
+# are ranked by its probability. The photos are the first ones of the split and your own; the
+# sentence is a reference of the first photo, if the captioner knows one of its words.
 
 # %%
 search_photos = [*first_paths, *my_photos]
@@ -574,8 +702,8 @@ query = known[0] if known else ""
 print(f"{query!r} among {len(search_photos)} photos")
 
 # %% [markdown]
-# **By hand**, for the first photo: the geometric mean of the probabilities of the sentence's
-# tokens, each given the tokens before it.
+# The score of a photo is the geometric mean of the probabilities of the sentence's tokens, each
+# given the photo and the tokens before it. For the first photo, from the logits:
 
 # %% tags=["nbval-ignore-output"]
 from utils.data.tokenizer import PAD_ID
@@ -589,36 +717,75 @@ if query and search_photos:
     for step, token_id in enumerate(token_ids[0, 1:]):
         if token_id != PAD_ID:
             target_log_probs.append(log_probs[step, token_id])
-    score_by_hand = np.exp(np.mean(target_log_probs))
-    print(f"mean probability per token {score_by_hand:.2%}")
+    first_score = np.exp(np.mean(target_log_probs))
+    print(f"logits {logits.shape}, mean probability per token {first_score:.2%}")
 
 # %% [markdown]
-# **With the library**: `search` ranks all photos, the best first. It caches the features of the
-# photos in the working folder, so that the next query is faster. Below, the two best photos. Try
-# other queries.
+# `search` does this for all photos, and ranks them. It caches the features of the photos in the
+# working folder, so that the next query is faster. Below are the two best photos. Is the first one
+# the photo that the sentence describes? Try other queries.
 
 # %% tags=["nbval-ignore-output"]
 if query and search_photos:
     results = captioner.search(query, search_photos)
     scores_by_path = {path: score for score, path in results}
-    assert np.isclose(scores_by_path[str(search_photos[0])], score_by_hand, rtol=0.02)
+    assert np.isclose(scores_by_path[str(search_photos[0])], first_score, rtol=0.02)
     best_results = results[:2]
     titles = [f"{score:.2%} per token" for score, _ in best_results]
-    _ = show_photos([path for _, path in best_results], titles, size=1.7)
+    _ = show_photos([path for _, path in best_results], titles)
 
 # %% [markdown]
-# The same from the command line, for a folder of any size: `python -m utils caption FOLDER --alt`
-# and `python -m utils search "a dog in the snow" FOLDER`.
+# The same works from the command line, for a folder of any size:
+# `python -m utils caption FOLDER --alt` and `python -m utils search "a dog in the snow" FOLDER`.
+#
+# ## The whole pipeline in one figure
+#
+# Five notebooks, in one column per photo: the encoder turns the photo into feature maps; the
+# decoder attends to a part of them for each word; the words form the caption. On the left is the
+# first photo of the split with the captioner of these notebooks, on the right, where it is there, a
+# real photograph with the pretrained one.
+
+# %% tags=["nbval-ignore-output"]
+from utils.plotting.overview import OverviewExample, show_overview
+
+
+def make_example(captioner, path, title, credit):
+    """Caption one photo, and keep what the encoder and the decoder compute on the way."""
+    stream = captioner.stream([path], no_repetition=True, progress=False, attention_weights=True)
+    row = next(stream)
+    encoder, _, _ = captioner.parts_for_captions()
+    features = next(captioner.extract_features([path], progress=False, encoder=encoder))[0]
+    words = attention_of_words(row, captioner.tokenizer, 4)
+    pixels = load_thumbnail(path, 400)
+    return OverviewExample(title, pixels, np.asarray(features), words, row["caption"], credit)
+
+
+examples = []
+if first_paths:
+    examples.append(make_example(captioner, first_paths[0], "From these notebooks", ""))
+if pretrained:
+    for photo in open_photos:
+        if photo.name == "motorcycle_left":
+            examples.append(
+                make_example(pretrained, photo.path, "Pretrained captioner", photo.credit)
+            )
+if examples:
+    show_overview(examples).savefig(working_folder(config) / "overview.png")
 
 # %% [markdown]
+# Follow one word of each caption upward: which feature maps are bright where it has its weight?
+#
 # ## What you learned
 #
-# - The best, the median and the worst captions, selected by a rule: low scores are not always wrong
-#   captions, and some words have a lower recall than others.
+# - An error analysis begins with a rule, not with favorite examples. Low scores are not always
+#   wrong captions: words can be wrong, missing, or only chosen differently.
+# - Attention weights, upsampled and drawn over the photo, show roughly which region a word depends
+#   on. They are a hint, not a proof.
 # - A confidence is useful if it is calibrated, and higher for good captions than for others.
-# - Attention maps show roughly which regions a word depends on.
-# - A captioner can search photos by a sentence, and write alt text for new photos; of photos unlike
-#   those of training it should say that it does not know.
+# - One captioner writes alt text for new photos, and searches photos by a sentence; of photos
+#   unlike those of training it should say that it does not know.
+#
+# ## Exercises
 #
 # **Try it.** *Vary*: change a value. *Modify*: edit a few lines. *Implement*: write a dozen lines.
 # *Extend*: go beyond this series. Predict the result before you run anything. Put the code
@@ -628,16 +795,20 @@ if query and search_photos:
 # 1. *Vary*: What does the attention of the worst caption look like? Before you run it: guess
 #    whether the model attended to the wrong region, or misclassified the right one.
 #
+# <details><summary>Hint</summary>
+#
+# The section *Where the model attends* uses the row `example`. Which row has the worst caption?
+# </details>
+#
 # <details><summary>An answer</summary>
 #
 # ```python
-# worst = int(order[-1])
-# words = tokenize(predicted[worst])
+# worst_words = tokenize(predicted[worst])
 # print(predicted[worst], *references[worst], sep="\n  ")
 # assert scores[worst] == scores.min()
 # if has_attention:
-#     weights = predictions["attention_weights"][worst, : len(words)].astype("float32")
-#     _ = show_attention(load_thumbnail(paths[worst]), words, weights)
+#     weights = predictions["attention_weights"][worst, : len(worst_words)].astype("float32")
+#     _ = show_attention(load_thumbnail(paths[worst], 300), worst_words, weights)
 # ```
 #
 # Try `order[-2]`, `order[-3]` and so on, or open the gallery and sort it by score. A caption with a
@@ -648,31 +819,44 @@ if query and search_photos:
 #    probabilities of the caption's tokens, where EOS counts as one. Does it predict the score, and
 #    is it calibrated? Before you run it: is it too high or too low?
 #
+# <details><summary>Hint</summary>
+#
+# `predictions["log_probs"]` has the log-probability of each caption, EOS included. The geometric
+# mean of $n$ probabilities is $\exp(\frac{1}{n} \log p)$.
+# </details>
+#
 # <details><summary>An answer</summary>
 #
 # ```python
+# lengths = np.array([len(tokenize(text)) for text in predicted])
 # mean_probability = np.exp(predictions["log_probs"] / (lengths + 1))
 # by_probability = np.argsort(-mean_probability, kind="stable")
 # half = len(order) // 2
 # probable_score = scores[by_probability[:half]].mean()
 # other_score = scores[by_probability[half:]].mean()
 # print(f"CIDEr-D: more probable half {probable_score:.2f}, other half {other_score:.2f}")
-# errors = {}
+# calibration_errors = {}
 # for label, values in {"mean probability": mean_probability, "confidence": confidence}.items():
-#     errors[label] = expected_calibration_error(values, good)
-#     print(f"{label}: mean {values.mean():.0%}, calibration error {errors[label]:.2f}")
+#     calibration_errors[label] = expected_calibration_error(values, good)
+#     print(f"{label}: mean {values.mean():.0%}, error {calibration_errors[label]:.2f}")
 # print(f"good captions: {good.mean():.0%}")
 # assert probable_score > other_score
-# assert errors["confidence"] < errors["mean probability"]
+# assert calibration_errors["confidence"] < calibration_errors["mean probability"]
 # ```
 #
-# It does predict the score: if captions with a low value are left to a human, fewer errors remain
-# (**selective prediction**). But it is no probability of a good caption: many sentences describe a
-# photo, so each of them has a low probability, even if all are good.
+# It does predict the score: if captions with a low value are left to a person, fewer errors remain.
+# But it is no probability of a good caption: many sentences describe a photo, so each of them has a
+# low probability, even if all are good.
 # </details>
 #
 # 3. *Implement*: Compute the mean row of the attention for each word, where 1 is the top row of the
 #    grid. Before you run it: which words will be high in the image, and which low?
+#
+# <details><summary>Hint</summary>
+#
+# Reshape the weights of a word to `(side, side)` and sum over the columns: that gives the weight of
+# each row. The mean row is the sum of weight times row number.
+# </details>
 #
 # <details><summary>An answer</summary>
 #
@@ -691,13 +875,19 @@ if query and search_photos:
 #     assert mean_heights["night"] < mean_heights["sleeping"]
 # ```
 #
-# The position of the sky was not annotated. On drawn scenes the model has learned from captions
-# alone that *night* and *rain* depend on the upper rows, and *sleeping* or *ball* on the lower
-# ones. Words such as *a* and *of* occur everywhere: their mean is near the middle.
+# Nobody has annotated where the sky is. On drawn scenes the model has learned from captions alone
+# that *night* and *rain* depend on the upper rows, and *sleeping* or *ball* on the lower ones.
+# Words such as *a* and *of* occur everywhere: their mean is near the middle.
 # </details>
 #
 # 4. *Extend*: Write a web page of your own photos with alt text, for screen readers. Before you
 #    look: for which of them will the confidence be low?
+#
+# <details><summary>Hint</summary>
+#
+# An image in HTML is `<img src="..." alt="...">`. Captions are data: escape them with
+# `html.escape`, so that no character of them becomes markup.
+# </details>
 #
 # <details><summary>An answer</summary>
 #
@@ -720,4 +910,135 @@ if query and search_photos:
 # Kaggle). Check the captions before you publish them.
 # </details>
 #
-# *Next*: the README explains how to train on photos.
+# *Next*: the [README](../README.md) explains how to train on photos.
+#
+# ## Where to go from here
+#
+# The captioner of this series is small, so that you could build all of it. Larger ones keep its
+# parts, an encoder, a decoder with attention, and cross-entropy, and change how they are made.
+#
+# - **Transformers.** [Attention Is All You Need](https://arxiv.org/abs/1706.03762) replaces the
+#   LSTM: each token attends to all previous tokens with the same $\text{softmax}(QK^\top /
+#   \sqrt{d})\,V$ that attends to the cells here. Keras has a [captioner with a
+#   transformer](https://keras.io/examples/vision/image_captioning/), TensorFlow [another
+#   one](https://www.tensorflow.org/text/tutorials/image_captioning).
+# - **CLIP.** [Radford et al. 2021](https://arxiv.org/abs/2103.00020) train an image encoder and a
+#   text encoder on 400 million pairs, such that matching pairs have a high cosine similarity.
+#   Search needs no decoder then, and the encoder knows far more than the classes of ImageNet.
+# - **BLIP.** [Li et al. 2022](https://arxiv.org/abs/2201.12086) train captioning and retrieval
+#   together, and clean the training captions with their own model.
+#   [BLIP-2](https://arxiv.org/abs/2301.12597) connects a frozen encoder to a frozen language model.
+#   Both are in [transformers](https://huggingface.co/docs/transformers/tasks/image_captioning).
+# - **keras-hub.** [KerasHub](https://keras.io/keras_hub/) has pretrained models for Keras, among
+#   them [PaliGemma](https://keras.io/keras_hub/api/models/pali_gemma/), which captions photos and
+#   answers questions about them.
+# - **Better scores.** [SPICE](https://arxiv.org/abs/1607.08822) compares objects, attributes and
+#   relations, as *What went wrong* does with words; [CLIPScore](https://arxiv.org/abs/2104.08718)
+#   needs no references.
+#
+# ## Further reading
+#
+# - [Show, Attend and Tell](https://arxiv.org/abs/1502.03044) (Xu et al. 2015): the first attention
+#   maps of captions, and where they fail.
+# - [Attention is not Explanation](https://arxiv.org/abs/1902.10186) (Jain and Wallace 2019), and
+#   the answer, [Attention is not not Explanation](https://arxiv.org/abs/1908.04626) (Wiegreffe and
+#   Pinter 2019).
+# - [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599) (Guo et al. 2017).
+# - [Object Hallucination in Image Captioning](https://arxiv.org/abs/1809.02156) (Rohrbach et al.
+#   2018): captions that mention what is not there.
+
+# %% [markdown]
+# ## Glossary
+#
+# All terms of the five notebooks, with the number of the notebook that introduces each.
+#
+# - **AdamW** (3): an optimizer that adapts the step of each weight, with weight decay apart from
+#   the gradient.
+# - **alt text** (5): the sentence that a screen reader reads aloud in place of an image.
+# - **attention weights** (3): for one token, a weight per grid cell; they sum to 1 over the cells.
+# - **batch** (2): several examples that a network processes at once, as one array.
+# - **batch normalization** (3): a layer that scales each channel by its mean and variance; frozen
+#   while fine-tuning.
+# - **beam search** (4): decoding that keeps the few most probable prefixes at each step.
+# - **BLEU** (4): the geometric mean of the n-gram precisions of a caption, times the brevity
+#   penalty.
+# - **bootstrap** (4): resampling the photos many times to see how much a score varies.
+# - **BOS** (2): the token that begins each sequence.
+# - **brevity penalty** (4): the factor by which BLEU lowers captions shorter than their references.
+# - **bucketing** (3): batches of captions of similar length, so that there is little padding.
+# - **calibration** (5): of all captions with a confidence of 80 %, 80 % are good.
+# - **cell state** (3): the memory of an LSTM, which its gates erase and write.
+# - **channel** (1): one component of the feature vector of each grid cell.
+# - **CIDEr-D** (4): the mean cosine similarity of TF-IDF-weighted n-grams of a caption and its
+#   references.
+# - **classification head** (1): the last layers of a CNN, from features to class scores; a
+#   captioner removes them.
+# - **confidence** (5): the estimated probability that a caption is good.
+# - **confidence interval** (4): a range that contains the true score with a given probability, such
+#   as 95 %.
+# - **context vector** (3): the mean of the values, weighted by the attention weights.
+# - **cosine similarity** (1): the dot product of two vectors divided by their lengths.
+# - **cross-entropy** (3): the mean negative log-probability of the correct tokens; the training
+#   loss.
+# - **decoder** (1): the network that generates a caption from features, token by token.
+# - **document frequency** (4): the number of photos whose references contain an n-gram.
+# - **dropout** (3): sets activations to zero at random during training, against overfitting.
+# - **early stopping** (3): ends training when the validation score no longer improves.
+# - **embedding** (3): a learned vector for each token of the vocabulary.
+# - **encoder** (1): the network that turns an image into features.
+# - **ensemble** (3): several models whose probabilities are averaged.
+# - **EOS** (2): the token that ends each sequence.
+# - **exponential moving average** (3): EMA, a running mean of the weights during training;
+#   evaluated in their place.
+# - **feature map** (1): one channel of all grid cells, seen as an image.
+# - **fine-tuning** (3): training the last blocks of a pretrained encoder further, at a low learning
+#   rate.
+# - **float16** (1): half precision, numbers of 16 bits; half the memory of float32.
+# - **forget gate** (3): how much of the cell state an LSTM keeps, from 0 to 1.
+# - **gradient** (3): the derivative of the loss with respect to each weight; training steps against
+#   it.
+# - **gradient clipping** (3): scales a gradient down whose norm exceeds a limit.
+# - **greedy search** (4): decoding that takes the most probable token at each step.
+# - **hidden state** (3): the output of an LSTM at one step, from which the next token is predicted.
+# - **input gate** (3): how much of the new candidate an LSTM writes into the cell state.
+# - **key** (3): the vector of a grid cell that is compared with the query.
+# - **label smoothing** (3): a target of slightly less than 1 for the correct token, the rest spread
+#   over all others.
+# - **length penalty** (4): the power of the length that divides a log-probability, so that beams
+#   don't favor short captions.
+# - **logits** (1): the scores before the softmax.
+# - **LSTM** (3): a recurrent network whose gates decide what it keeps.
+# - **mask** (2): ones for tokens and zeros for padding, so that padding doesn't count.
+# - **METEOR** (4): a score that also matches stems and synonyms.
+# - **n-gram** (4): n tokens in a row.
+# - **nats** (3): the unit of cross-entropy with natural logarithms.
+# - **out-of-vocabulary rate** (2): the fraction of tokens that the vocabulary lacks.
+# - **output gate** (3): how much of the cell state an LSTM shows as its hidden state.
+# - **overfitting** (3): a training loss that falls while validation gets worse.
+# - **padding** (2): PAD tokens after short captions, so that all rows of a batch have equal
+#   lengths.
+# - **paired test** (4): compares two systems photo by photo, on the same photos.
+# - **perplexity** (3): the exponential of the cross-entropy; as if choosing among so many tokens at
+#   random.
+# - **pointwise mutual information** (4): PMI, how much more probable a sentence is with this photo
+#   than without it.
+# - **query** (3): what the decoder looks for; it is compared with all keys.
+# - **receptive field** (1): the region of the image that an activation depends on.
+# - **reliability diagram** (5): the fraction of good captions against the confidence, bin by bin.
+# - **retrieval** (4): finding the photo for a sentence, or the sentence for a photo.
+# - **ROUGE-L** (4): a score from the longest common subsequence of tokens.
+# - **SCST** (3): self-critical sequence training, which maximizes CIDEr-D with the greedy caption
+#   as baseline.
+# - **softmax** (1): turns logits into probabilities that sum to 1.
+# - **stride** (1): by how many pixels a kernel moves.
+# - **teacher forcing** (3): in training, the decoder's input is the reference, not what it has
+#   generated.
+# - **TF-IDF** (4): the frequency of an n-gram in a caption, times a weight that is high for rare
+#   n-grams.
+# - **token** (2): a word or character, the unit that a captioner generates.
+# - **transfer learning** (1): reusing a network that was trained for another task.
+# - **trigram** (4): three tokens in a row.
+# - **UNK** (2): the token for all words that the vocabulary lacks.
+# - **value** (3): the vector of a grid cell that goes into the context vector.
+# - **vocabulary** (2): all tokens that a captioner knows.
+# - **Zipf's law** (2): the frequency of a word is roughly inversely proportional to its rank.

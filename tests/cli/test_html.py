@@ -276,9 +276,9 @@ def test_equal_headings_get_different_anchors(small):
 
 
 def test_image_in_a_link_keeps_the_link(small):
-    source = REPOSITORY / "notebooks" / "images" / "best.png"
-    (small / "best.png").write_bytes(source.read_bytes())
-    (small / "README.md").write_text("# Title\n\n[![Scenes](best.png)](RESULTS.md)\n")
+    source = REPOSITORY / "notebooks" / "images" / "overview.png"
+    (small / "overview.png").write_bytes(source.read_bytes())
+    (small / "README.md").write_text("# Title\n\n[![Scenes](overview.png)](RESULTS.md)\n")
     write_site(small / "html")
     image = parse(small / "html" / "index.html").img
     assert image["alt"] == "Scenes"

@@ -266,7 +266,7 @@ def short_clone(clone):
         "import os, pathlib\n"
         "names = ('PRESET', 'SET', 'INPUT')\n"
         "folder = pathlib.Path(os.environ['CAPTIONS_WORKING'])\n"
-        "(folder / 'best.png').write_text('the best')\n"
+        "(folder / 'overview.png').write_text('the overview')\n"
         "print(*[os.environ.get(f'CAPTIONS_{name}') for name in names], sep=', ')"
     )
     notebook = new_notebook(cells=[new_code_cell(source)])
@@ -298,7 +298,7 @@ def test_command_updates_notebooks_from_scripts(short_clone, shell, command):
     (cell,) = notebook.cells
     assert "print('edited')" in cell.source
     assert cell.outputs[0].text.endswith("edited\n")
-    assert (short_clone / "notebooks" / "images" / "best.png").read_text() == "the best"
+    assert (short_clone / "notebooks" / "images" / "overview.png").read_text() == "the overview"
 
 
 @each_command(CAPTIONER_COMMANDS)

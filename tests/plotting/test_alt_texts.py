@@ -13,6 +13,8 @@ from utils.evaluation.confidence import describe_confidence
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
+
 from utils.plotting import alt_texts
 from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
 from utils.plotting.style import PAGE_WIDTH, encode_jpeg
@@ -25,7 +27,7 @@ WORD_TO_ID = {word: number for number, word in enumerate(WORDS_BY_FREQUENCY.spli
 @pytest.fixture(autouse=True)
 def close_figures():
     yield
-    alt_texts.plt.close("all")
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ A card per photo, one below the other, so that a telephone shows them as large a
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from utils.evaluation.word_categories import FUNCTION_WORDS, WORD_CATEGORIES
@@ -15,9 +14,9 @@ from utils.plotting.style import (
     BLUE,
     INK,
     PAGE_WIDTH,
-    PhotoFigure,
     count_lines,
     load_thumbnail,
+    make_page,
     wrap_text,
 )
 
@@ -92,7 +91,7 @@ def show_alt_texts(cards: Sequence[AltTextCard]) -> Any:
     """A card per photo, one below the other: verdict, text, photo, attention maps and credit."""
     layouts = [lay_out(card) for card in cards]
     total_height = sum(layout.height for layout in layouts)
-    figure = plt.figure(figsize=(PAGE_WIDTH, total_height), layout="none", FigureClass=PhotoFigure)
+    figure = make_page(total_height)
     top = total_height
     for card, layout in zip(cards, layouts, strict=True):
         draw_card(figure, card, layout, top)

@@ -12,7 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-COLORMAP = "plasma"  # perceptually uniform: equal steps of weight look like equal steps of color
+# Perceptually uniform: equal steps of weight look like equal steps of color. Its dark colors are
+# left out: they would darken the photo.
+COLORMAP = "plasma"
 MAX_OPACITY = 0.75
 CONTOUR_LEVEL = 0.5  # of the largest weight
 CONTOUR_COLOR = "#9c1f63"
@@ -43,7 +45,7 @@ def overlay_attention(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         weights: `(cells,)` of a square grid; they are scaled to their maximum.
     """
     heat = upsample(weights, pixels.shape[:2])
-    colors = 255 * plt.get_cmap(COLORMAP)(heat)[..., :3]
+    colors = 255 * plt.get_cmap(COLORMAP)(0.4 + 0.6 * heat)[..., :3]
     opacity = MAX_OPACITY * heat[..., None]
     return (pixels * (1 - opacity) + colors * opacity).astype(np.uint8)
 

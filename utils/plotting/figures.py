@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from utils.plotting.attention import draw_attention
@@ -11,9 +10,9 @@ from utils.plotting.style import (
     BLUE,
     CHARACTERS_PER_INCH,
     PAGE_WIDTH,
-    PhotoFigure,
     count_lines,
     load_thumbnail,
+    make_page,
     make_panels,
     wrap_text,
 )
@@ -79,13 +78,14 @@ def show_captioned(
     for caption, photo_references, note in zip(captions, references, notes, strict=True):
         title = wrap_text(caption, int(0.88 * line_length))  # bold letters are wider
         lines = [wrap_text(f"– {text}", line_length) for text in photo_references]
-        lines += [wrap_text(line, line_length) for line in note.splitlines()]
+        if note:
+            lines += ["", *(wrap_text(line, line_length) for line in note.splitlines())]
         blocks.append((title, "\n".join(lines)))
     heights = []
     for title, text in blocks:
         text_height = LINE_HEIGHT * (count_lines(title) + count_lines(text) + 1)
         heights.append(max(PHOTO_WIDTH, text_height))
-    figure = plt.figure(figsize=(PAGE_WIDTH, sum(heights)), FigureClass=PhotoFigure, layout="none")
+    figure = make_page(sum(heights))
     top = sum(heights)
     for path, block, height in zip(paths, blocks, heights, strict=True):
         draw_captioned(figure, path, block, top)

@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from utils.data.images import open_image
 from utils.errors import os_errors_as_caption_errors
@@ -41,6 +42,19 @@ class PhotoFigure(Figure):
         from IPython.display import Image, display
 
         display(Image(encode_jpeg(self), format="jpeg"))
+
+
+def make_page(height: float) -> PhotoFigure:
+    """An empty figure of the width of a page, on which everything is placed by hand.
+
+    Args:
+        height: Inches.
+    """
+    # `layout="none"` would be lost when the figure is saved a second time.
+    by_hand = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
+    figure = plt.figure(figsize=(PAGE_WIDTH, height), FigureClass=PhotoFigure, layout=by_hand)
+    assert isinstance(figure, PhotoFigure)
+    return figure
 
 
 def encode_jpeg(figure: Figure) -> bytes:
