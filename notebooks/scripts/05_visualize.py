@@ -182,9 +182,11 @@ def find_meanings(text):
     """The meanings in a text, each with the first word that has it."""
     meanings = {}
     for token in tokenize(text):
+        if token in FUNCTION_WORDS:
+            continue
         if token in MEANINGS:
             meanings.setdefault(MEANINGS[token], token)
-        elif token not in FUNCTION_WORDS:
+        else:
             meanings.setdefault((OTHER, singular(token)), token)
     return meanings
 
@@ -941,8 +943,8 @@ if examples:
 # - [Show, Attend and Tell](https://arxiv.org/abs/1502.03044) (Xu et al. 2015): the first attention
 #   maps of captions, and where they fail.
 # - [Attention is not Explanation](https://arxiv.org/abs/1902.10186) (Jain and Wallace 2019), and
-#   the answer, [Attention is not not Explanation](https://arxiv.org/abs/1908.04626) (Wiegreffe and
-#   Pinter 2019).
+#   the answer, [Attention is not not Explanation](https://arxiv.org/abs/1908.04626) (Wiegreffe
+#   et al. 2019).
 # - [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599) (Guo et al. 2017).
 # - [Object Hallucination in Image Captioning](https://arxiv.org/abs/1809.02156) (Rohrbach et al.
 #   2018): captions that mention what is not there.

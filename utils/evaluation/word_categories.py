@@ -11,12 +11,13 @@ from utils.data.tokenizer import tokenize
 WORD_CATEGORIES: dict[str, list[str]] = tomllib.loads(
     Path(__file__).with_name("word_categories.toml").read_text(encoding="utf-8")
 )
-# Words of English captions that name nothing that has a place in the image.
+# Words of English captions that name nothing that has a place in the image; "wearing" says no more
+# than "in".
 FUNCTION_WORD_LIST = """
     a an the and or of in on at to by with from for into onto over under through across along near
     next around behind between above below against front back side top it its his her their he she
     they him them who that which this there is are be being has have as while out up down off some
-    other another each small little large big long young old
+    other another each small little large big long young old wear wears wearing
 """
 FUNCTION_WORDS = frozenset(FUNCTION_WORD_LIST.split())
 MIN_ANNOTATORS = 2  # who must agree that a photo shows something

@@ -14,15 +14,15 @@ from utils.evaluation.word_categories import FUNCTION_WORDS, MIN_ANNOTATORS, WOR
 OTHER = "other words"
 Meaning = tuple[str, str]  # category, and what all words of this meaning share
 
-# Words that any other word of their category fits: a man is a person.
-GENERAL_WORDS = ("person", "animal")
 MEANINGS: dict[str, Meaning] = {}
 for _category, _groups in WORD_CATEGORIES.items():
     for _group in _groups:
         for _word in _group.split():
             MEANINGS[_word] = (_category, _group)
+MEANINGS["couple"] = MEANINGS["two"]
 MEANINGS["trio"] = MEANINGS["three"]
-GENERAL_MEANINGS = {MEANINGS[_word] for _word in GENERAL_WORDS}
+# General words, each with the words that it fits: a girl is a child. None: all of its category.
+GENERAL_WORDS = {"person": None, "animal": None, "child": ("boy", "girl", "baby")}
 
 
 class WordErrors(NamedTuple):
@@ -58,31 +58,45 @@ def word_errors(caption: str, references: Sequence[str]) -> dict[str, WordErrors
 
     errors: dict[str, WordErrors] = {}
     for meaning, word in generated.items():
-        known = {other for other in mentions if other[0] == meaning[0]}
-        only_general = bool(known) and known <= GENERAL_MEANINGS
-        if not fits(meaning, mentions) and not only_general:
+        if not fits_one_of(meaning, mentions) and not is_kind_of_all(meaning, mentions):
             errors.setdefault(meaning[0], WordErrors([], [])).wrong.append(word)
     for meaning, count in mentions.items():
-        if count >= needed and not fits(meaning, generated):
+        if count >= needed and not fits_one_of(meaning, generated):
             word = words[meaning].most_common(1)[0][0]
             errors.setdefault(meaning[0], WordErrors([], [])).missing.append(word)
     return errors
 
 
-def fits(meaning: Meaning, others: Collection[Meaning]) -> bool:
+def fits_one_of(meaning: Meaning, others: Collection[Meaning]) -> bool:
     """Whether a meaning is one of others, or a general word for one of them."""
-    if meaning in GENERAL_MEANINGS:
-        return any(category == meaning[0] for category, _ in others)
-    return meaning in others
+    return meaning in others or any(is_kind_of(other, meaning) for other in others)
+
+
+def is_kind_of_all(meaning: Meaning, others: Collection[Meaning]) -> bool:
+    """Whether others of the same category exist, and all are general words for a meaning."""
+    same_category = [other for other in others if other[0] == meaning[0]]
+    return bool(same_category) and all(is_kind_of(meaning, other) for other in same_category)
+
+
+def is_kind_of(specific: Meaning, general: Meaning) -> bool:
+    """Whether the second meaning is a general word for the first one."""
+    for word, kinds in GENERAL_WORDS.items():
+        if general == MEANINGS[word]:
+            if kinds is None:
+                return specific[0] == general[0]
+            return specific in [MEANINGS[kind] for kind in kinds]
+    return False
 
 
 def find_meanings(text: str) -> dict[Meaning, str]:
     """The meanings of the content words of a text, each with the first word that has it."""
     meanings: dict[Meaning, str] = {}
     for token in tokenize(text):
+        if token in FUNCTION_WORDS:
+            continue
         if token in MEANINGS:
             meanings.setdefault(MEANINGS[token], token)
-        elif token not in FUNCTION_WORDS:
+        else:
             meanings.setdefault((OTHER, singular(token)), token)
     return meanings
 
