@@ -957,7 +957,10 @@ if examples:
 # - **AdamW** (3): an optimizer that adapts the step of each weight, with weight decay apart from
 #   the gradient.
 # - **alt text** (5): the sentence that a screen reader reads aloud in place of an image.
+# - **attention** (3): computing, for each token, which cells matter, and averaging their values
+#   accordingly.
 # - **attention weights** (3): for one token, a weight per grid cell; they sum to 1 over the cells.
+# - **autoregressive** (3): generating each token from all tokens before it.
 # - **batch** (2): several examples that a network processes at once, as one array.
 # - **batch normalization** (3): a layer that scales each channel by its mean and variance; frozen
 #   while fine-tuning.
@@ -979,9 +982,12 @@ if examples:
 # - **confidence interval** (4): a range that contains the true score with a given probability, such
 #   as 95 %.
 # - **context vector** (3): the mean of the values, weighted by the attention weights.
+# - **convolution** (1): sliding a kernel over an image; each output is a weighted sum of a small
+#   region.
 # - **cosine similarity** (1): the dot product of two vectors divided by their lengths.
 # - **cross-entropy** (3): the mean negative log-probability of the correct tokens; the training
 #   loss.
+# - **data leakage** (2): information from validation or test data that reaches the training.
 # - **decoder** (1): the network that generates a caption from features, token by token.
 # - **document frequency** (4): the number of photos whose references contain an n-gram.
 # - **dropout** (3): sets activations to zero at random during training, against overfitting.
@@ -990,22 +996,31 @@ if examples:
 # - **encoder** (1): the network that turns an image into features.
 # - **ensemble** (3): several models whose probabilities are averaged.
 # - **EOS** (2): the token that ends each sequence.
+# - **expected calibration error** (5): the mean difference between confidence and fraction of good
+#   captions.
 # - **exponential moving average** (3): EMA, a running mean of the weights during training;
 #   evaluated in their place.
+# - **exposure bias** (3): in training the decoder only sees references, in decoding its own tokens
+#   and errors.
 # - **feature map** (1): one channel of all grid cells, seen as an image.
 # - **fine-tuning** (3): training the last blocks of a pretrained encoder further, at a low learning
 #   rate.
 # - **float16** (1): half precision, numbers of 16 bits; half the memory of float32.
 # - **forget gate** (3): how much of the cell state an LSTM keeps, from 0 to 1.
+# - **global average pooling** (1): the mean of each feature map, one vector for the whole image.
 # - **gradient** (3): the derivative of the loss with respect to each weight; training steps against
 #   it.
 # - **gradient clipping** (3): scales a gradient down whose norm exceeds a limit.
 # - **greedy search** (4): decoding that takes the most probable token at each step.
+# - **grid cell** (1): one position of the feature maps; it describes a region of the image by a
+#   feature vector.
 # - **hidden state** (3): the output of an LSTM at one step, from which the next token is predicted.
 # - **input gate** (3): how much of the new candidate an LSTM writes into the cell state.
+# - **kernel** (1): the small array of weights of a convolution.
 # - **key** (3): the vector of a grid cell that is compared with the query.
 # - **label smoothing** (3): a target of slightly less than 1 for the correct token, the rest spread
 #   over all others.
+# - **language model** (2): a model of the probability of the next token, given those before it.
 # - **length penalty** (4): the power of the length that divides a log-probability, so that beams
 #   don't favor short captions.
 # - **logits** (1): the scores before the softmax.
@@ -1014,9 +1029,12 @@ if examples:
 # - **METEOR** (4): a score that also matches stems and synonyms.
 # - **n-gram** (4): n tokens in a row.
 # - **nats** (3): the unit of cross-entropy with natural logarithms.
+# - **out-of-distribution** (5): unlike anything in training.
 # - **out-of-vocabulary rate** (2): the fraction of tokens that the vocabulary lacks.
 # - **output gate** (3): how much of the cell state an LSTM shows as its hidden state.
 # - **overfitting** (3): a training loss that falls while validation gets worse.
+# - **p-value** (4): how often a difference this large would occur at random, if two systems were
+#   equal.
 # - **padding** (2): PAD tokens after short captions, so that all rows of a batch have equal
 #   lengths.
 # - **paired test** (4): compares two systems photo by photo, on the same photos.
@@ -1024,15 +1042,21 @@ if examples:
 #   random.
 # - **pointwise mutual information** (4): PMI, how much more probable a sentence is with this photo
 #   than without it.
+# - **prefix** (2): the first tokens of a sequence.
 # - **query** (3): what the decoder looks for; it is compared with all keys.
 # - **receptive field** (1): the region of the image that an activation depends on.
 # - **reliability diagram** (5): the fraction of good captions against the confidence, bin by bin.
+# - **ReLU** (1): rectified linear unit, which sets negative values to 0.
 # - **retrieval** (4): finding the photo for a sentence, or the sentence for a photo.
 # - **ROUGE-L** (4): a score from the longest common subsequence of tokens.
 # - **SCST** (3): self-critical sequence training, which maximizes CIDEr-D with the greedy caption
 #   as baseline.
+# - **selective prediction** (5): publishing confident captions only, and leaving the others to a
+#   person.
 # - **softmax** (1): turns logits into probabilities that sum to 1.
+# - **special tokens** (2): PAD, BOS, EOS and UNK, which are no words.
 # - **stride** (1): by how many pixels a kernel moves.
+# - **target** (2): the token that the decoder should predict, which is the next one.
 # - **teacher forcing** (3): in training, the decoder's input is the reference, not what it has
 #   generated.
 # - **TF-IDF** (4): the frequency of an n-gram in a caption, times a weight that is high for rare
@@ -1043,4 +1067,7 @@ if examples:
 # - **UNK** (2): the token for all words that the vocabulary lacks.
 # - **value** (3): the vector of a grid cell that goes into the context vector.
 # - **vocabulary** (2): all tokens that a captioner knows.
+# - **warm-up** (3): the first training steps, in which the learning rate rises from 0.
+# - **weight decay** (3): pulling all weights slightly toward 0 in each step, against overfitting.
+# - **weight tying** (3): one matrix for the embedding and for the output layer.
 # - **Zipf's law** (2): the frequency of a word is roughly inversely proportional to its rank.
