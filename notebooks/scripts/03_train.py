@@ -242,8 +242,9 @@ print(f"with mask:    {masked_loss(small_logits, small_targets):.3f} = -log 0.25
 print(f"without mask: {-np.mean(np.log([0.25, 0.5])):.3f}, padding included")
 
 # %% [markdown]
-# **With the library**: `utils.training.loss.masked_loss`, which also has label smoothing (explained
-# below). Both agree on the batch, for a model that predicts the token frequencies everywhere:
+# **With the library**: `utils.training.loss.masked_loss`, which can also smooth the targets
+# (explained below). Both agree on the batch, for a model that predicts the token frequencies
+# everywhere:
 
 # %%
 batch_targets = batch_captions[:, 1:]
