@@ -1,5 +1,6 @@
 """The gallery in a browser: search, sort order, attention by mouse and keyboard, accessibility."""
 
+import json
 import re
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image
 
 from tests.chromium import Page
 from utils.data.tokenizer import tokenize
-from utils.plotting.gallery import write_gallery
+from utils.plotting.attention import MAX_OPACITY, overlay_attention
+from utils.plotting.gallery import GALLERY_TEMPLATE, write_gallery
 
 HOSTILE = '<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 1"> & "dogs"'
 CAPTIONS = ["a dog runs in snow", "two dogs on grass", "a cat sleeps", HOSTILE, "a hotdog"]
@@ -120,15 +122,15 @@ def test_gallery_filters_by_confidence(page, gallery):
 
 
 def shown_attention(page):
-    """The active token, its photo's caption, the slider's text, and the brightest grid cell."""
+    """The active token, its photo's caption, the slider's text, and the most opaque cell."""
     return page.run(
         """(() => {
         const canvas = document.querySelector("canvas");
         const pixels = canvas.getContext("2d").getImageData(0, 0, 7, 7).data;
-        const shades = [...Array(49).keys()].map(cell => pixels[4 * cell + 3]);
+        const alphas = [...Array(49).keys()].map(cell => pixels[4 * cell + 3]);
         const figure = canvas.closest("figure");
         return [document.querySelector(".active").textContent, figure.querySelector("img").alt,
-                figure.querySelector("input").ariaValueText, shades.indexOf(Math.min(...shades))];
+                figure.querySelector("input").ariaValueText, alphas.indexOf(Math.max(...alphas))];
         })()"""
     )
 
@@ -231,3 +233,14 @@ def test_accessibility_check_finds_violations(page, tmp_path):
     violations = page.accessibility_violations()
     rules = {re.match(r"[a-z-]+", violation)[0] for violation in violations}
     assert {"color-contrast", "image-alt", "html-has-lang"} <= rules
+
+
+def test_heatmap_has_the_colors_of_the_figures():
+    template = GALLERY_TEMPLATE.read_text(encoding="utf-8")
+    colors = json.loads(re.search(r"COLORS = (\[\[.*\]\]);", template)[1])
+    heat = np.linspace(0, 1, len(colors))
+    weights = np.repeat(heat, len(colors))  # a square grid
+    panel = overlay_attention(np.zeros((5, 5, 3), np.uint8), weights)
+    opacity = MAX_OPACITY * heat[:, None]
+    np.testing.assert_allclose(panel[:, 0], opacity * colors, atol=1.5)
+    assert float(re.search(r"MAX_OPACITY = ([\d.]+)", template)[1]) == MAX_OPACITY
