@@ -110,7 +110,7 @@ print(f"{len(names):,} captions for the {predictions['split']} split")
 # captions among thousands. So a rule selects them: sort all captions by score, and take both ends
 # and the middle.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 order = np.argsort(-scores, kind="stable")
 group_size = max(1, min(3, len(order) // 3))
 middle = (len(order) - group_size) // 2
@@ -147,8 +147,9 @@ score_notes = [f"CIDEr-D {score:.2f}" for score in scores]
 _ = show(selected["best"], score_notes)
 
 # %% [markdown]
-# They share whole phrases with several references, rare words included. CIDEr-D rewards exactly
-# that (notebook 4). Now the captions around the median:
+# CIDEr-D rewards phrases that several references share, above all if they are rare (notebook 4). So
+# the best captions are often those of photos that people describe in the same way. Now the captions
+# around the median:
 
 # %%
 _ = show(selected["median"], score_notes)
@@ -171,7 +172,7 @@ _ = show(selected["median"], score_notes)
 # list is English; in other languages each word is its own meaning.) Step 1 maps a text to the
 # meanings in it:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from collections import Counter
 
 from utils.evaluation.word_categories import FUNCTION_WORDS
@@ -195,10 +196,9 @@ for (category, meaning), word in find_meanings(predicted[0]).items():
     print(f"{word:12} {category}: {meaning}")
 
 # %% [markdown]
-# Step 2 counts how many references mention each meaning, and compares. This is the whole idea; the
-# package also accepts general words, such as *person* for *man*.
+# Step 2 counts how many references mention each meaning, and compares, here for the worst caption:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 worst = int(order[-1])
 generated = find_meanings(predicted[worst])
 mentions = Counter()
@@ -214,9 +214,10 @@ for meaning, count in mentions.items():
         print(f"  {meaning[1].split()[0]!r} is in {count} references, and not in the caption")
 
 # %% [markdown]
-# With the library, the same for all captions; and below, the answer for the worst ones. A word
-# *instead of* another is of the same category: a confusion. Is it wrong on the photo, too? Or have
-# people described something else?
+# **With the library**: `word_errors` does the same for any caption, and also accepts a general
+# word, such as *person* for *man*. Below each of the worst captions is its answer to the question
+# what went wrong. A word *instead of* another is of the same category: a confusion. Does it
+# contradict the photo, too? Or have people described something else?
 
 # %%
 from utils.evaluation import word_errors as library
@@ -275,20 +276,20 @@ for confusion, count in confusions.most_common(5):
 #
 # ## Where the model attends
 #
-# Notebook 3 has computed **attention weights**: before each token, the decoder gives every cell of
+# Notebook 3 has computed attention weights: before each token, the decoder gives every cell of
 # the grid a weight, and the context vector is the weighted mean of the cells. The weights of one
 # token sum to 1. Notebook 4 has saved them for the captions that it generated.
 #
 # ```text
-#             49 weights              7 × 7 grid               photo
-#  "dog" ──►  .01 .02 … .31   ──►    ░░░░░░░       ──►      heatmap, upsampled
-#             (sum 1)                ░░▓█░░░                to the photo's size
-#                                    ░░░▒░░░
+#    weights of "dog"        grid             photo
+#   [.01 .02 … .31 …]  ──►  ░░▒░░░░  ──►  heatmap, upsampled to
+#    one per cell, sum 1    ░▒█▓░░░       the size of the photo
+#                           ░░▒░░░░
 # ```
 #
 # The example is the first photo of the split. What is the shape of its weights?
 
-# %%
+# %% tags=["nbval-ignore-output"]
 example = 0
 words = tokenize(predicted[example])
 attention_weights = predictions["attention_weights"][example, : len(words)].astype("float32")

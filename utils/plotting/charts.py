@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from utils.evaluation.calibration import expected_calibration_error, reliability_bins
-from utils.plotting.style import BLUE, GRAY, INK, LABEL_BOX, ORANGE, PAGE_WIDTH
+from utils.plotting.style import BLUE, GRAY, INK, ORANGE, PAGE_WIDTH
 
 
 def plot_zipf(
@@ -163,29 +163,6 @@ def plot_differences(differences: Mapping[str, np.ndarray], xlabel: str) -> Any:
     axis.axvline(0, color=INK, linestyle="--")
     axis.set(xlabel=xlabel, ylabel="samples")
     axis.legend()
-    return figure
-
-
-def plot_score_scatter(
-    x_scores: np.ndarray, y_scores: np.ndarray, names: Sequence[str], marked: Mapping[str, int]
-) -> Any:
-    """A dot per photo by two scores.
-
-    Args:
-        x_scores: The first score of each photo.
-        y_scores: The second score of each photo.
-        names: The names of the two scores.
-        marked: For each label the index of the photo that it marks.
-    """
-    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 3.6))
-    axis.scatter(x_scores, y_scores, s=12, color=GRAY, alpha=0.6, linewidths=0)
-    for label, row in marked.items():
-        x = x_scores[row]
-        y = y_scores[row]
-        axis.scatter(x, y, s=40, color=BLUE, zorder=4)
-        alignment = "right" if x > np.mean(axis.get_xlim()) else "left"
-        axis.text(x, y, label, ha=alignment, va="bottom", color=BLUE, bbox=LABEL_BOX)
-    axis.set(xlabel=names[0], ylabel=names[1])
     return figure
 
 
