@@ -99,7 +99,9 @@ print(summarize(config, "fine_tune_epochs", "scst_epochs", "ensemble_size"))
 # %%
 from utils import feature_grids
 from utils.data.tokenizer import PAD_ID, Tokenizer
+from utils.training.distribution import choose_strategy
 
+strategy = choose_strategy()  # one device, several GPUs, or several machines
 features = artifacts.load("features", config)
 captions = artifacts.load("captions", config)
 tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
@@ -208,10 +210,10 @@ print(f"frequencies: {unigram_loss:.2f} nats per token, perplexity {np.exp(unigr
 # ## The masked loss
 #
 # The captions of a batch are padded to one length. If padding counted, the loss would measure
-# mostly how well the model predicts padding. So the loss of a padded position is multiplied by the
-# mask, 0, and the sum is divided by the number of real tokens. A model returns **logits**: any
-# numbers, which softmax turns into probabilities; so the first step is the logarithm of the
-# softmax.
+# mostly how well the model predicts padding (notebook 2). So the loss of each position is
+# multiplied by the mask, and the sum is divided by the number of real tokens. The model returns
+# logits, one number for each token, which softmax turns into probabilities; so the first step is
+# the logarithm of the softmax.
 
 # %%
 import tensorflow as tf
@@ -334,9 +336,7 @@ from dataclasses import replace
 
 from utils.devices import dtype_policy
 from utils.models.captioners import build_captioner
-from utils.training.distribution import choose_strategy
 
-strategy = choose_strategy()  # one device, or several GPUs
 tolerance = 1e-4 if dtype_policy(config) == "float32" else 0.05  # half precision: larger errors
 
 
@@ -876,14 +876,16 @@ print(f"{model.count_params():,} weights; the merge model has {merge.count_param
 # the attention, or only its size? A fair comparison changes one thing at a time. So train the same
 # captioner twice: once with all cells, once with the mean of all cells as its only cell. Both have
 # the same number of weights, the same initial weights, the same batches in the same order, and the
-# same number of steps. The second one has nothing to choose from. A few epochs on at most 1,500
-# photos are enough to see a difference.
+# same number of steps. The second one has nothing to choose from. A few epochs on at most 3,000
+# photos are enough to see a difference. (A short training needs a short EMA: an average over more
+# steps than there are would keep the initial weights.)
 
 # %%
 from utils.training.batching import TrainData
 
-comparison_config = replace(attention_config, epochs=min(6, config.epochs))
-comparison_data = TrainData(train_data.rows[:1500], train_data.token_ids[:1500])
+short_ema = min(0.95, config.ema_momentum)
+comparison_config = replace(attention_config, epochs=min(6, config.epochs), ema_momentum=short_ema)
+comparison_data = TrainData(train_data.rows[:3000], train_data.token_ids[:3000])
 mean_grid = np.asarray(grid).mean(axis=1, keepdims=True, dtype="float32")
 grids = {"mean of the cells": mean_grid, "all cells": grid}
 
@@ -1008,15 +1010,65 @@ history = histories[config.decoder]
 _ = plot_epoch_choice(history)
 
 # %% tags=["nbval-ignore-output"]
-by_loss = min(reversed(history), key=lambda row: row["val_loss"])
-by_score = best_epochs[config.decoder]
-print(f"lowest validation loss: epoch {by_loss['epoch']}, CIDEr-D {by_loss['CIDEr-D']:.2f}")
-print(f"best CIDEr-D: epoch {by_score['epoch']}, CIDEr-D {by_score['CIDEr-D']:.2f}")
-print(f"perplexity in that epoch: {np.exp(by_score['val_loss']):.1f}")
+
+
+def print_choices(history):
+    """The best epoch by each of the two, with both of its numbers."""
+    by_loss = min(reversed(history), key=lambda row: row["val_loss"])
+    by_score = max(reversed(history), key=lambda row: row["CIDEr-D"])
+    for label, row in {"lowest validation loss": by_loss, "highest CIDEr-D": by_score}.items():
+        print(f"{label}: epoch {row['epoch']}, ", end="")
+        print(f"val_loss {row['val_loss']:.2f}, CIDEr-D {row['CIDEr-D']:.2f}")
+
+
+print_choices(history)
 
 # %% [markdown]
-# Whether the two epochs differ depends on data and settings. But they measure different things, and
-# only one of them is what you want:
+# In a training with enough data and regularization the two curves are nearly mirror images, and the
+# two epochs are close to each other. To pull them apart, provoke overfitting: train the same
+# captioner on 60 photos, without dropout and label smoothing, in twice as many epochs, and without
+# early stopping. What happens to the loss after its minimum, and what to CIDEr-D?
+
+# %% tags=["nbval-ignore-output"]
+from utils.training.batching import ValidationData
+
+overfit_config = replace(
+    attention_config,
+    dropout=0.0,
+    label_smoothing=0.0,
+    batch_size=5,
+    ema_momentum=short_ema,
+    epochs=2 * config.epochs,
+    patience=2 * config.epochs,
+)
+few_photos = TrainData(train_data.rows[:60], train_data.token_ids[:60])
+few_validation = ValidationData(
+    validation_data.rows[:100], validation_data.references[:100], tokenizer
+)
+overfit_validate = make_validator(grid, few_validation, overfit_config)
+overfit_model = build(overfit_config)
+overfit_history = train(overfit_model, few_photos, grid, overfit_validate, overfit_config)
+
+# %%
+_ = plot_epoch_choice(overfit_history)
+
+# %% [markdown]
+# The validation loss has a minimum and rises again, as the model becomes sure of what is true of
+# the 60 photos only. Does CIDEr-D fall as much? Compare two epochs with about the same validation
+# loss, one before the minimum and the last one:
+
+# %% tags=["nbval-ignore-output"]
+last = overfit_history[-1]
+lowest = min(overfit_history, key=lambda row: row["val_loss"])
+before = overfit_history[: lowest["epoch"]]
+same_loss = min(before, key=lambda row: abs(row["val_loss"] - last["val_loss"]))
+for row in (same_loss, last):
+    losses = f"loss {row['loss']:.2f}, val_loss {row['val_loss']:.2f}"
+    print(f"epoch {row['epoch']:2}: {losses}, CIDEr-D {row['CIDEr-D']:.2f}")
+
+# %% [markdown]
+# If the second CIDEr-D is higher, the same loss goes with better captions. The reason is that the
+# two measure different things, and only one of them is what you want:
 #
 # - **The loss scores the next token, given a human's prefix.** It never sees a caption that the
 #   model has generated. CIDEr-D scores the model's own sentence, with the mistakes that follow from
@@ -1029,7 +1081,7 @@ print(f"perplexity in that epoch: {np.exp(by_score['val_loss']):.1f}")
 #   still get better. Label smoothing shifts the probabilities in the other direction, and changes
 #   the validation loss without changing the captions.
 #
-# So the loss may rise while captions improve, or fall while they don't: in a training of 18 epochs
+# So the loss may rise while captions improve, or fall while they don't. In a training of 18 epochs
 # on Flickr8k the training loss fell to the last epoch, while CIDEr-D was best in epoch 13 (0.479)
 # and 0.467 at the end (`tests/ablation/results.jsonl`, run *18 epochs*). The price of choosing by
 # CIDEr-D: captions must be generated after every epoch, and the score is noisy where there are few
@@ -1127,10 +1179,28 @@ for size in (2, 8, 32):
         print(f"{size:2} photos: off by {np.mean(deviations):.2f} standard deviations")
 
 # %% [markdown]
-# The smaller the batch, the larger the error, in every channel, and a different one in every step.
-# The decoder would have to learn with features that change with the other photos in the batch. With
-# `trainable = False` a batch normalization layer always runs in inference mode in Keras, and its
-# moving statistics stay what they were.
+# The smaller the batch, the larger the error, and it is another one in every step. So in training
+# mode the features of a photo depend on the other photos in its batch, and the decoder would have
+# to learn from features that change all the time. Here are the features of one photo in two batches
+# of two: with another photo, and with a third one. The layer is a trainable copy.
+
+# %% tags=["nbval-ignore-output"]
+trainable_norm = keras.layers.BatchNormalization.from_config(batch_norm.get_config())
+trainable_norm.trainable = True
+trainable_norm.build(activations.shape)
+trainable_norm.set_weights(batch_norm.get_weights())
+
+batches = [activations[[0, 1]], activations[[0, -1]]]
+for label, layer in {"trainable": trainable_norm, "frozen": batch_norm}.items():
+    first, second = (layer(batch, training=True)[0] for batch in batches)
+    difference = np.abs(first - second).mean() / np.std(first)
+    moved = np.abs(np.asarray(layer.moving_mean) - moving_mean).mean()
+    print(f"{label:9}  features differ by {difference:.1%}, moving mean moved by {moved:.4f}")
+
+# %% [markdown]
+# With `trainable = False` a batch normalization layer of Keras runs in inference mode, even where
+# it is called with `training=True`. The features of a photo stay its own, and the moving statistics
+# stay what they were.
 #
 # **4. Which learning rate?** A lower one than the decoder's: the pretrained weights are good
 # already, and large steps destroy them. It also comes after the training of the decoder, as the
