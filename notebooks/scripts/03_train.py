@@ -132,6 +132,17 @@ print(f"rows {train_data.rows.shape}: (photos,)")
 print(f"token IDs {train_data.token_ids.shape}: (photos, captions, time)")
 
 # %% [markdown]
+# Our example is the first training photo, as in the notebooks before:
+
+# %%
+from utils.data.photo_files import recorded_paths
+from utils.plotting.figures import show_photos
+
+example = splits["train"][0]
+title = captions["captions"][example][0]
+_ = show_photos(recorded_paths([example], features, config), [title], size=2.7)
+
+# %% [markdown]
 # A batch is a few photos with *all* their captions: so each photo is read once, not once per
 # caption. For the model the captions are one long list, several in a row for each photo.
 
@@ -472,8 +483,9 @@ print(f"{tokenizer.decode(sequence[0])}: {initial_loss:.2f} nats per token")
 # %% [markdown]
 # In both ways, the tokens before the target are those of the human caption, never the model's own
 # predictions. This is [**teacher forcing**](https://en.wikipedia.org/wiki/Teacher_forcing). It
-# makes training fast and stable. Its price is **exposure bias**: the model never sees its own
-# mistakes during training, but must continue after them when it generates.
+# makes training fast and stable. Its price is [**exposure
+# bias**](https://arxiv.org/abs/1511.06732): the model never sees its own mistakes during training,
+# but must continue after them when it generates.
 #
 # ## One training step
 #
@@ -921,7 +933,6 @@ table.astype({"weights": int, "epoch": int}).round(2)
 # %% tags=["nbval-ignore-output"]
 import matplotlib.pyplot as plt
 
-from utils.data.photo_files import recorded_paths
 from utils.decoding.beam_search import generate
 from utils.plotting.attention import draw_attention
 from utils.plotting.style import load_thumbnail
@@ -1284,8 +1295,6 @@ print(f"{path.name} for 04_evaluate and 05_visualize")
 # training photo. The caption is that of the validation photo of the log: is it correct?
 
 # %% tags=["nbval-ignore-output"]
-from utils.plotting.figures import show_photos
-
 loaded = from_dict(artifacts.load("captioner", config), config)
 input_grid = grid  # a fine-tuned captioner takes the backbone's features
 if backbone_features:
