@@ -509,9 +509,10 @@ print(f"{tokenizer.decode(sequence[0])}: {initial_loss:.2f} nats per token")
 #
 # $$w \leftarrow w - \eta \, \frac{m}{\sqrt{v} + \epsilon} - \eta \lambda w$$
 #
-# The last term is **weight decay**, and with it the optimizer is called
-# [**AdamW**](https://arxiv.org/abs/1711.05101). It shrinks every weight a little in each step. In
-# this project it had no measurable effect, so $\lambda = 0$ here.
+# Here $\eta$ is the learning rate, $m$ the average of the gradient and $v$ that of its square. The
+# last term is **weight decay**, and with it the optimizer is called
+# [**AdamW**](https://arxiv.org/abs/1711.05101): it shrinks every weight a little in each step. In
+# this project weight decay had no measurable effect, so $\lambda = 0$ here, which is Adam.
 
 
 # %%
@@ -546,22 +547,28 @@ loss, global_norm = train_step(
 new_logits = step_model([batch_features, batch_captions[:, :-1]])
 loss_after = float(masked_loss(new_logits, batch_captions[:, 1:], label_smoothing=0.0))
 clipped_norm = min(float(global_norm), config.clip_norm)
-print(f"gradient norm {global_norm:.2f}, after clipping {clipped_norm:.2f}")
+print(f"gradient norm {global_norm:.2f}; clipped to {config.clip_norm}: {clipped_norm:.2f}")
 print(f"loss before the step {loss:.3f}, after it {loss_after:.3f}")
 
 # %% [markdown]
-# **With the library**: `make_train_step` compiles the same five parts, and divides a batch among
-# several GPUs. From the same weights, the loss of the same batch is the same before the step:
+# Did the loss fall? It is the loss of the same batch, so it should: the step went against its
+# gradient. **With the library**: `make_train_step` compiles the same five parts, and divides a
+# batch among several GPUs. From the same weights it gives the same loss, before the step and after
+# it:
 
 # %%
-from utils.training.step import make_optimizer, make_train_step
+from utils.training.step import make_train_step
 
 library_model = build_captioner(grid.shape[2], vocab_size, step_config, frequencies)
-optimizer = make_optimizer(step_config, steps=1)
+optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=0.0)
 optimizer.build(library_model.trainable_weights)
 library_step = make_train_step(library_model, optimizer, step_config)
 library_loss = library_step(tf.constant(batch_features), tf.constant(train_data.token_ids[:4]))
 assert np.isclose(library_loss, loss, atol=10 * tolerance)
+
+new_logits = library_model([batch_features, batch_captions[:, :-1]])
+library_after = masked_loss(new_logits, batch_captions[:, 1:], label_smoothing=0.0)
+assert np.isclose(library_after, loss_after, atol=max(0.01, tolerance))
 
 # %% [markdown]
 # ## From the step to the loop
@@ -618,11 +625,11 @@ print(f"without smoothing {-log_probs[1]:.3f}, with smoothing {smoothed:.3f}")
 # \beta)$ steps, and changes less from step to step than $w$.
 #
 # **Validation.** After each epoch two numbers are measured on the validation photos. `val_loss` is
-# the cross-entropy of the human captions, with teacher forcing. **CIDEr-D** compares captions that
-# the model generates on its own with the human ones ([notebook 4](04_evaluate.ipynb) computes it
-# step by step; 0 is the worst and 10 the best, and humans score far below 10). The epoch with the
-# best CIDEr-D is kept. After `patience` epochs without a better one training stops (**early
-# stopping**).
+# the cross-entropy of the human captions, with teacher forcing. CIDEr-D compares captions that the
+# model generates on its own, with the most likely token at each step, with the human ones
+# ([notebook 4](04_evaluate.ipynb) computes it step by step; 0 is the worst and 10 the best, and
+# humans score far below 10). The epoch with the best CIDEr-D is kept. After `patience` epochs
+# without a better one training stops (**early stopping**).
 #
 # A **checkpoint** is saved after each epoch: if training is interrupted, run this notebook again,
 # and it resumes. On the same machine the result is the same.
@@ -651,9 +658,9 @@ histories = {}
 histories["merge"] = train(merge, train_data, grid, validate, merge_config, stage)
 
 # %% [markdown]
-# Read the captions from top to bottom: a model first repeats the most frequent tokens, then learns
-# which tokens follow each other, and only then what depends on the photo. (After a resumed
-# training, only the epochs since the interruption are shown.)
+# Read the captions from top to bottom. Typically a model first repeats the most frequent tokens,
+# then learns which tokens follow each other, and only then what depends on the photo. (After a
+# resumed training, only the epochs since the interruption are shown.)
 #
 # ## Attention
 #
