@@ -15,7 +15,7 @@ import pytest
 from utils.paths import REPOSITORY
 
 AXE = REPOSITORY / "build" / "node_modules" / "axe-core" / "axe.min.js"
-PROGRAM_NAMES = ("chromium", "chromium-browser")
+PROGRAM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless",
     "--no-sandbox",

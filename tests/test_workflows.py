@@ -147,9 +147,9 @@ def test_actionlint_finds_no_problem():
 
 @needs_actionlint
 def test_actionlint_finds_an_unknown_matrix_value(tmp_path):
-    text = WORKFLOWS[0].read_text(encoding="utf-8").replace("matrix.python", "matrix.pyhton")
+    text = WORKFLOWS[0].read_text(encoding="utf-8").replace("matrix.python", "matrix.version")
     (tmp_path / "tests.yml").write_text(text)
-    assert any('"pyhton" is not defined' in line for line in lint(tmp_path / "tests.yml"))
+    assert any('"version" is not defined' in line for line in lint(tmp_path / "tests.yml"))
 
 
 # === Hooks before a commit ===
