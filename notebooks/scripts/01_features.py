@@ -623,8 +623,9 @@ stored = grid[0].astype("float32")
 mean_activation = np.abs(example_features).mean()
 relative_error = np.abs(stored - example_features).mean() / mean_activation
 photo_difference = np.abs(grid[min(1, num_photos - 1)] - example_features).mean() / mean_activation
-print(f"mean error of float16: {relative_error:.3%} of the mean activation")
-print(f"mean difference between two photos: {photo_difference:.0%} of it")
+print("mean difference, as a fraction of the mean activation:")
+print(f"between float32 and float16  {relative_error:.3%}")
+print(f"between two photos           {photo_difference:.0%}")
 assert relative_error < 0.02  # on a GPU the network itself computes in half precision
 
 # %% [markdown]
@@ -759,7 +760,10 @@ for label, values in {"correct": two_images, "scaled twice": two_images / 255}.i
 # 1. For each channel, take the 5 % of the training photos with the highest mean activation.
 # 2. For each word, compute the fraction of these photos that have it in one of their captions,
 #    minus the fraction of all training photos that have it.
-# 3. Choose the pairs of a channel and a word with the largest difference.
+# 3. Do the same with the validation photos. Among so many channels and words, some fit by
+#    coincidence, but a coincidence seldom happens twice.
+# 4. Choose the pairs of a channel and a word for which both differences are large: those with the
+#    largest minimum of the two.
 #
 # First, which photo has which of the 300 most frequent words?
 
@@ -772,7 +776,7 @@ has_word = np.array([[word in words for word in common_words] for words in photo
 print(f"{has_word.shape}: photos, words")
 
 # %% [markdown]
-# Steps 1 and 2, for all channels:
+# Steps 1 to 3, for all channels:
 
 
 # %%
@@ -791,38 +795,39 @@ def word_fractions(split):
     return np.stack(in_top_photos), has_word[rows].mean(axis=0)
 
 
-in_top_photos, in_all_photos = word_fractions("train")
-print(f"{in_top_photos.shape}: channels, words")
+fractions = {split: word_fractions(split) for split in ("train", "validation")}
+differences = []
+for in_top_photos, in_all_photos in fractions.values():
+    differences.append(in_top_photos - in_all_photos)
+print(f"{differences[0].shape}: channels, words")
 
 # %% [markdown]
-# Step 3: five pairs, each with another channel and another word. Among so many pairs, some fit by
-# coincidence. So the last column repeats step 1 with photos that took no part in the choice, those
-# of the validation split.
+# Step 4: five pairs, each with another channel and another word.
 
 # %% tags=["nbval-ignore-output"]
-differences = in_top_photos - in_all_photos
+smaller_difference = np.fmin(*differences)
 chosen_pairs = []
-for position in np.argsort(-differences, axis=None, kind="stable"):
-    channel, word = np.unravel_index(position, differences.shape)
+for position in np.argsort(-smaller_difference, axis=None, kind="stable"):
+    channel, word = np.unravel_index(position, smaller_difference.shape)
     if all(channel != pair[0] and word != pair[1] for pair in chosen_pairs):
         chosen_pairs.append((channel, word))
     if len(chosen_pairs) == 5:
         break
 
-in_validation_photos, _ = word_fractions("validation")
 channel_table = []
 for channel, word in chosen_pairs:
-    fractions = (in_all_photos[word], in_top_photos[channel, word])
-    fractions += (in_validation_photos[channel, word],)
-    channel_table.append([channel, common_words[word], *(f"{value:.0%}" for value in fractions)])
-columns = ["channel", "word", "all photos", "top photos", "top validation photos"]
+    cells = [channel, common_words[word]]
+    for in_top_photos, in_all_photos in fractions.values():
+        cells += [f"{in_all_photos[word]:.0%}", f"{in_top_photos[channel, word]:.0%}"]
+    channel_table.append(cells)
+columns = ["channel", "word", "all train", "top train", "all validation", "top validation"]
 pd.DataFrame(channel_table, columns=columns).set_index("channel")
 
 # %% [markdown]
-# Compare the last column with *all photos*. Where it is much higher, the channel detects what the
-# word says, or something that goes with it. (If no number is much higher, your captions may be too
-# similar to each other to describe a channel.) The captions describe the channels; they took no
-# part in the training of the CNN.
+# Each row compares how often the word occurs in the captions of *all* photos and of the *top*
+# photos of the channel. Where the second number is much larger in both splits, the channel detects
+# what the word says, or something that goes with it. (Where it is not, the photos may be too few,
+# or their captions too similar.) The captions took no part in the training of the CNN.
 #
 # Here are the four photos in which the first of these channels is most active, and below each one
 # its map of this channel. Do the bright cells lie where you see what the word says?
