@@ -975,8 +975,8 @@ if examples:
 # - **calibration** (5): of all captions with a confidence of 80 %, 80 % are good.
 # - **cell state** (3): the memory of an LSTM, which its gates erase and write.
 # - **channel** (1): one component of the feature vector of each grid cell.
-# - **CIDEr-D** (4): the mean cosine similarity of TF-IDF-weighted n-grams of a caption and its
-#   references.
+# - **CIDEr-D** (4): the similarity of the TF-IDF-weighted n-grams of a caption and its references,
+#   from 0 to 10.
 # - **classification head** (1): the last layers of a CNN, from features to class scores; a
 #   captioner removes them.
 # - **confidence** (5): the estimated probability that a caption is good.
@@ -1022,14 +1022,14 @@ if examples:
 # - **label smoothing** (3): a target of slightly less than 1 for the correct token, the rest spread
 #   over all others.
 # - **language model** (2): a model of the probability of the next token, given those before it.
-# - **length penalty** (4): the power of the length that divides a log-probability, so that beams
-#   don't favor short captions.
+# - **length penalty** (4): the exponent of the length by which beam search divides
+#   log-probabilities, so that it does not favor short captions.
 # - **logits** (1): the scores before the softmax.
 # - **LSTM** (3): a recurrent network whose gates decide what it keeps.
 # - **mask** (2): ones for tokens and zeros for padding, so that padding doesn't count.
 # - **METEOR** (4): a score that also matches stems and synonyms.
 # - **n-gram** (4): n tokens in a row.
-# - **nats** (3): the unit of cross-entropy with natural logarithms.
+# - **nat** (3): the unit of cross-entropy with natural logarithms.
 # - **out-of-distribution** (5): unlike anything in training.
 # - **out-of-vocabulary rate** (2): the fraction of tokens that the vocabulary lacks.
 # - **output gate** (3): how much of the cell state an LSTM shows as its hidden state.

@@ -104,6 +104,31 @@ def glossary_of(notebooks):
     return entries
 
 
+def bold_terms(markdown):
+    """The terms that a cell has in bold, in lower case; of "average (EMA)", both names."""
+    terms = set()
+    text = prose(markdown)
+    for start, end in bold_ranges(text):
+        term, _, abbreviation = text[start:end].strip("*[].").lower().partition(" (")
+        terms |= {term, abbreviation.strip("])")}
+    return terms - {""}
+
+
+def find_glossary_problems(notebooks):
+    """Entries of the glossary that are not bold first in the notebook that they name."""
+    first = {}
+    for number, notebook in enumerate(notebooks, start=1):
+        for source in markdown_cells(notebook):
+            for term in bold_terms(source):
+                first.setdefault(term, number)
+    problems = []
+    for term, number in glossary_of(notebooks).items():
+        introduced = first.get(term, first.get(f"{term}s"))
+        if introduced != number:
+            problems.append(f"{term}: the glossary says {number}, bold first in {introduced}")
+    return problems
+
+
 def find_first_uses(notebooks):
     """For each term that occurs in prose, the notebook (from 1) and whether its use is bold.
 
@@ -145,6 +170,10 @@ def find_problems(notebooks, min_terms=MIN_TERMS):
 
 def test_terms_are_bold_at_first_use_and_in_the_glossary():
     assert find_problems([jupytext.read(script) for script in SCRIPTS]) == []
+
+
+def test_entries_of_the_glossary_are_bold_in_the_notebook_that_they_name():
+    assert find_glossary_problems([jupytext.read(script) for script in SCRIPTS]) == []
 
 
 def test_glossary_has_an_order_and_no_term_twice():
@@ -194,6 +223,18 @@ def test_series_without_problems():
 )
 def test_problem_is_found(changes, problem):
     assert problem in " ".join(find_problems(make_series(**changes), min_terms=2))
+
+
+def test_wrong_entry_of_the_glossary_is_found():
+    assert find_glossary_problems(make_series()) == []
+    both_names = make_series(second="the [**token mask (mask)**](https://example.org)")
+    assert find_glossary_problems(both_names) == []
+    assert find_glossary_problems(make_series(second="No mask.")) == [
+        "mask: the glossary says 2, bold first in None"
+    ]
+    assert find_glossary_problems(make_series(glossary=GLOSSARY.replace("(1)", "(2)"))) == [
+        "token: the glossary says 2, bold first in 1"
+    ]
 
 
 @pytest.mark.parametrize(
