@@ -109,7 +109,7 @@ class Page:
         return answer["result"].get("value")
 
     def open(self, path, width=1400, scheme="light"):
-        """Load a file in a window of that width; returns when it is loaded."""
+        """Load a file or an address in a window of that width; returns when it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -120,7 +120,8 @@ class Page:
         color_scheme = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[color_scheme])
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = path if isinstance(path, str) else path.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         self.wait_until_loaded()
 
     def follow(self, selector):
@@ -128,6 +129,12 @@ class Page:
         self.events.clear()
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
         self.wait_until_loaded()
+
+    def upload(self, selector, path):
+        """Choose a file in a file input."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def wait_until_loaded(self):
         """Receive events until one says that the page is loaded."""

@@ -76,6 +76,8 @@ ELSEWHERE = {
     "python -m utils": "tests/test_packaging.py",
     "pip install .": "tests/test_packaging.py",
     'pip install ".[heic]"': "tests/test_packaging.py",
+    'pip install ".[demo]"': "tests/cli/test_demo.py",
+    "captions demo": "tests/cli/test_demo.py",
     "make test": ".ci/run",
     "make test-all": ".ci/run",
     "make check": ".ci/run",

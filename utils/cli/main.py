@@ -26,6 +26,7 @@ EXTRAS = {
     "utils.cli.kaggle": "notebooks,kaggle",
     "utils.cli.packing": "notebooks,kaggle",
     "utils.cli.html": "html",
+    "utils.cli.demo": "demo",
 }
 
 KAGGLE_COMMANDS = {  # name -> (function, what it does)
@@ -150,6 +151,11 @@ def positive_number(text: str) -> int:
     return whole_number(text, 1, sys.maxsize)
 
 
+def port_number(text: str) -> int:
+    """An argument that is a port which needs no administrator."""
+    return whole_number(text, 1024, 65535)
+
+
 def fraction(text: str) -> float:
     """An argument between 0 and 1."""
     if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,9}", text) or float(text) > 1:
@@ -177,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_download_parser(commands)
     add_caption_parser(commands)
     add_search_parser(commands)
+    add_demo_parser(commands)
     add_export_parser(commands)
     add_score_parser(commands)
     add_kaggle_parser(commands)
@@ -330,11 +337,32 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "photos", nargs="+", metavar="PATH", help="photos, folders, or patterns such as '*.jpg'"
     )
+    add_working_argument(parser)
+
+
+def add_working_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that names a captioner."""
     parser.add_argument(
         "--working",
         metavar="FOLDER",
         help="the working folder of the run to use (default: a run on photos on this machine, or "
         "else the pretrained captioner), or a file that `export` has written",
+    )
+
+
+def add_demo_parser(commands: Any) -> None:
+    """The command `demo`."""
+    parser = commands.add_parser(
+        "demo",
+        help="serve a page for dropping photos on",
+        description="Serve a page on this machine that shows the caption of a photo, its "
+        "confidence, its alt text and its attention weights. It needs Gradio: "
+        'pip install ".[demo]" in the repository.',
+    )
+    parser.set_defaults(function_path="utils.cli.demo.demo")
+    add_working_argument(parser)
+    parser.add_argument(
+        "--port", type=port_number, default=7860, metavar="N", help="the port (default: 7860)"
     )
 
 
