@@ -1112,8 +1112,7 @@ print(f"R@5 of a random ranking of {num_ranked} photos: {min(1, 5 / num_ranked):
 table.round(3)
 
 # %% [markdown]
-# What does the division by the prior gain? Compare the last two rows. If sentences differ much in
-# length and style, it gains most.
+# What does the division by the prior gain? Compare the last two rows.
 #
 # ## Factual accuracy
 #
@@ -1171,9 +1170,10 @@ if config == Config():
 # ## Without references
 #
 # For a new photo there are no references, so there is no score. Notebook 5 estimates from the
-# captioner's own probabilities how likely a caption is to be good. What it needs is computed here,
-# where the captioner and the scored captions of the validation photos are at hand: `fit_confidence`
-# fits a logistic regression that predicts which of them have a CIDEr-D of at least 0.2.
+# captioner's own probabilities and the photo's features how likely a caption is to be good. What it
+# needs is computed here, where the captioner and the scored captions of the validation photos are
+# at hand: `fit_confidence` fits a logistic regression that predicts which of them have a CIDEr-D of
+# at least 0.2.
 
 # %%
 from utils.evaluation.confidence import caption_confidence, fit_confidence
