@@ -1382,6 +1382,8 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 # name says which.
 # </details>
 #
+# *Next*: [5 Visualize the results](05_visualize.ipynb).
+#
 # ## Further reading
 #
 # - Beam search and length penalty:
@@ -1396,5 +1398,3 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 #   [CLIPScore](https://arxiv.org/abs/2104.08718) needs no references.
 # - Significance: [the bootstrap for BLEU](https://aclanthology.org/W04-3250/).
 # - Retrieval on [Flickr8k](https://www.jair.org/index.php/jair/article/view/10833).
-#
-# *Next*: [5 Visualize the results](05_visualize.ipynb).
