@@ -1,4 +1,4 @@
-"""Every command of the README is run: here, on little data, or by the file that ELSEWHERE names.
+"""Every command of README and CONTRIBUTING is run: here, on little data, or by a file of ELSEWHERE.
 
 The commands run here are typed in a shell, in a copy of what a clone has.
 """
@@ -26,6 +26,7 @@ from utils.config import parse_changes, parse_value
 from utils.paths import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 IGNORED = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
 PROGRAMS = ("make ", "python -m ", "captions ", "pip ", "kaggle ")
 
@@ -54,7 +55,6 @@ OTHER_COMMANDS = {
     "python -m utils score --references FILE --candidates FILE": r"BLEU-4 +1\.0",
     "python -m utils run --check --input FOLDER": r"photos +\d+ train, \d+ validation",
     "python -m utils kaggle pack": "05_visualize.ipynb\n",
-    "make kernel": "05_visualize.ipynb\n",
     "kaggle auth login": "usage: .*auth login",
     "make bench": "BLEU, ROUGE-L, CIDEr-D of 1,000 photos: times faster",
 }
@@ -73,6 +73,20 @@ EXTRA_ARGUMENTS = {
 
 # Commands that run elsewhere, and the file that runs them.
 ELSEWHERE = {
+    "make environment": ".ci/run",
+    "python -m venv .venv": ".ci/environment",
+    'pip install -e ".[dev]"': ".ci/environment",
+    "pip install --require-hashes -r tests/requirements-lock.txt": ".ci/environment",
+    "pip install pre-commit": ".pre-commit-config.yaml",
+    "make test-quick": "Makefile",
+    "make test-slow": "Makefile",
+    "make test-order": "Makefile",
+    "make test-kaggle": "Makefile",
+    "make test-next": "Makefile",
+    "make test-newest": ".github/workflows/versions.yml",
+    'make test ARGS="tests/data -k csv"': ".ci/run",
+    "make test ARGS=notebooks": ".github/workflows/tests.yml",
+    "make lock": "tests/test_dependencies.py",
     "python -m utils": "tests/test_packaging.py",
     "pip install .": "tests/test_packaging.py",
     'pip install ".[heic]"': "tests/test_packaging.py",
@@ -105,10 +119,13 @@ def find_commands(text):
     return list(dict.fromkeys(span for span in commands if span.startswith(PROGRAMS)))
 
 
-COMMANDS = find_commands(README)
+COMMANDS = list(dict.fromkeys([*find_commands(README), *find_commands(CONTRIBUTING)]))
 UTILS_PROGRAMS = ("python -m utils ", "captions ")
 UTILS_COMMANDS = [command for command in COMMANDS if command.startswith(UTILS_PROGRAMS)]
 MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
+
+
+WITHOUT_PYTHON = ("make environment", "make lock")
 
 
 # === Every command is found, and is run somewhere ===
@@ -138,7 +155,7 @@ def test_command_is_parsed(command):
 def test_make_target_exists_and_its_programs_are_installed(shell, command):
     recipe = shell(f"{command} -n")
     programs = re.findall(r"python -m (\S+)", recipe)
-    assert programs
+    assert programs or command in WITHOUT_PYTHON
     for program in programs:
         assert find_spec(program)
     for arguments in re.findall(r"python -m utils (.*)", recipe):

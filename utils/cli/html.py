@@ -49,6 +49,7 @@ PAGES = {  # document -> page, in reading order
     "RESULTS.md": Page("results.html", "Results"),
     "SPEED.md": Page("speed.html", "Speed"),
     "utils/pretrained/MODEL_CARD.md": Page("model_card.html", "Model card"),
+    "CONTRIBUTING.md": Page("contributing.html", "Contributing"),
     "NOTICE.md": Page("notice.html", "Notice"),
     "LICENSE": Page("license.html", "License"),
 }
