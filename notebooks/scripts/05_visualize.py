@@ -215,9 +215,9 @@ for meaning, count in mentions.items():
 
 # %% [markdown]
 # **With the library**: `word_errors` does the same for any caption, and also accepts a general
-# word, such as *person* for *man*. Below each of the worst captions is its answer to the question
-# what went wrong. A word *instead of* another is of the same category: a confusion. Does it
-# contradict the photo, too? Or have people described something else?
+# word, such as *person* for *man*. It answers for each of the worst captions what went wrong. A
+# word *instead of* another is of the same category: a confusion. Does it contradict the photo, too?
+# Or have people described something else?
 
 # %%
 from utils.evaluation import word_errors as library
@@ -422,16 +422,16 @@ for row in range(len(names)):
 _ = show([by_confidence[0], by_confidence[-1]], confidence_notes)
 
 # %% [markdown]
-# The upper one is the most confident caption, the lower one the least confident. Two captions prove
-# nothing, so check all. A confidence can be judged by two questions.
+# The upper caption has the highest confidence, the lower one the lowest. Is the lower one worse?
+# Two captions prove nothing, so check all of them, with two questions.
 #
 # ### Is it calibrated?
 #
-# [**Calibration**](https://arxiv.org/abs/1706.04599) means that a confidence can be taken at its
-# word: of all captions with a confidence of 80 %, 80 % are good. To check this, group the captions
-# into bins by confidence, and compare in each bin the mean confidence with the fraction of good
-# captions. The **expected calibration error** is the mean difference between the two, weighted by
-# the number of captions.
+# [**Calibration**](https://arxiv.org/abs/1706.04599) means that a confidence agrees with the
+# frequency: of all captions with a confidence of 80 %, 80 % are good. To check this, group the
+# captions into bins by confidence, and compare in each bin the mean confidence with the fraction of
+# good captions. The **expected calibration error** is the mean difference between the two, weighted
+# by the number of captions.
 #
 # The captions are those of the validation photos. On the photos that it was fitted on, a regression
 # looks better than it is. So each of these confidences comes from a regression that was fitted
@@ -632,7 +632,8 @@ if pretrained:
     _ = plot_reliability(pretrained_fit["validation_confidence"], pretrained_fit["validation_good"])
 
 # %% [markdown]
-# Real photos are harder than drawn scenes: all bins have captions.
+# Real photos are harder to describe than drawn scenes: here all bins have captions, and their dots
+# show how well the confidence agrees with the frequency.
 #
 # Flickr8k shows people and dogs, mostly outdoors. A cup of coffee, a retina or a galaxy is
 # **out-of-distribution**: unlike anything in training. The captioner has no word for most of it,
