@@ -21,7 +21,7 @@ BROKEN_PIPE_STATUS = 141  # 128 + SIGPIPE: what a shell reports for a program en
 INTERRUPTED_STATUS = 130  # 128 + SIGINT
 
 # What to do about a missing package: the extras of pyproject.toml that commands need.
-INSTALL_HINT = "use the Python of .venv, or pip install -r requirements.txt"
+INSTALL_HINT = "use the Python of .venv, or in the repository pip install -r requirements.txt"
 EXTRAS = {
     "utils.cli.kaggle": "notebooks,kaggle",
     "utils.cli.packing": "notebooks,kaggle",
@@ -94,7 +94,7 @@ def install_hint(function_path: str) -> str:
     """How to install what a command needs: requirements.txt, or extras if that has too little."""
     extra = EXTRAS.get(function_path.rpartition(".")[0])
     if extra:
-        return f'use the Python of .venv, or pip install ".[{extra}]" in the repository'
+        return f'use the Python of .venv, or in the repository pip install ".[{extra}]"'
     return INSTALL_HINT
 
 
