@@ -836,9 +836,14 @@ pd.DataFrame(channel_table, columns=columns).set_index("channel")
 from utils.plotting.encoder_figures import show_activations
 
 
-def show_channel(channel, count=4):
+def most_active_rows(channel, count=4):
+    """The rows of the photos in which a channel is most active."""
+    return np.argsort(-pooled[:, channel], kind="stable")[:count]
+
+
+def show_channel(channel):
     """The photos in which a channel is most active, each with its map of the channel."""
-    rows = np.argsort(-pooled[:, channel], kind="stable")[:count]
+    rows = most_active_rows(channel)
     images = [read_pixels(paths[row], image_size) for row in rows]
     maps = [grid[row, :, channel].reshape(grid_side, grid_side) for row in rows]
     return show_activations(images, maps)
@@ -849,11 +854,20 @@ print(f"channel {channel}: {common_words[word]}")
 _ = show_channel(channel)
 
 # %% [markdown]
-# And the second one:
+# What fills much of a photo, such as snow or a street, is found first by a rule that uses the mean
+# over the cells. Which of the other channels is the most *local*, with a high activation in a few
+# cells only? Compare its highest activation with its mean:
+
 
 # %% tags=["nbval-ignore-output"]
-channel, word = chosen_pairs[min(1, len(chosen_pairs) - 1)]
-print(f"channel {channel}: {common_words[word]}")
+def peak_to_mean(channel):
+    """The highest activation of a channel divided by its mean, in its most active photos."""
+    activations = grid[most_active_rows(channel), :, channel].astype("float32")
+    return activations.max(axis=1).mean() / max(activations.mean(), 1e-9)
+
+
+channel, word = max(chosen_pairs[1:] or chosen_pairs, key=lambda pair: peak_to_mean(pair[0]))
+print(f"channel {channel}: {common_words[word]}, highest / mean = {peak_to_mean(channel):.1f}")
 _ = show_channel(channel)
 
 # %% [markdown]
