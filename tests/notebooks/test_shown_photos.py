@@ -86,7 +86,7 @@ def test_photos_are_those_of_their_captions_and_the_gallery_is_written_first(
     run_script("03_train")
     config = load_config("flickr8k")
     splits = artifacts.load("captions", config)["splits"]
-    assert shown == [inputs / splits["validation"][0]]
+    assert shown == [inputs / splits["train"][0], inputs / splits["validation"][0]]
 
     shown.clear()
     run_script("04_evaluate")
