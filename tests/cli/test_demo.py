@@ -128,6 +128,17 @@ def test_port_must_be_a_valid_one(port, capsys):
     assert "must be a whole number, from 1024 to 65535" in capsys.readouterr().err
 
 
+def test_port_that_gradio_cannot_use_is_one_line(monkeypatch, capsys):
+    gradio = mock.MagicMock()
+    gradio.Interface.return_value.launch.side_effect = OSError("Cannot find empty port")
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
+    monkeypatch.setattr(demo, "load_captioner", mock.Mock())
+    assert main(["demo", "--port", "7777"]) == 1
+    error = capsys.readouterr().err
+    assert error == "port 7777: is in use: choose another one with --port\n"
+    assert gradio.Interface.return_value.launch.call_args.kwargs["server_name"] == "127.0.0.1"
+
+
 @needs_gradio
 def test_port_in_use_is_one_line(captioner, capsys, monkeypatch):
     monkeypatch.setattr(demo, "load_captioner", lambda found: captioner)
