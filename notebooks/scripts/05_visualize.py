@@ -231,35 +231,39 @@ for row in range(len(names)):
 _ = show(selected["worst"], error_notes)
 
 # %% [markdown]
-# Three captions are anecdotes. The table below counts over all captions: in how many percent of
-# them a category has a wrong word, and a missing one. `low` is the half of the captions with the
-# lower scores, `high` the other half.
+# Three captions are anecdotes, so count over all captions: in how many percent of them does a
+# category have a wrong word, and a missing one? The last column compares the halves of the captions
+# with lower and higher scores: by how many points is the sum of both numbers larger in the lower
+# half?
+
 
 # %% tags=["nbval-ignore-output"]
+def error_rates(rows):
+    """Percent of these captions with a wrong and with a missing word, by category."""
+    counts = {"wrong": Counter(), "missing": Counter()}
+    for row in rows:
+        for category, words in errors[row].items():
+            counts["wrong"][category] += bool(words.wrong)
+            counts["missing"][category] += bool(words.missing)
+    return pd.DataFrame(counts, dtype=float) * 100 / max(1, len(rows))
+
+
 half = len(order) // 2
-halves = {"high": order[:half], "low": order[half:]}
-rates = {}
-for kind in ("wrong", "missing"):
-    for half_name, rows in halves.items():
-        counts = Counter()
-        for row in rows:
-            for category, words in errors[row].items():
-                counts[category] += bool(getattr(words, kind))
-        rates[f"{kind}, {half_name}"] = pd.Series(counts, dtype=float) * 100 / max(1, len(rows))
-table = pd.DataFrame(rates).fillna(0).round().astype(int)
-table.sort_values("missing, low", ascending=False)
+table = error_rates(order)
+higher = error_rates(order[:half]).sum(axis=1)
+lower = error_rates(order[half:]).sum(axis=1)
+table["difference"] = lower.sub(higher, fill_value=0)
+table = table.round().astype(int).sort_values("difference", ascending=False)
+table
 
 # %% [markdown]
-# Read it by columns. If *missing* is much larger than *wrong*, the captioner is vague rather than
-# mistaken: it leaves out what it isn't sure of. Then compare *low* with *high*: the categories that
-# differ most are those that cost the score. Which ones are they, and what is confused with what?
+# If *missing* is much larger than *wrong*, the captioner is vague rather than mistaken: it leaves
+# out what it isn't sure of. The categories at the top of the last column are those that cost the
+# score. Which are they, and what is confused with what?
 
 # %% tags=["nbval-ignore-output"]
-difference = (table["wrong, low"] + table["missing, low"]) - (
-    table["wrong, high"] + table["missing, high"]
-)
-if len(difference):
-    print(f"the two halves differ most in: {difference.idxmax()}")
+if len(table):
+    print(f"the two halves differ most in: {table.index[0]}")
 confusions = Counter()
 for caption_errors in errors:
     for category, words in caption_errors.items():
@@ -281,10 +285,11 @@ for confusion, count in confusions.most_common(5):
 # token sum to 1. Notebook 4 has saved them for the captions that it generated.
 #
 # ```text
-#    weights of "dog"        grid             photo
-#   [.01 .02 … .31 …]  ──►  ░░▒░░░░  ──►  heatmap, upsampled to
-#    one per cell, sum 1    ░▒█▓░░░       the size of the photo
-#                           ░░▒░░░░
+# weights of "dog"      .01 .02 … .31 …
+#    │  one per cell, sum 1
+# grid of the cells     ░░▒█▓░░
+#    │  upsampled to the size of the photo
+# heatmap over the photo
 # ```
 #
 # The example is the first photo of the split. What is the shape of its weights?
