@@ -757,7 +757,8 @@ for label, values in {"correct": two_images, "scaled twice": two_images / 255}.i
 # A channel has no name, but we can describe it: take the photos in which it is most active, and see
 # what they share. Captions help, as they say in words what a photo shows. The rule:
 #
-# 1. For each channel, take the 5 % of the training photos with the highest mean activation.
+# 1. For each channel, take the 5 % of the training photos (at least four) with the highest mean
+#    activation.
 # 2. For each word, compute the fraction of these photos that have it in one of their captions,
 #    minus the fraction of all training photos that have it.
 # 3. Do the same with the validation photos. Among so many channels and words, some fit by
