@@ -310,38 +310,38 @@ else:
 # %% [markdown]
 # Before any picture, walk through the caption by numbers. For each word, the table shows the cell
 # with the largest weight (row 1 is at the top, column 1 on the left), that weight in percent, and
-# the number of cells that hold half of all weight.
+# the spread: the smallest number of cells that together have half of all weight.
 
 # %% tags=["nbval-ignore-output"]
 table = None
 if has_attention:
     peak_cells = attention_weights.argmax(axis=1)
     descending = -np.sort(-attention_weights, axis=1)
-    cells_for_half = (descending.cumsum(axis=1) < 0.5).sum(axis=1) + 1
+    spread = (descending.cumsum(axis=1) < 0.5).sum(axis=1) + 1
     walk = {
         "row": peak_cells // side + 1,
         "column": peak_cells % side + 1,
         "weight": (100 * attention_weights.max(axis=1)).round().astype(int),
-        "cells for half": cells_for_half,
+        "spread": spread,
     }
     table = pd.DataFrame(walk, index=words)
 table
 
 # %% [markdown]
-# The last column is the most telling. If all cells had the same weight, half of it would need half
-# of the cells. A small number means that the word depends on one place; a large one, that no place
-# is special. Go through the caption and predict both for each word before you read its row: words
-# for things tend to have a place, words such as *a*, *is* and *the* follow from the words before
-# them, and a word such as *rain* is everywhere. Here, the extremes are:
+# The spread is the most telling. If all cells had the same weight, it would be half of the cells. A
+# small spread means that the word depends on one place; a large one, that no place is special. Go
+# through the caption and predict both for each word before you read its row: words for things tend
+# to have a place, words such as *a*, *is* and *the* follow from the words before them, and a word
+# such as *rain* is everywhere. Here are the extremes:
 
 # %% tags=["nbval-ignore-output"]
 if has_attention and words:
-    sharpest = int(cells_for_half.argmin())
-    most_diffuse = int(cells_for_half.argmax())
-    print(f"uniform weights: {num_cells // 2 + num_cells % 2} of {num_cells} cells for half")
+    sharpest = int(spread.argmin())
+    most_diffuse = int(spread.argmax())
+    print(f"uniform weights: {(num_cells + 1) // 2} of {num_cells} cells")
     for label, position in {"sharpest": sharpest, "most diffuse": most_diffuse}.items():
         peak = f"row {walk['row'][position]}, column {walk['column'][position]}"
-        print(f"{label}: {words[position]!r}, {cells_for_half[position]} cells, peak at {peak}")
+        print(f"{label}: {words[position]!r}, {spread[position]} cells, peak at {peak}")
 
 # %% [markdown]
 # Now draw the weights over the photo. A heatmap must not hide what it explains, so the photo keeps
@@ -456,7 +456,7 @@ for number in np.unique(bin_numbers):
     bin_table.append([in_bin.sum(), mean_confidence, validation_good[in_bin].mean()])
 sizes, mean_confidences, fractions_good = np.array(bin_table).T
 calibration_error = np.average(abs(mean_confidences - fractions_good), weights=sizes)
-columns = ["captions", "mean confidence", "fraction good"]
+columns = ["captions", "confidence", "good"]
 pd.DataFrame(bin_table, columns=columns).round(2)
 
 # %% [markdown]
