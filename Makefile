@@ -59,8 +59,8 @@ test: environment
 # The tests of data, text, scores and layout, which do not load TensorFlow.
 QUICK = tests/data tests/sample tests/docs/test_links.py tests/evaluation/test_metrics.py \
     tests/evaluation/test_baselines.py tests/evaluation/test_calibration.py \
-    tests/evaluation/test_meteor.py tests/test_architecture.py tests/test_artifacts.py \
-    tests/test_dependencies.py tests/test_folder_index.py tests/test_workflows.py
+    tests/test_architecture.py tests/test_artifacts.py tests/test_dependencies.py \
+    tests/test_folder_index.py tests/test_workflows.py
 test-quick: environment
 	.venv/bin/python -m pytest $(IN_TWO) $(QUICK) $(ARGS)
 
