@@ -46,8 +46,8 @@
 # - how to choose the epoch that is kept, and how to fine-tune the CNN.
 #
 # **You need** to have trained one Keras model, and to have run notebooks 1 and 2. Reading takes
-# about 45 minutes. Running takes about two minutes on two cores for the drawn sample, and two to
-# three hours for the 6,000 training photos of Flickr8k.
+# about 45 minutes. Running takes about two minutes on two cores for the drawn sample, and an
+# estimated two hours for the 6,000 training photos of Flickr8k.
 #
 # ## Setup
 #
