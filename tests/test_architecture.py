@@ -21,7 +21,7 @@ LAYERS = [
     ["safe_pickle"],
     ["artifact_specs"],
     ["artifacts"],
-    ["feature_grids", "feature_cache"],
+    ["feature_grids", "feature_cache", "earlier_notebooks"],
     ["devices"],
     ["data", "sample"],
     ["pretrained"],

@@ -99,8 +99,10 @@ print(summarize(config, "fine_tune_epochs", "scst_epochs", "ensemble_size"))
 # %%
 from utils import feature_grids
 from utils.data.tokenizer import PAD_ID, Tokenizer
+from utils.earlier_notebooks import run_earlier_notebooks
 from utils.training.distribution import choose_strategy
 
+run_earlier_notebooks("03_train", config)  # only where a badge has opened this notebook alone
 strategy = choose_strategy()  # one device, several GPUs, or several machines
 features = artifacts.load("features", config)
 captions = artifacts.load("captions", config)

@@ -100,8 +100,10 @@ print(summarize(config, "beam_width", "length_penalty"))
 # %%
 from utils import feature_grids
 from utils.data.tokenizer import Tokenizer, tokenize
+from utils.earlier_notebooks import run_earlier_notebooks
 from utils.models.serialization import from_dict
 
+run_earlier_notebooks("04_evaluate", config)  # only where a badge has opened this notebook alone
 features = artifacts.load("features", config)
 captions = artifacts.load("captions", config)
 tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))

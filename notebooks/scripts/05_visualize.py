@@ -93,7 +93,9 @@ print(summarize(config, "preset", "encoder", "decoder"))
 # %%
 from utils.data.photo_files import recorded_paths
 from utils.data.tokenizer import tokenize
+from utils.earlier_notebooks import run_earlier_notebooks
 
+run_earlier_notebooks("05_visualize", config)  # only where a badge has opened this notebook alone
 predictions = artifacts.load("predictions", config)
 captions = artifacts.load("captions", config)["captions"]
 names = predictions["names"]
