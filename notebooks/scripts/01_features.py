@@ -67,7 +67,8 @@ folders = [Path.cwd(), *Path.cwd().parents]
 folders += [file.parents[1] for file in Path("/kaggle/input").rglob("utils/artifacts.py")]
 found = [folder for folder in folders if (folder / "utils" / "artifacts.py").is_file()]
 if not found and {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"} & os.environ.keys():
-    os.system("git clone --quiet --depth 1 https://github.com/INSERT_OWNER_HERE/image-captioning")
+    url = "https://github.com/INSERT_OWNER_HERE/image-captioning"
+    os.system(f"git clone --quiet --depth 1 {url} image-captioning")
     found = list(Path.cwd().glob("image-captioning"))
 if not found:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")

@@ -1,5 +1,6 @@
 """Tests of the command `repository`, on copies of the files that contain links."""
 
+import re
 import shutil
 import subprocess
 
@@ -19,9 +20,10 @@ def clone(tmp_path, monkeypatch):
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
     for name in ("README.md", "pyproject.toml", "kernel-metadata.json"):
         shutil.copy(REPOSITORY / name, folder)
+    link = f"https://github.com/{repository.current_repository()}"
     (folder / "PAGE.md").write_text(
-        f"https://github.com/{PLACEHOLDER}/image-captioning/issues, "
-        f"https://github.com/{PLACEHOLDER}/image-captioning-2, github.com/other/image-captioning"
+        f"{link}/issues, {link}.git, in {link}. {link}-2, {link}.v3, {link}.github.io, "
+        "github.com/other/image-captioning"
     )
     monkeypatch.setattr(repository, "REPOSITORY", folder)
     return folder
@@ -41,14 +43,16 @@ def test_links_lead_to_the_new_repository_and_back(clone, capsys):
     after = read_all(clone)
     assert repository.current_repository() == "ann/dogs.v2"
     assert count == sum(text.count("ann/dogs.v2") for text in after.values())
-    page = (clone / "PAGE.md").read_text()
-    assert page == before[(clone / "PAGE.md").relative_to(clone)].replace(
-        f"{old}/issues", "ann/dogs.v2/issues"
+    link = "https://github.com/ann/dogs.v2"
+    other = f"https://github.com/{old}"
+    assert (clone / "PAGE.md").read_text() == (
+        f"{link}/issues, {link}.git, in {link}. {other}-2, {other}.v3, {other}.github.io, "
+        "github.com/other/image-captioning"
     )
     for name in ("01_features", "05_visualize"):
         script = (clone / "notebooks" / "scripts" / f"{name}.py").read_text()
         assert script.count("ann/dogs.v2") == 3  # two badges, and the Setup cell
-        assert old not in script
+        assert not re.search(rf"/{re.escape(old)}(?![\w.-])", script)
     # The user name on Kaggle is another one.
     metadata = (clone / "kernel-metadata.json").relative_to(clone)
     assert after[metadata] == before[metadata]
@@ -85,4 +89,7 @@ def test_placeholder_stands_in_no_other_file():
         "kernel-metadata.json",
         "tests/cli/test_packing.py",
         "tests/cli/test_repository.py",
+        "tests/packed_notebooks.py",
+        "tests/docs/external_links.py",
+        "tests/docs/test_external_links.py",
     }

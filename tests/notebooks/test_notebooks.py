@@ -137,17 +137,18 @@ def test_setup_cell_sets_the_environment_and_keeps_what_is_set(monkeypatch):
 
 @pytest.fixture
 def run_setup(tmp_path):
-    """Runs the Setup cell in an empty folder, with a `git` that clones this repository or fails."""
+    """Runs the Setup cell in an empty folder, with a script in place of `git`."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (tmp_path / "empty").mkdir()
 
-    def run(git, **variables):
+    def run(git, source=None, **variables):
+        source = source or setup_source()
         (programs / "git").write_text(f"#!/bin/sh\necho $@ >> ../git.log\n{git}\n")
         (programs / "git").chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         result = subprocess.run(
-            [sys.executable, "-c", f"{setup_source()}\nimport utils; print(utils.__file__)"],
+            [sys.executable, "-c", f"{source}\nimport utils; print(utils.__file__)"],
             cwd=tmp_path / "empty",
             env={"PATH": path, **variables},
             capture_output=True,
@@ -160,13 +161,17 @@ def run_setup(tmp_path):
 
 
 @pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
-def test_setup_cell_clones_the_repository_on_a_platform(run_setup, tmp_path, variable):
-    clone = f"cp -r '{REPOSITORY / 'utils'}' image-captioning"
-    result, calls = run_setup(f"mkdir image-captioning && {clone}", **{variable: "1"})
+@pytest.mark.parametrize("name", [None, "ann/dogs"])
+def test_setup_cell_clones_the_repository_on_a_platform(run_setup, tmp_path, variable, name):
+    name = name or find_repository()
+    source = setup_source().replace(find_repository(), name)
+    # Like git, it creates the folder that the last argument names.
+    git = f"for folder; do :; done; mkdir $folder && cp -r '{REPOSITORY / 'utils'}' $folder"
+    result, calls = run_setup(git, source, **{variable: "1"})
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "empty" / "image-captioning" / "utils"
     assert result.stdout.splitlines() == [str(folder / "__init__.py")]
-    assert calls == [f"clone --quiet --depth 1 https://github.com/{find_repository()}"]
+    assert calls == [f"clone --quiet --depth 1 https://github.com/{name} image-captioning"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ PATTERNS = (
     "notebooks/scripts/*.py",
     "utils/cli/kernel.ipynb",
 )
-CLONE = re.compile(r"git clone .*https://github\.com/([\w.-]+/[\w.-]+)")
+CLONE = re.compile(r'url = "https://github\.com/([\w.-]+/[\w.-]+)"\n.*git clone .*\{url\}')
 NAME = re.compile(r"[\w-]+/[\w.-]+")
 
 
@@ -31,7 +31,9 @@ def set_repository(name: str) -> None:
     if not NAME.fullmatch(name):
         raise CaptionsError(f"'{name}': is no repository: write it as OWNER/NAME")
     current = current_repository()
-    link = re.compile(rf"(github(?:\.com)?/){re.escape(current)}(?![\w-])")  # Colab has no .com
+    # Colab's links have no `.com`; a name goes on after a dot, but `.git` only ends an address.
+    end = r"(?![\w-]|\.(?!git(?![\w-]))\w)"
+    link = re.compile(rf"(github(?:\.com)?/){re.escape(current)}{end}")
     links = 0
     files = sorted({path for pattern in PATTERNS for path in REPOSITORY.glob(pattern)})
     for path in files:
