@@ -2,13 +2,18 @@
 
 import base64
 import io
+import json
 import re
 import tarfile
 
 from utils.cli.packing import encode_files
+from utils.paths import REPOSITORY
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
 KERNELS = [f"ann/captions-{name.replace('_', '-')}" for name in NAMES]
+# kernel-metadata.json as it is before a user name is put into it, whether that was done or not.
+TEMPLATE = json.loads((REPOSITORY / "kernel-metadata.json").read_text(encoding="utf-8"))
+TEMPLATE["id"] = "INSERT_OWNER_HERE/" + TEMPLATE["id"].partition("/")[2]
 ARCHIVE = re.compile(r'(?<=archive = """\n)[A-Za-z0-9+/=\n]+(?=\n""")')
 
 

@@ -1,5 +1,6 @@
 """A small repository in place of this one, and a server, for tests of the `kaggle` commands."""
 
+import json
 import shutil
 
 import nbformat
@@ -7,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests.cli.kaggle_stub import Stub
-from tests.packed_notebooks import NAMES
+from tests.packed_notebooks import NAMES, TEMPLATE
 from utils.cli import kaggle, packing, run
 from utils.paths import REPOSITORY
 
@@ -20,8 +21,9 @@ def repository(tmp_path, monkeypatch):
     for name in NAMES:
         cells = [new_markdown_cell(f"# {name}"), new_code_cell(code)]
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
-    for name in ("kernel-metadata.json", "LICENSE", "NOTICE.md"):
+    for name in ("LICENSE", "NOTICE.md"):
         shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps(TEMPLATE))
     package = tmp_path / "utils"
     subpackage = package / "data"
     subpackage.mkdir(parents=True)
