@@ -35,9 +35,10 @@ def run_earlier_notebooks(notebook: str, config: Config) -> None:
     command = [sys.executable, "-m", "utils", "run", "--working", str(working_folder(config))]
     for name in missing:
         command += ["--only", name]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=REPOSITORY, **output) as process:
-        lines = list(process.stdout)
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        lines = list(process.stdout or [])
     if process.returncode:
         print(*lines[-20:], sep="", end="")
         raise CaptionsError(f"{', '.join(missing)}: failed, see the lines above: run them first")
