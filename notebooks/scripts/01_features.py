@@ -386,8 +386,9 @@ _ = show_receptive_fields(small_pixels, (center, center), sizes)
 #
 # $$\operatorname{softmax}(z)_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
 #
-# The largest logit gets the largest probability. One more in a logit means $e \approx 2.7$ times
-# the probability. Both return in notebook 3, where a decoder outputs a logit for each word that it
+# The largest logit gets the largest probability. The difference of two logits decides the ratio of
+# their probabilities: a logit that is larger by one has $e \approx 2.7$ times the probability of
+# the other. Both return in notebook 3, where a decoder outputs a logit for each word that it
 # could write next.
 
 
@@ -446,9 +447,10 @@ if real_photos:
     _ = show_top_classes(real_pixels, top_names, top_probabilities)
 
 # %% [markdown]
-# The classifier is fairly sure of the cat, and its next guesses are cats, too. It does not
-# recognize the officer as a woman, because it cannot: of the 1,000 classes only three are persons
-# (*ballplayer*, *groom* and *scuba diver*). It names what she wears instead, and it is not sure.
+# The classifier is fairly sure of the cat: four of its five guesses are cats. It does not recognize
+# the officer as a woman, because it cannot: of the 1,000 classes only three are persons
+# (*ballplayer*, *groom* and *scuba diver*). Four of its guesses name clothes, the fifth is
+# *ballplayer*, and all five have low probabilities.
 #
 # Class names are a poor basis for captions, which speak of people, actions, numbers and places.
 # The features below the head contain much more than the class: they were useful to tell 1,000
@@ -604,7 +606,7 @@ print(f"grid {grid.shape}, {grid.dtype}")
 # %% [markdown]
 # ## Half precision
 #
-# The network computed its output in **float32** (4 bytes per number), the file has **float16**,
+# The network returns its features in **float32** (4 bytes per number), the file has **float16**,
 # also called **half precision** (2 bytes). That halves the file, the time to read it, and the
 # memory of the GPU that it occupies. What does it cost?
 
@@ -616,18 +618,21 @@ for dtype in ("float32", "float16"):
 
 # %% [markdown]
 # A float16 has 1 bit for the sign, 5 for the exponent and 10 for the fraction. The fraction decides
-# the precision: rounding changes a number by at most 1 in 2,048, about 0.05 %. Row 0 of the grid is
-# our example, so we can compare it with the features from above:
+# the precision: rounding changes a number by at most 1 in 2,048, about 0.05 %. We compare the row
+# of our example with the features from above. (On a GPU the layers of the network compute in half
+# precision, too, so there the error is larger.)
 
 # %% tags=["nbval-ignore-output"]
-stored = grid[0].astype("float32")
+example_row = features["names"].index(example)
+other_row = (example_row + 1) % num_photos
+stored = grid[example_row].astype("float32")
 mean_activation = np.abs(example_features).mean()
 relative_error = np.abs(stored - example_features).mean() / mean_activation
-photo_difference = np.abs(grid[min(1, num_photos - 1)] - example_features).mean() / mean_activation
+photo_difference = np.abs(grid[other_row] - example_features).mean() / mean_activation
 print("mean difference, as a fraction of the mean activation:")
 print(f"between float32 and float16  {relative_error:.3%}")
 print(f"between two photos           {photo_difference:.0%}")
-assert relative_error < 0.02  # on a GPU the network itself computes in half precision
+assert relative_error < 0.02
 
 # %% [markdown]
 # The error is tiny compared with the difference between two photos, so float16 is precise enough to
@@ -683,8 +688,6 @@ def cosine_similarity(first_vector, second_vector):
     return first_vector @ second_vector / max(lengths, 1e-9)
 
 
-example_row = 0
-other_row = min(1, num_photos - 1)
 print(f"with itself       {cosine_similarity(pooled[example_row], pooled[example_row]):.3f}")
 print(f"with another one  {cosine_similarity(pooled[example_row], pooled[other_row]):.3f}")
 
@@ -816,6 +819,11 @@ for position in np.argsort(-smaller_difference, axis=None, kind="stable"):
     if len(chosen_pairs) == 5:
         break
 
+num_validation = len(photos.splits["validation"])
+if num_validation < 40:
+    print(
+        f"Only {num_validation} validation photos: the top four are too many of them to say much."
+    )
 channel_table = []
 for channel, word in chosen_pairs:
     cells = [channel, common_words[word]]
@@ -896,7 +904,7 @@ path = artifacts.save("features", features, config)
 if config.fine_tune_epochs:
     backbone_features = extract_backbone_features(features, photos, encoder, config)
     artifacts.save("backbone_features", backbone_features, config)
-print("for 03_train and 04_evaluate: features.pkl", artifacts.format_size(path))
+print("for notebooks 3 to 5: features.pkl", artifacts.format_size(path))
 print("its grid", artifacts.format_size(path.parent / features["grid"]))
 
 # %% [markdown]

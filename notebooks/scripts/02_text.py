@@ -15,8 +15,8 @@
 # [kaggle]: https://kaggle.com/kernels/welcome?src=https://github.com/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/02_text.ipynb
 # [colab]: https://colab.research.google.com/github/INSERT_OWNER_HERE/image-captioning/blob/main/notebooks/02_text.ipynb
 #
-# *Notebook 2 of 5 · prerequisites: [1 Extract image features](01_features.ipynb) (not needed here)
-# · next: [3 Train the captioner](03_train.ipynb)*
+# *Notebook 2 of 5 · prerequisites: none, it also runs before
+# [1 Extract image features](01_features.ipynb) · next: [3 Train the captioner](03_train.ipynb)*
 #
 # ```text
 #    photos                 captions
@@ -106,13 +106,16 @@ print(summarize(config, "min_count", "max_length"))
 # %% [markdown]
 # ## The references
 #
-# Every photo has several reference captions, written independently of each other.
+# Many data sets have several reference captions for each photo. For Flickr8k five people each wrote
+# one; for the drawn sample a program writes five, from five templates. Other data sets have only
+# one. Here are those of our example, the photo of notebook 1:
 
 # %%
+from utils.data.photo_files import readable_names
 from utils.data.photos import find_photos
 
 photos = find_photos(config)
-example = photos.splits["train"][0]
+(example,) = readable_names(photos, "train", count=1)
 print(*photos.captions[example], sep="\n")
 
 # %% [markdown]
@@ -286,7 +289,7 @@ _ = plot_zipf(shares, zipf=10, labels=labels)
 
 # %% [markdown]
 # Both axes are logarithmic, so Zipf's law is a straight line (dashed). Flickr8k's points follow it,
-# within a factor of 1.5, from the first rank to the thousandth, and fall faster after that. Its 29
+# within a factor of 1.6, from the first rank to the thousandth, and fall faster after that. Its 29
 # most frequent tokens make up half of the text. The drawn sample ends where its program has no more
 # words. Human captions have no such end: more captions bring more new words.
 #
@@ -470,17 +473,16 @@ for problem in vocabulary_problems(measure_vocabulary(photos, config, pretrained
 # ## A padded batch and its mask
 #
 # A network processes several captions at a time, a **batch**, as one array of the shape
-# `(batch, time)`. All rows of an array have the same length, and captions have not: hence the
-# padding. Here is a batch of a few short captions; the first one is the example's shortest.
+# `(batch, time)`. All rows of an array have the same length, and captions do not: hence the
+# padding. Here is a batch of three short captions of different lengths, if there are so many:
 
 # %%
-example_captions = sorted(photos.captions[example], key=lambda text: len(tokenize(text)))
-one_of_each_length = {len(tokenize(example_captions[0])): example_captions[0]}
-for limit in (7, max(lengths)):  # longer captions only if there are not enough short ones
-    for text, length in zip(train_captions, lengths, strict=True):
-        if 3 <= length <= limit:
-            one_of_each_length.setdefault(length, text)
-batch_captions = list(one_of_each_length.values())[:3]
+first_of_length = {}  # for each number of tokens, the first training caption that has it
+for text, length in zip(train_captions, lengths, strict=True):
+    first_of_length.setdefault(length, text)
+distinct_lengths = sorted(first_of_length)
+three_or_more = [length for length in distinct_lengths if length >= 3] or distinct_lengths
+batch_captions = [first_of_length[length] for length in three_or_more[:3]]
 
 padded = tokenizer.encode(batch_captions)
 longest = np.count_nonzero(padded, axis=1).max()
@@ -850,8 +852,9 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 #
 # <details><summary>Hint</summary>
 #
-# Start from BOS, sample a token ID with `rng.choice(vocab_size, p=...)`, and stop at EOS. Leave out
-# the 0.1 of `next_token_probabilities`: use `followers` itself.
+# Start from BOS, and stop at EOS. `followers[previous_id]` has the IDs of the tokens that followed
+# the previous one, and how often: divide the counts by their sum, and sample one of these IDs with
+# `rng.choice(next_ids, p=...)`.
 # </details>
 #
 # <details><summary>An answer</summary>
