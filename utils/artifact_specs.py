@@ -64,13 +64,13 @@ ARTIFACTS = {
     "predictions": ArtifactSpec(
         "predictions.pkl",
         "04_evaluate",
-        ("beam_width", "length_penalty"),
+        ("beam_width", "length_penalty", "good_score"),
         ("captioner", "captions"),
     ),
     "confidence": ArtifactSpec(
         "confidence.pkl",
         "04_evaluate",
-        ("beam_width", "length_penalty"),
+        ("beam_width", "length_penalty", "good_score"),
         ("captioner", "captions"),
     ),
     # Checkpoints of unfinished trainings: one per stage, decoder and seed.

@@ -15,7 +15,7 @@ import numpy as np
 from tests.ablation.__main__ import prepare
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
 from tests.page import markdown_table, replace_section
-from utils.config import ENCODER_NAMES
+from utils.config import ENCODER_NAMES, Config
 from utils.data.open_photos import find_open_photos
 from utils.data.tokenizer import Tokenizer
 from utils.decoding.beam_search import generate
@@ -66,7 +66,10 @@ class ValidationPhotos:
 
     def fit(self, model: Any, output: GenerationOutput, scores: np.ndarray) -> dict[str, Any]:
         """The confidence of a captioner."""
-        return fit_confidence(model, self.grid, self.train_rows, self.rows, output, scores)
+        bound = Config("flickr8k").good_score
+        good = scores >= bound
+        fitted = fit_confidence(model, self.grid, self.train_rows, self.rows, output, good)
+        return {**fitted, "good_score": bound}
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ def fitted(captioner, grid):
     """The confidence fitted on 20 validation photos, every second caption of which is good."""
     rows = np.arange(20, 40)
     output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
-    scores = np.arange(20) % 2
-    return confidence.fit_confidence(captioner, grid, np.arange(20), rows, output, scores)
+    good = np.arange(20) % 2 == 1
+    return confidence.fit_confidence(captioner, grid, np.arange(20), rows, output, good)
 
 
 def test_logistic_regression_agrees_with_scikit_learn():
@@ -98,8 +98,21 @@ def test_pooled_features_are_those_of_the_fine_tuned_encoder():
         np.testing.assert_allclose(pooled, expected, atol=1e-4)
 
 
-def test_signals_contain_the_principal_components_of_the_photos(captioner, grid, fitted):
+def test_few_photos_allow_few_principal_components(captioner, grid, fitted, monkeypatch):
+    assert fitted["components"].shape == (1, CHANNELS)  # 20 photos
+    monkeypatch.setattr(confidence, "PHOTOS_PER_COMPONENT", 5)
+    rows = np.arange(20, 40)
+    output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
+    again = confidence.fit_confidence(captioner, grid, np.arange(20), rows, output, rows % 2)
+    assert again["components"].shape == (4, CHANNELS)
+    assert len(again["coefficients"]) == 1 + 2 + 4
+
+
+def test_signals_contain_the_principal_components_of_the_photos(captioner, grid, monkeypatch):
+    monkeypatch.setattr(confidence, "PHOTOS_PER_COMPONENT", 1)
     rows = np.arange(20)  # the training photos
+    output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
+    fitted = confidence.fit_confidence(captioner, grid, rows, rows, output, rows % 2)
     pooled = confidence.pooled_features(captioner, grid, rows)
     output = generate(captioner, grid, CONFIG, rows=rows, progress=False)
     signals = confidence.all_signals(captioner, pooled, output, fitted)
@@ -117,10 +130,30 @@ def test_feature_distance_is_the_mean_over_the_nearest_training_photos():
 
 
 def test_familiarity_falls_from_one_to_zero_among_the_farthest_validation_photos():
-    validation = np.arange(100.0)
-    distances = np.array([-1.0, 50.0, 95.0, 97.5, 99.5])
+    validation = np.arange(1000.0)
+    distances = np.array([-1.0, 500.0, 950.0, 979.5, 999.5])
     expected = [1, 1, 1, 2 / 5, 0]
     np.testing.assert_allclose(confidence.familiarity(distances, validation), expected)
+
+
+def test_familiarity_from_few_photos_ends_where_one_in_a_thousand_is_farther():
+    rng = np.random.RandomState(0)
+    quantiles = np.log([20, 1000])  # of the exponential distribution, 95 % and 99.9 %
+    few = [np.sort(rng.exponential(size=200)) for _ in range(50)]
+    distances = np.array([quantiles[0], quantiles.mean(), quantiles[1]])
+    values = np.mean([confidence.familiarity(distances, sample) for sample in few], axis=0)
+    np.testing.assert_allclose(values, [1, 0.5, 0], atol=0.1)
+    # Fewer photos of the same kind get 0 than if the farthest of the few were the limit.
+    new = rng.exponential(size=10_000)
+    unfamiliar = np.mean([confidence.familiarity(new, sample) == 0 for sample in few])
+    assert unfamiliar < np.mean([new > sample[-1] for sample in few]) / 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_familiarity_from_very_few_photos_tells_near_from_far(count):
+    validation = np.linspace(0.1, 0.2, count)
+    values = confidence.familiarity(np.array([0.05, 1.0]), validation)
+    assert values.tolist() == [1, 0]
 
 
 def test_validation_photos_get_the_confidence_that_was_fitted(captioner, grid, fitted):
@@ -158,7 +191,7 @@ def test_recorded_confidence_of_a_photo_is_fitted_without_it(captioner, grid, fi
 def test_confidence_of_a_single_validation_photo_can_be_fitted(captioner, grid):
     output = generate(captioner, grid, CONFIG, rows=[5], progress=False)
     fitted = confidence.fit_confidence(
-        captioner, grid, np.arange(5), np.array([5]), output, np.ones(1)
+        captioner, grid, np.arange(5), np.array([5]), output, np.ones(1, bool)
     )
     assert fitted["validation_confidence"] == pytest.approx(2 / 3)
 

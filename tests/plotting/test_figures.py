@@ -99,10 +99,12 @@ def test_notebook_displays_a_figure_of_photos_as_jpeg_and_a_chart_as_png(paths):
 def test_attention_has_a_panel_for_every_token(paths):
     pixels = style.load_thumbnail(paths[0])
     tokens = ["a", "dog", "runs"]
-    weights = np.random.RandomState(0).dirichlet(np.ones(49), size=3)
+    weights = np.random.RandomState(0).dirichlet(np.full(49, 0.2), size=3)
+    weights[0] = 1 / 49 + np.linspace(-0.01, 0.01, 49)
     figure = draw(figures.show_attention(pixels, tokens, weights))
     image_axis, *token_axes = figure.axes[:4]
-    assert [axis.get_title(loc="left") for axis in token_axes] == tokens
+    assert [axis.get_title(loc="left") for axis in token_axes] == ["a (diffuse)", "dog", "runs"]
+    assert [len(axis.collections) for axis in token_axes] == [0, 1, 1]  # contour lines
     np.testing.assert_array_equal(image_axis.images[0].get_array(), pixels)
 
 

@@ -9,12 +9,12 @@ Three kinds of signals need no reference:
   others.
 
 Logistic regression turns them into a probability. It is fitted on validation photos, where the
-captions are scored: a caption is good if its CIDEr-D is at least `GOOD_SCORE`.
+captions are scored: a caption is good if its CIDEr-D is at least the setting `good_score`.
 
 All validation photos are like the training photos. Of a photo unlike them the captioner knows
 nothing, however probable its caption is. Therefore the probability is multiplied by the photo's
 **familiarity**: 1 for a photo whose features are as near to those of training photos as most
-validation photos are, and 0 for one that is farther away than all of them.
+validation photos are, and 0 for one that is farther away than 999 of 1000 such photos.
 """
 
 import math
@@ -30,12 +30,13 @@ from utils.decoding.decoding_loop import GenerationOutput
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner
 
-GOOD_SCORE = 0.2
 NEIGHBORS = 5  # training photos whose mean distance counts
 REFERENCE_PHOTOS = 1000  # training photos among which they are found
 COMPONENTS = 32  # principal components
+PHOTOS_PER_COMPONENT = 30  # each one has a weight to fit, so that few photos allow only few
 # A photo is entirely familiar if at least this fraction of validation photos is farther away.
 FAMILIAR_FRACTION = 0.05
+ENOUGH_PHOTOS = 1000  # with fewer, the tail of the distances is extrapolated
 BATCH_SIZE = 32
 TIME_STEP = 5  # captions are padded to a multiple of this length
 L2_PENALTY = 30.0
@@ -53,7 +54,7 @@ def fit_confidence(
     train_rows: np.ndarray,
     validation_rows: np.ndarray,
     output: GenerationOutput,
-    scores: np.ndarray,
+    good: np.ndarray,
 ) -> dict[str, Any]:
     """Fit the confidence of a captioner.
 
@@ -63,11 +64,11 @@ def fit_confidence(
         train_rows: The rows of the training photos.
         validation_rows: The rows of the validation photos.
         output: The captions generated for the validation photos.
-        scores: Their CIDEr-D, `(photos,)`.
+        good: Which of them are good, `(photos,)`: their CIDEr-D is at least `good_score`.
 
     Returns:
-        The data of confidence.pkl, which `caption_confidence` takes. `validation_confidence` and
-        `validation_good` are for the reliability diagram: each confidence comes from a regression
+        The data of confidence.pkl, which `caption_confidence` takes, without `good_score`. What
+        begins with `validation_` is for notebook 5: each confidence comes from a regression
         that was fitted without its photo (cross-validation).
     """
     rng = np.random.RandomState(0)
@@ -75,21 +76,22 @@ def fit_confidence(
     reference_features = pooled_features(captioner, grid, reference_rows)
     feature_mean = reference_features.mean(axis=0)
     _, _, components = np.linalg.svd(reference_features - feature_mean, full_matrices=False)
+    num_components = min(COMPONENTS, max(1, len(validation_rows) // PHOTOS_PER_COMPONENT))
     confidence: dict[str, Any] = {
-        "good_score": GOOD_SCORE,
         "mean_input": mean_rows(grid, train_rows),
         "reference_features": reference_features,
         "feature_mean": feature_mean,
-        "components": components[:COMPONENTS],
+        "components": components[:num_components],
     }
     pooled = pooled_features(captioner, grid, validation_rows)
     distances = feature_distance(pooled, confidence)
     confidence["validation_distances"] = np.sort(distances)
 
     signals = all_signals(captioner, pooled, output, confidence)
+    confidence["validation_signals"] = signals[:, :2]  # those of captions
     confidence["signal_means"] = signals.mean(axis=0)
     confidence["signal_stds"] = signals.std(axis=0) + 1e-6
-    good = np.asarray(scores) >= GOOD_SCORE
+    good = np.asarray(good, bool)
     confidence["coefficients"] = fit_logistic_regression(standardize(signals, confidence), good)
     confidence["validation_good"] = good
     confidence["validation_confidence"] = cross_validate(signals, distances, confidence)
@@ -296,13 +298,33 @@ def standardize(signals: np.ndarray, confidence: dict[str, Any]) -> np.ndarray:
 def familiarity(distances: np.ndarray, validation_distances: np.ndarray) -> np.ndarray:
     """How like the training photos each photo is, from 0 to 1.
 
+    It falls where the farthest twentieth of the validation photos is. Of 100 validation photos, the
+    farthest is not farther than each hundredth photo of the same kind will be, which must not get
+    0. So with few photos the fall ends beyond them, where one in a thousand would be farther.
+
     Args:
         distances: `feature_distance` of the photos.
         validation_distances: Those of the validation photos, sorted.
     """
+    if len(validation_distances) < ENOUGH_PHOTOS:
+        return extrapolated_familiarity(distances, validation_distances)
     nearer = np.searchsorted(validation_distances, distances, side="left")
     fraction_farther = 1 - nearer / len(validation_distances)
     return np.minimum(1, fraction_farther / FAMILIAR_FRACTION)
+
+
+def extrapolated_familiarity(distances: np.ndarray, validation_distances: np.ndarray) -> np.ndarray:
+    """The familiarity from few validation photos; arguments as in `familiarity`.
+
+    Beyond the quantile `near`, the distances are taken as exponentially distributed. Their mean
+    there gives the distance `far`, which one in `ENOUGH_PHOTOS` exceeds. Between them the
+    familiarity falls linearly.
+    """
+    near = np.quantile(validation_distances, 1 - FAMILIAR_FRACTION)
+    tail = validation_distances[validation_distances >= near]
+    scale = max(float(np.mean(tail - near)), 1e-6)
+    width = scale * math.log(FAMILIAR_FRACTION * ENOUGH_PHOTOS)
+    return np.clip(1 - (distances - near) / width, 0, 1)
 
 
 def fit_logistic_regression(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 The photo itself is never darkened or recolored where the weights are low. A contour line with a
 white halo surrounds the cells of high weight, so that they stand out on light, dark, and colorful
-photos.
+photos. Diffuse weights get no contour: a line around most of a photo points at nothing.
 """
 
 from typing import Any
@@ -17,7 +17,19 @@ from PIL import Image
 COLORMAP = "plasma"
 MAX_OPACITY = 0.75
 CONTOUR_LEVEL = 0.5  # of the largest weight
+DIFFUSE_FRACTION = 0.25  # of the cells: if half of the weight needs more, it is diffuse
 CONTOUR_COLOR = "#9c1f63"
+
+
+def is_diffuse(weights: np.ndarray) -> bool:
+    """Whether half of all weight needs more than `DIFFUSE_FRACTION` of the cells.
+
+    Args:
+        weights: `(cells,)`, with sum 1.
+    """
+    descending = np.sort(np.asarray(weights, np.float32))[::-1]
+    spread = np.count_nonzero(descending.cumsum() < descending.sum() / 2) + 1
+    return bool(spread > DIFFUSE_FRACTION * len(descending))
 
 
 def upsample(weights: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -51,9 +63,12 @@ def overlay_attention(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(axis: Any, pixels: np.ndarray, weights: np.ndarray) -> None:
-    """Draw `overlay_attention`, and a contour line where the weight is half of the largest one."""
+    """Draw `overlay_attention`, and a contour line where the weight is half of the largest one.
+
+    Diffuse weights have no contour line.
+    """
     axis.imshow(overlay_attention(pixels, weights))
     heat = upsample(weights, pixels.shape[:2])
-    if heat.min() < CONTOUR_LEVEL:
+    if heat.min() < CONTOUR_LEVEL and not is_diffuse(weights):
         contour = axis.contour(heat, [CONTOUR_LEVEL], colors=CONTOUR_COLOR, linewidths=1.5)
         contour.set_path_effects([path_effects.withStroke(linewidth=3.5, foreground="white")])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.plotting.attention import draw_attention
+from utils.plotting.attention import draw_attention, is_diffuse
 from utils.plotting.style import (
     BLUE,
     CHARACTERS_PER_INCH,
@@ -134,5 +134,5 @@ def show_attention(
     image_axis.imshow(pixels)
     for axis, word, weights in zip(axes, words, attention_weights, strict=False):
         draw_attention(axis, pixels, weights)
-        axis.set_title(word)
+        axis.set_title(f"{word} (diffuse)" if is_diffuse(weights) else word)
     return figure
