@@ -461,8 +461,9 @@ print(f"hidden state: {gates['output'][0]:.2f} * tanh({new_cell[0]:.2f}) = {new_
 # %% [markdown]
 # Read it gate by gate. The forget gate, 0.95, keeps 95 % of the old cell state. The input gate,
 # 0.05, lets almost nothing of the candidate in. So this token changes the memory hardly at all: 0.8
-# stays 0.8. The output gate, 0.5, shows half of it to the next layers. With the forget gate at 0
-# and the input gate at 1 the new cell state would be the candidate, and the old one lost.
+# stays 0.8. The output gate, 0.5, passes half of tanh(0.80) = 0.66 on to the next layers.
+# With the forget gate at 0 and the input gate at 1 the new cell state would be the candidate, and
+# the old one lost.
 #
 # **On our caption.** The same function with the weights of `classic`, token by token; **with the
 # library**, [Keras's LSTM](https://keras.io/api/layers/recurrent_layers/lstm/), which returns the
@@ -483,7 +484,7 @@ print(f"U {lstm_weights[1].shape}: (units, 4 * units)")
 print(f"hidden state {hidden_state.shape}, cell state {cell_state.shape}: (units,)")
 
 # %% [markdown]
-# The gates of the last token, averaged over the units, before any training:
+# The gates at the last position, averaged over the units, before any training:
 
 # %% tags=["nbval-ignore-output"]
 for name in ("input", "forget", "output"):
@@ -1360,16 +1361,18 @@ print(f"best CIDEr-D {best['epoch'] - lowest['epoch']} epochs after the lowest l
 print(f"choosing by the loss costs {best['CIDEr-D'] - lowest['CIDEr-D']:.2f}")
 rise = last["val_loss"] / lowest["val_loss"] - 1
 fall = 1 - last["CIDEr-D"] / max(best["CIDEr-D"], 1e-9)
-print(f"from its best epoch to the last one: loss +{rise:.0%}, CIDEr-D -{fall:.0%}")
+print(f"each from its own best epoch to the last: loss +{rise:.0%}, CIDEr-D -{fall:.0%}")
 print(
     f"epochs {same_loss['epoch']} and {last['epoch']}: val_loss {same_loss['val_loss']:.2f}", end=""
 )
 print(f" and {last['val_loss']:.2f}, CIDEr-D {same_loss['CIDEr-D']:.2f} and {last['CIDEr-D']:.2f}")
 
 # %% [markdown]
-# In our run on the drawn sample CIDEr-D falls, too, but it starts later and falls much less than
-# the loss rises, and of two epochs with the same loss the later one has the better captions. The
-# reason is that the two measure different things, and only one of them is what you want:
+# In our run on the drawn sample CIDEr-D falls, too, and by a similar percentage, but it starts a
+# few epochs later. So choosing by the loss stopped too early, and cost about as much as training to
+# the end. And of two epochs with the same loss, the later one has the better captions. (With 100
+# photos CIDEr-D is noisy, so don't read much into a single epoch.) The reason is that the two
+# measure different things, and only one of them is what you want:
 #
 # - **The loss scores the next token, given the prefix of a reference.** It never sees a caption
 #   that the model has generated. CIDEr-D scores the model's own sentence, with the mistakes that
