@@ -32,9 +32,9 @@
 #            05_visualize ──► gallery.html
 # ```
 #
-# Not drawn: notebooks 4 and 5 also load `features.pkl`, `captions.pkl` and notebook 4
-# `tokenizer.pkl`. Fine-tuning also needs `backbone_features.pkl` of notebook 1, here and in
-# notebook 4.
+# Not drawn: notebooks 4 and 5 also load `features.pkl` and `captions.pkl`, and notebook 4 loads
+# `tokenizer.pkl`. With fine-tuning, notebooks 3 and 4 also load `backbone_features.pkl`, which
+# notebook 1 writes.
 #
 # A captioner is a language model that is conditioned on an image: *given this image and these
 # tokens, what is the next token?* Applied again and again, it generates a sentence
@@ -746,7 +746,7 @@ print(f"without smoothing {-log_probs[1]:.3f}, with smoothing {smoothed:.3f}")
 # \beta)$ steps, and changes less from step to step than $w$.
 #
 # **Validation.** After each epoch two numbers are measured on the validation photos. `val_loss` is
-# the cross-entropy of the **references**, the captions that the photos came with, with teacher
+# the cross-entropy of the references, the captions that the photos came with, with teacher
 # forcing. CIDEr-D compares captions that the model generates on its own, with the most likely token
 # at each step, with the references. It counts the words and word sequences that they have in
 # common; those that few other photos have count most. (0 is the worst and 10 the best, and humans
@@ -1582,8 +1582,8 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # %% [markdown]
 # Compare the last two rows of the table: their difference is the gain by fine-tuning. On the drawn
 # sample there is none to expect, as its CNN was pretrained on drawn scenes of the same kind, and
-# 300 photos are few. `train_all` notices this: if a stage has not improved CIDEr-D, the weights
-# before it are kept. (With photos, the decoder of this demonstration is untrained, as it is not the
+# 300 photos are few. `train_all` guards against this: if a stage has lowered CIDEr-D, the weights
+# before it are restored. (With photos, the decoder of this demonstration is untrained, as it is not the
 # one of your encoder, and the first row is bad for this reason.) A CNN that was pretrained for
 # something else has more to gain.
 #
