@@ -1583,8 +1583,8 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # Compare the last two rows of the table: their difference is the gain by fine-tuning. On the drawn
 # sample there is none to expect, as its CNN was pretrained on drawn scenes of the same kind, and
 # 300 photos are few. `train_all` guards against this: if a stage has lowered CIDEr-D, the weights
-# before it are restored. (With photos, the decoder of this demonstration is untrained, as it is not the
-# one of your encoder, and the first row is bad for this reason.) A CNN that was pretrained for
+# before it are restored. (With photos, the decoder of this demonstration is untrained, as it is not
+# the one of your encoder, and the first row is bad for this reason.) A CNN that was pretrained for
 # something else has more to gain.
 #
 # ### What it gains
