@@ -1137,7 +1137,7 @@ for name, history in comparison.items():
     print(f"{name}, after epoch {half['epoch']}: CIDEr-D {half['CIDEr-D']:.2f}")
 
 # %% [markdown]
-# The first line is about the size of the network, the others are about attention. In our run on the
+# The first line is about the larger network, the others are about attention. In our run on the
 # drawn sample attention learns faster and ends with a lower loss: after half of the epochs it is
 # far ahead. But in the end CIDEr-D hardly differs, and nearly all of the gain over the merge model
 # comes from the larger network. Had we stopped after half of the epochs, we would have compared how
@@ -1686,11 +1686,13 @@ _ = show_photos(paths, [title], size=3.6)
 #
 # - The loss of a prediction is the negative log-probability of the target; its masked mean is the
 #   cross-entropy in nats per token, and the exponential of that is the perplexity.
-# - A merge model adds an LSTM's hidden state and one image vector. With teacher forcing, one pass
-#   over a caption gives the losses of all its prefixes.
+# - The gates of an LSTM say how much of its memory is kept, how much is added, and how much is
+#   output. A merge model adds the LSTM's hidden state and one image vector.
+# - With teacher forcing, one pass over a caption gives the losses of all its prefixes.
 # - A training step is forward pass, loss, gradient, clipping, update; training repeats it.
 # - Attention computes a new image vector for every word: softmax(QKᵀ/√d)V.
-# - The loss scores the next token of a human caption, CIDEr-D a generated caption; the epoch is
+# - A fair comparison changes one thing, and trains both models to the end.
+# - The loss scores the next token of a reference, CIDEr-D a generated caption; the epoch is
 #   chosen by CIDEr-D.
 # - Fine-tuning trains the last blocks of the CNN at a low learning rate, with batch normalization
 #   frozen.
