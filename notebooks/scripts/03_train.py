@@ -51,7 +51,7 @@
 #
 # **You need** to have trained one Keras model, and to have run notebooks 1 and 2. Reading takes
 # about 45 minutes. Running takes about two minutes on two cores for the drawn sample, and an
-# estimated two hours for the 6,000 training photos of Flickr8k.
+# estimated hour and a half for the 6,000 training photos of Flickr8k.
 #
 # ## Setup
 #

@@ -77,6 +77,7 @@ ELSEWHERE = {
     "python -m venv .venv": ".ci/environment",
     'pip install -e ".[dev]"': ".ci/environment",
     "pip install --require-hashes -r tests/requirements-lock.txt": ".ci/environment",
+    "pip install --no-deps --no-build-isolation -e .": ".ci/environment",
     "pip install --no-deps .": "tests/test_packaging.py",
     "make test-quick": "Makefile",
     "make test-slow": "Makefile",
@@ -126,7 +127,7 @@ MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
 
 
 # Alternatives that no file runs: they would change this environment.
-NOT_RUN = ("pip install pre-commit", "pip install tensorflow-cpu")
+NOT_RUN = ("pip install pre-commit", 'pip install "tensorflow-cpu>=2.20,<2.22"')
 WITHOUT_PYTHON = ("make environment", "make lock")
 
 
@@ -143,6 +144,12 @@ def test_every_command_is_run_here_or_elsewhere():
     assert set(EXTRA_ARGUMENTS) <= set(OTHER_COMMANDS)
     for path in ELSEWHERE.values():
         assert (REPOSITORY / path).is_file()
+
+
+def test_tensorflow_without_gpu_has_the_bounds_of_tensorflow():
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    bounds = re.search(r'"tensorflow(>=[^"]+)"', text)[1]
+    assert f'pip install "tensorflow-cpu{bounds}"' in NOT_RUN
 
 
 @pytest.mark.parametrize("command", UTILS_COMMANDS)

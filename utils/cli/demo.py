@@ -1,4 +1,4 @@
-"""A page for dropping photos on: caption, confidence, alt text and attention weights.
+"""A page on which you drop photos: caption, confidence, alt text and attention weights.
 
 It runs on this machine alone, with Gradio, which is an optional dependency.
 """

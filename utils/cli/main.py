@@ -354,7 +354,7 @@ def add_demo_parser(commands: Any) -> None:
     """The command `demo`."""
     parser = commands.add_parser(
         "demo",
-        help="serve a page for dropping photos on",
+        help="serve a page on which you drop photos",
         description="Serve a page on this machine that shows the caption of a photo, its "
         "confidence, its alt text and its attention weights. It needs Gradio: "
         'pip install ".[demo]" in the repository.',
