@@ -94,7 +94,8 @@ def test_wheel_contains_all_files_of_the_package_and_no_others(wheel):
 def test_wheel_contains_the_licenses(wheel):
     with zipfile.ZipFile(wheel) as archive:
         licenses = {name.rpartition("/")[2] for name in archive.namelist() if "/licenses/" in name}
-    assert licenses == {"LICENSE", "NOTICE.md"}
+    words_of_wordnet = "imagenet_classes_license.txt"
+    assert licenses == {"LICENSE", "NOTICE.md", "MODEL_CARD.md", words_of_wordnet}
 
 
 def test_help_names_the_program_as_it_was_called(captions):

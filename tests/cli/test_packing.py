@@ -101,6 +101,8 @@ def test_real_notebooks_carry_only_the_modules_that_they_need(tmp_path, monkeypa
         assert {"utils/__init__.py", "utils/artifacts.py", "utils/config.py"} <= files.keys()
         assert "utils/__main__.py" not in files
         assert not any(file.startswith("utils/cli/") for file in files)
+        for text in ("imagenet_classes.txt", "imagenet_classes_license.txt"):
+            assert (f"utils/models/{text}" in files) == ("utils/models/imagenet.py" in files)
         assert ("utils/training/loop.py" in files) == (name == "03_train")
         for file, text in files.items():
             assert text == (REPOSITORY / file).read_text(encoding="utf-8")

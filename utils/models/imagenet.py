@@ -7,6 +7,8 @@ order of the synsets' IDs (Russakovsky et al. 2015, https://arxiv.org/abs/1409.0
 from pathlib import Path
 
 CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
+# Named here, so that a notebook that is packed with the classes also contains their license.
+LICENSE_FILE = Path(__file__).with_name("imagenet_classes_license.txt")
 
 
 def class_names() -> list[str]:
