@@ -174,9 +174,10 @@ _ = show(selected["median"], score_notes)
 # - a word is **missing** if two references have it (or the only one), and the caption does not.
 #
 # The package has a list of words of equal meaning, such as *man* and *guy*, by category: people,
-# animals, colors, numbers, actions, places. All other content words form one more category. (The
-# list is English; in other languages each word is its own meaning.) Step 1 maps a text to the
-# meanings in it:
+# animals, colors, numbers, actions, places. All other content words form one more category. The
+# lists are English. In other languages the code runs, but every word counts as a content word of
+# *other words* with a meaning of its own, so synonyms count as errors: read those numbers as an
+# upper bound. Step 1 maps a text to the meanings in it:
 
 # %% tags=["nbval-ignore-output"]
 from collections import Counter
@@ -578,8 +579,8 @@ for label, rows in {"highest": by_confidence[:fifth], "lowest": by_confidence[-f
 
 # %% [markdown]
 # Two captions prove nothing: the lower one may well be the better one. The fifths of all captions
-# say more. A confidence is a statement about many captions, not about one. So check all of them,
-# with two questions.
+# say more: how large is the difference? A confidence is a statement about many captions, not about
+# one. So check all of them, with two questions.
 #
 # ### Is it calibrated?
 #
@@ -703,9 +704,11 @@ columns = ["captions", "good", "AUC", "ECE"]
 pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 
 # %% [markdown]
-# Cross-validation lowers the AUC of the two signals: that is the part that was fitted to noise. And
-# with few validation captions all these numbers are uncertain; with 1,000 they are not. On real
-# photos the reliability diagram of the pretrained captioner shows what 1,000 captions give:
+# By how much does cross-validation lower the AUC of the two signals? That much was fitted to noise.
+# Do the principal components and the familiarity raise it further? On 1,000 captions of photos the
+# full confidence separates well. On the drawn sample, 100 captions are few for it, and a scene
+# is as easy as the next one. The reliability diagram of the pretrained captioner shows how much
+# more 1,000 captions say:
 
 # %% tags=["nbval-ignore-output"]
 if pretrained:
@@ -900,14 +903,19 @@ if alt_text_cards:
 # %% [markdown]
 # The answer is sobering. The pretrained captioner is always the same, so this can be said of it in
 # advance: *both* captions that it states are wrong. The astronaut does not stand in front of a red
-# car (confidence 73 %), and nobody rides the motorcycle (68 %). Most of those after *Possibly* are
-# wrong as well. What the confidence achieves is that the other photographs get no description.
+# car (confidence 73 %), and nobody rides the motorcycle (68 %). Both after *Possibly* are wrong as
+# well. What the confidence achieves is that the other six photographs get no description.
+#
+# And two women, the astronaut Eileen Collins and the computer scientist Grace Hopper, are called a
+# man. Four of the ten captions begin with *a man in a red shirt*, because so many of the training
+# captions begin with *a man in a*: where the image says little, the language model wins. This is a
+# **bias** of the data, and the [model card](../utils/pretrained/MODEL_CARD.md) names it.
 #
 # Is that a contradiction to the reliability diagram? No, but it shows its limits:
 #
 # - **Calibration holds for photos like those of training.** On Flickr8k, 78 % of the stated
 #   captions are good. Of other photos nothing was measured, and familiarity only sees a part of
-#   the difference: the features of these two photographs are near enough to some training photo.
+#   the difference: it is 1 for three of these photographs, both stated ones among them.
 # - **Good means a CIDEr-D of 0.2 or more; it doesn't mean true.** A caption with the right person
 #   and a wrong car shares n-grams with its references, and can count as good.
 # - **The thresholds are a choice.** From 50 % on, 83 % of Flickr8k's validation captions are
@@ -1079,7 +1087,7 @@ if examples:
 #
 # It does predict the score: if captions with a low value are left to a person, fewer errors remain.
 # But it is no probability of a good caption: many sentences describe a photo, so each of them has a
-# low probability, even if all are good.
+# low probability, even if all are good. Logistic regression turns it into one.
 # </details>
 #
 # 3. *Implement*: Compute the mean row of the attention for each word, where 1 is the top row of the
@@ -1191,9 +1199,9 @@ if examples:
 # - **attention** (3): computing, for each token, a weight for every grid cell, and the weighted sum
 #   of the cells' values.
 # - **attention weights** (3): for one token, a weight per grid cell; they sum to 1 over the cells.
-# - **autoregressive** (3): generating each token from all tokens before it.
 # - **AUC** (5): the area under the ROC curve, the probability that a random good caption has a
 #   higher confidence than a random one that is not good.
+# - **autoregressive** (3): generating each token from all tokens before it.
 # - **batch** (2): several examples that a network processes at once, as one array.
 # - **batch normalization** (3): a layer that scales each channel by its mean and variance; frozen
 #   while fine-tuning.
@@ -1272,16 +1280,16 @@ if examples:
 # - **out-of-vocabulary rate** (2): the fraction of tokens that the vocabulary lacks.
 # - **output gate** (3): how much of the cell state an LSTM shows as its hidden state.
 # - **overfitting** (3): a training loss that falls while validation gets worse.
-# - **principal components** (5): the directions in which the features of photos vary most.
 # - **p-value** (4): small if a difference as large as this would rarely occur by chance.
 # - **padding** (2): PAD tokens after short captions, so that all rows of a batch have equal
 #   lengths.
 # - **paired test** (4): compares two systems photo by photo, on the same photos.
 # - **perplexity** (3): the exponential of the cross-entropy; as if choosing among so many tokens at
 #   random.
-# - **pointwise mutual information** (4): PMI, how much more probable a sentence is with this photo
-#   than without it.
+# - **pointwise mutual information** (4): PMI, the logarithm of how many times more probable a
+#   sentence is with this photo than without it.
 # - **prefix** (2): the first tokens of a sequence.
+# - **principal components** (5): the directions in which the features of photos vary most.
 # - **query** (3): what the decoder looks for; it is compared with all keys.
 # - **receptive field** (1): the region of the image that an activation depends on.
 # - **reliability diagram** (5): the fraction of good captions against the confidence, bin by bin.
