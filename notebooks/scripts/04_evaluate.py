@@ -50,7 +50,7 @@
 #   test;
 # - how a captioner finds the photo that a sentence describes.
 #
-# **You need** the captioner of notebook 3, and about 40 minutes to read. It runs in less than a
+# **You need** the captioner of notebook 3, and about 45 minutes to read. It runs in less than a
 # minute on two cores with the drawn sample, and in about two with the 1,000 test photos of
 # Flickr8k.
 #
@@ -608,10 +608,12 @@ print(f"{len(counted_rows)} changed captions of {len(validation_names)}")
 pd.DataFrame(parts).T.round(2)
 
 # %% [markdown]
-# On the drawn sample this is the small model again. *there* is a less likely first word than *a* or
-# *two*, but the rest of such a caption is likelier, because it leaves less to decide: of the
-# references that begin with *there* fewer than half name a color, of those that begin with *a* four
-# in five. So beam search finds what it looks for, likelier captions. But they omit details that the
+# On the drawn sample this is the small model again, as the tree above shows, too. *there* is a less
+# likely first word than *a* or *two*, but the rest of such a caption is likelier, because it leaves
+# less to decide: of the references that begin with *there* fewer than half name a color, of those
+# that begin with *a* four in five.
+#
+# So beam search finds what it looks for, likelier captions. But they omit details that the
 # references mention, and begin as one reference in five does, so CIDEr-D falls.
 #
 # On Flickr8k the likelier captions are the better ones. On the 1,000 validation photos this
