@@ -1399,7 +1399,7 @@ print(f" and {last['val_loss']:.2f}, CIDEr-D {same_loss['CIDEr-D']:.2f} and {las
 # So far the CNN was frozen: its features were computed once, in notebook 1. They were trained for
 # classification: which of a thousand classes is this? A caption needs more: how many, doing what,
 # where? In **fine-tuning**, some of the pretrained weights are trained further, together with the
-# decoder ([guide](https://www.tensorflow.org/tutorials/images/transfer_learning)). There are four
+# decoder ([guide](https://www.tensorflow.org/tutorials/images/transfer_learning)). There are five
 # decisions to make.
 #
 # **1. Which blocks?** The first blocks of a CNN detect edges and textures, which every task needs.
@@ -1656,9 +1656,8 @@ except CaptionsError as error:
     print("CaptionsError:", error)
 
 # %% [markdown]
-# The loaded captioner has exactly the weights of the trained one. (It computes in full precision,
-# also where the training used half precision.) The loss is that of our example, a training photo.
-# The caption is that of the validation photo of the log: is it correct?
+# The loaded captioner has exactly the weights of the trained one. The loss is that of our example,
+# a training photo. The caption is that of the validation photo of the log: is it correct?
 
 # %% tags=["nbval-ignore-output"]
 loaded = from_dict(artifacts.load("captioner", config), config)
