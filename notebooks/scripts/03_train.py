@@ -1653,7 +1653,7 @@ print("made from:", header.parents)
 try:
     artifacts.load("captioner", replace(config, units=config.units + 1))
 except CaptionsError as error:
-    print("CaptionsError:", error)
+    print("CaptionsError:", str(error).replace(f"{path.parent}{os.sep}", ""))
 
 # %% [markdown]
 # The loaded captioner has exactly the weights of the trained one. The loss is that of our example,
