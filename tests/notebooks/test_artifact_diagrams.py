@@ -63,7 +63,7 @@ def find_problems(diagram, name):
     if re.findall(r"▶ (\w+) ◀.*you are here", "\n".join(marked)) != [name] or len(marked) != 1:
         problems.append(f"marks {marked}, not {name}")
     if max(map(len, diagram.splitlines())) > MAX_WIDTH:
-        problems.append("too wide for a telephone")
+        problems.append("too wide for a phone")
     if files_drawn(diagram) != files_written():
         problems.append(f"files {files_drawn(diagram)}")
     return problems

@@ -97,6 +97,13 @@ def test_one_cell_is_tagged_parameters(path):
 
 
 @each_notebook
+def test_no_cell_is_unfinished(path):
+    script = path.parent / "scripts" / f"{path.stem}.py"
+    for notebook in (read_notebook(path), read_notebook(script)):
+        assert not [cell.source for cell in notebook.cells if "TODO" in cell.source]
+
+
+@each_notebook
 def test_notebook_is_small_enough_for_github(path):
     assert path.stat().st_size < 2e6
 

@@ -77,7 +77,7 @@ def test_no_figure_of_photos_is_wider_than_a_page(paths):
         figure = figures.show_photos(paths, ["a dog"] * 4, columns)
         assert figure.get_figwidth() <= style.PAGE_WIDTH + 1e-6
         title_size = figure.axes[0].xaxis.label.get_fontsize()
-        # The width of a page on a telephone is 390 pixels.
+        # The width of a page on a phone is 390 pixels.
         assert title_size / 72 * 390 / figure.get_figwidth() >= 10
 
 

@@ -49,7 +49,9 @@ PAGES = {  # document -> page, in reading order
     "RESULTS.md": Page("results.html", "Results"),
     "SPEED.md": Page("speed.html", "Speed"),
     "utils/pretrained/MODEL_CARD.md": Page("model_card.html", "Model card"),
+    "CHANGELOG.md": Page("changelog.html", "Changelog"),
     "CONTRIBUTING.md": Page("contributing.html", "Contributing"),
+    "SECURITY.md": Page("security.html", "Security"),
     "NOTICE.md": Page("notice.html", "Notice"),
     "LICENSE": Page("license.html", "License"),
 }
@@ -67,6 +69,7 @@ UNSAFE_ELEMENTS = [
     "embed",
     "form",
 ]
+LINK_SCHEMES = ("http", "https", "mailto")
 CONTENT_ID = "content"  # of the <main> element in the template
 
 # $$...$$, or $...$ in one line, but neither an escaped dollar nor amounts such as "$5 and $6".
@@ -180,12 +183,13 @@ def read_document(path: Path) -> Any:
 def resolve_link(href: str, document: str) -> str | None:
     """Replace a link to a document by one to its page.
 
-    Links within a page and to the web stay as they are. A link to a file that has no page, such as
-    a module, gives None.
+    Links within a page, to the web and to mail addresses stay as they are. A link to a file that
+    has no page, such as a module, gives None; so does one that runs code, such as `javascript:`.
     """
     target, mark, anchor = href.partition("#")
-    if not target or urlsplit(href).scheme:
-        return href
+    scheme = urlsplit(href).scheme
+    if not target or scheme:
+        return href if not target or scheme in LINK_SCHEMES else None
     folder = posixpath.dirname(document)
     target_document = posixpath.normpath(posixpath.join(folder, target))
     if target_document not in PAGES:

@@ -1,6 +1,6 @@
 """A figure of photos with what a captioner says of them, and how sure it is of that.
 
-A card per photo, one below the other, so that a telephone shows them as large as a desktop.
+A card per photo, one below the other, so that a phone shows them as large as a desktop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,8 @@ from utils.evaluation.word_categories import FUNCTION_WORDS, WORD_CATEGORIES
 from utils.plotting.attention import draw_attention
 from utils.plotting.style import (
     BLUE,
+    CREDIT_LINE_HEIGHT,
+    CREDIT_SIZE,
     INK,
     PAGE_WIDTH,
     count_lines,
@@ -24,7 +26,7 @@ VERMILION = "#c04f00"
 DARK_GRAY = "#5b6570"  # legible in small type
 # For each verdict of `describe_confidence` what the figure calls it, and its color.
 VERDICTS = {
-    "assert": ("asserted", BLUE),
+    "assert": ("stated", BLUE),
     "hedge": ("hedged", VERMILION),
     "none": ("no confident description", DARK_GRAY),
 }
@@ -34,9 +36,7 @@ PANELS = 3  # in a row: the photo and two words
 PANEL_WIDTH = PAGE_WIDTH / PANELS - 2 * MARGIN
 MAX_PANEL_HEIGHT = 1.7
 LINE_HEIGHT = 0.21
-CREDIT_LINE_HEIGHT = 0.16
 GAP = 0.2  # between two cards
-CREDIT_SIZE = 9  # points
 TEXT_LENGTH = 58  # characters in a line
 CREDIT_LENGTH = 70
 THUMBNAIL = 256

@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.evaluation.calibration import expected_calibration_error, reliability_bins
 from utils.plotting.style import BLUE, GRAY, INK, ORANGE, PAGE_WIDTH
+from utils.training.checkpoint import best_epoch
 
 
 def plot_zipf(
@@ -84,7 +85,7 @@ def plot_histories(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> An
         epochs = [row["epoch"] for row in history]
         losses = [row["loss"] for row in history]
         scores = [row["CIDEr-D"] for row in history]
-        best = len(scores) - 1 - int(np.argmax(scores[::-1]))  # the last of several
+        best = best_epoch(history) - 1
         (line,) = loss_axis.plot(epochs, losses, label=name)
         if all("val_loss" in row for row in history):
             val_losses = [row["val_loss"] for row in history]
@@ -156,7 +157,7 @@ def plot_differences(differences: Mapping[str, np.ndarray], xlabel: str) -> Any:
         differences: For each way to draw samples, the differences, `(samples,)`.
         xlabel: What the differences are.
     """
-    figure, axis = plt.subplots(figsize=(5.4, 2.8))
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 2.8))
     edges = np.histogram_bin_edges(np.concatenate(list(differences.values())), 50)
     for (name, values), color in zip(differences.items(), (GRAY, BLUE), strict=True):
         axis.hist(values, edges, color=color, alpha=0.7, label=name)

@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from utils.plotting.style import BLUE, LABEL_BOX, make_panels
-
-FIGURE_WIDTH = 5.4  # inches
+from utils.plotting.style import BLUE, LABEL_BOX, PAGE_WIDTH, make_panels
 
 
 def show_receptive_fields(
@@ -41,7 +39,7 @@ def show_top_classes(
 ) -> Any:
     """A row per photo: on its right a bar for each of its most probable classes."""
     rows = len(photos)
-    figure, axes = make_panels(2 * rows, 2, size=FIGURE_WIDTH / 2)
+    figure, axes = make_panels(2 * rows, 2, size=PAGE_WIDTH / 2)
     for photo, photo_names, values, row in zip(
         photos, names, probabilities, range(rows), strict=True
     ):
@@ -65,7 +63,7 @@ def show_activations(
     high.
     """
     count = min(columns, len(photos))
-    figure, axes = make_panels(2 * count, count, size=FIGURE_WIDTH / columns)
+    figure, axes = make_panels(2 * count, count, size=PAGE_WIDTH / columns)
     lowest = min(0.0, float(np.min(feature_maps)))
     highest = float(np.max(feature_maps))
     for column in range(count):

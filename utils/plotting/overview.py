@@ -12,6 +12,8 @@ from utils.plotting.attention import draw_attention
 from utils.plotting.style import (
     BLUE,
     CHARACTERS_PER_INCH,
+    CREDIT_LINE_HEIGHT,
+    CREDIT_SIZE,
     INK,
     PAGE_WIDTH,
     count_lines,
@@ -26,7 +28,6 @@ WORDS = 4  # attention maps, in two rows
 MARGIN = 0.08  # inches
 LINE = 0.19
 LABEL = 0.3  # height of the label above a part
-CREDIT_SIZE = 9
 
 
 class OverviewExample(NamedTuple):
@@ -91,7 +92,7 @@ def show_overview(examples: Sequence[OverviewExample]) -> Any:
         "features": LABEL + size / MAPS,
         "attention": LABEL + 2 * (size / 2 * 0.75 + 1.5 * LINE),
         "caption": LABEL + (text_lines + 0.5) * LINE,
-        "credit": credit_lines * 0.16 + MARGIN,
+        "credit": credit_lines * CREDIT_LINE_HEIGHT + MARGIN,
     }
     figure = make_page(sum(heights.values()))
     for number, example in enumerate(examples):

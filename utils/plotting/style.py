@@ -2,7 +2,7 @@
 
 Colors are chosen so that people with color blindness can tell them apart; the white background of
 each figure keeps it legible in a dark theme. No figure is wider than `PAGE_WIDTH`, so that its text
-is legible on a telephone.
+is legible on a phone.
 """
 
 import io
@@ -26,6 +26,8 @@ INK = "#22313f"
 GRAY = "#8a94a0"
 PAGE_WIDTH = 5.4  # inches; on a page of 390 pixels, the default font of 11 points is 11 pixels high
 CHARACTERS_PER_INCH = 11.5  # of the default font
+CREDIT_SIZE = 9  # points, of the credit of a photo
+CREDIT_LINE_HEIGHT = 0.16  # inches
 JPEG_QUALITY = 80
 MISSING_SHADE = 220  # of the square in place of a photo that is missing
 # Behind text that crosses lines.

@@ -1,5 +1,6 @@
 """Checkpoints: an interrupted training resumes with bit-identical results."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +32,7 @@ class Progress:
             self.best_weights = weights
 
 
-def best_epoch(history: History) -> int:
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """The number of the epoch with the best score, the last of several.
 
     With a single validation photo all scores are 0, as then no n-gram is rare: training should go
