@@ -78,7 +78,7 @@ def test_missing_working_folder_is_not_replaced_by_another_run(
     assert out == ""
     assert err == (
         f"--working {tmp_path / 'typo'}: contains no captioner.pkl: "
-        "name the working folder of a run\n"
+        "name the folder of a run, or omit --working to use the pretrained captioner\n"
     )
 
 

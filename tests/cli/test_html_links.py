@@ -1,4 +1,4 @@
-"""Tests of the links of the web pages: to other pages, to the web, and to nothing that runs code."""
+"""Links of the web pages: to other pages and to the web, never to what runs code."""
 
 import pytest
 

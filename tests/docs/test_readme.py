@@ -85,6 +85,7 @@ ELSEWHERE = {
     "make test-kaggle": "Makefile",
     "make test-next": "Makefile",
     "make test-newest": ".github/workflows/versions.yml",
+    "make test-demo": ".github/workflows/versions.yml",
     'make test ARGS="tests/data -k csv"': ".ci/run",
     "make test ARGS=notebooks": ".github/workflows/tests.yml",
     "make lock": "tests/test_dependencies.py",
@@ -104,7 +105,7 @@ ELSEWHERE = {
     "python -m utils kaggle push --user YOU": "tests/cli/test_kaggle.py",
     "python -m utils kaggle outputs --user YOU": "tests/cli/test_kaggle.py",
     "kaggle kernels push -p .": "tests/cli/test_packing.py",
-    "python -m utils kaggle dataset": "tests/cli/test_packing.py",
+    "python -m utils kaggle dataset --user YOU": "tests/cli/test_packing.py",
     "python -m utils repository OWNER/NAME": "tests/cli/test_repository.py",
 }
 

@@ -241,7 +241,7 @@ def find_captioner(working: str | None) -> Config | Path:
     if working:
         config = load_saved_config(working)
         if not (working_folder(config) / "captioner.pkl").is_file():
-            fix = "name the working folder of a run"
+            fix = "name the folder of a run, or omit --working to use the pretrained captioner"
             raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
         return config
     if artifacts.find("captioner", Config("flickr8k")):

@@ -70,7 +70,7 @@ def build_page(gradio: Any, captioner: "Captioner") -> Any:
         gradio.Image(type="pil", label="Photo", sources=["upload", "clipboard"]),
         [
             gradio.Textbox(label="Caption"),
-            gradio.Textbox(label="Confidence (estimated probability that the caption is good)"),
+            gradio.Textbox(label="Confidence (probability that it resembles human captions)"),
             gradio.Textbox(label="Alt text"),
             gradio.Image(show_label=False, buttons=[], format="png", elem_id="attention"),
         ],
