@@ -415,9 +415,8 @@ print(f"{classic.count_params():,} weights; with weight tying {merge.count_param
 # f, g, o$, as Keras stores them. Before the sigmoid the numbers are no gates yet (they can be
 # negative, or large): they are called **pre-activations**.
 
+
 # %%
-
-
 def sigmoid(x):
     """Values between 0 and 1."""
     return 1 / (1 + np.exp(-x))
@@ -508,9 +507,8 @@ print(f"sigmoid(0) = {sigmoid(0):.2f}, sigmoid(1) = {sigmoid(1):.2f}")
 # TensorFlow only.)
 # The data are one caption of each of the first 300 photos:
 
+
 # %% tags=["nbval-ignore-output"]
-
-
 def keras_loss(targets, logits):
     """The masked loss with the arguments that Keras passes."""
     return masked_loss(logits, tf.cast(targets, tf.int32), label_smoothing=0.0)
@@ -1284,9 +1282,8 @@ from utils.plotting.charts import plot_epoch_choice
 history = histories[config.decoder]
 _ = plot_epoch_choice(history)
 
+
 # %% tags=["nbval-ignore-output"]
-
-
 def print_choices(history):
     """The best epoch by each of the two, with both of its numbers."""
     by_loss = min(reversed(history), key=lambda row: row["val_loss"])

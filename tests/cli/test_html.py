@@ -128,20 +128,22 @@ def test_page_shows_all_code_and_all_outputs(pages, name):
 
 
 @each_notebook
-def test_answers_are_folded_and_complete(pages, name):
+def test_hints_and_answers_are_folded_and_complete(pages, name):
     source = "\n".join(cell.source for cell in read_cells(name, "markdown"))
-    answers = re.findall(r"<summary>.*?</summary>(.*?)</details>", source, re.DOTALL)
+    written = re.findall(r"<summary>(.*?)</summary>(.*?)</details>", source, re.DOTALL)
     folds = pages[name]("details")
-    assert len(folds) == len(answers) > 0
+    assert len(folds) == len(written) > 0
 
     def words(text):
         return re.findall(r"\w+", text)
 
-    for fold, answer in zip(folds, answers, strict=True):
+    for fold, (summary, text) in zip(folds, written, strict=True):
         assert not fold.has_attr("open")
-        assert fold.summary.get_text() == "An answer"
-        fenced = re.sub(r"^```\w*$", "", answer, flags=re.MULTILINE)
-        assert words(fold.get_text().removeprefix("An answer")) == words(fenced)
+        assert fold.summary.get_text() == summary
+        fenced = re.sub(r"^```\w*$", "", text, flags=re.MULTILINE)
+        assert words(fold.get_text().removeprefix(summary)) == words(fenced)
+    summaries = [summary for summary, _ in written]
+    assert summaries.count("Hint") == summaries.count("An answer") == len(written) // 2
 
 
 @each_page
