@@ -435,10 +435,10 @@ if has_attention:
 # it is good.
 #
 # Where the bound lies is our choice. For photos it is 0.2: a little more than one constant caption
-# for all photos of Flickr8k scores (0.139, a human caption 0.840), so below it a caption hardly
-# shares a specific n-gram with its five references. 71 % of the pretrained captioner's validation
-# captions reach it. On drawn scenes scores are far higher, and all captions would be good; there
-# the bound is 2.0, so that again about 70 % are.
+# for all photos of Flickr8k scores (0.139, a human caption 0.840). A caption below it agrees with
+# its references hardly more than a sentence written without looking at the photo. 71 % of the
+# pretrained captioner's validation captions reach it. On drawn scenes scores are far higher, and
+# all captions would be good; there the bound is 2.0, so that again about 70 % are.
 
 # %% tags=["nbval-ignore-output"]
 fitted = artifacts.load("confidence", config)
@@ -558,7 +558,7 @@ for distance, value in zip(trial_distances, by_hand, strict=True):
 # %% [markdown]
 # Familiarity is cautious by design. One familiar photo in twenty is beyond $d_{95}$ and has a lower
 # confidence than it deserves, even if its caption is good. That is the price for a captioner that
-# doesn't describe an X-ray image as a dog with the confidence of a dog. Which captions have the
+# doesn't state "a dog" of an X-ray image as firmly as of a dog. Which captions have the
 # highest and the lowest confidence?
 
 # %%
@@ -706,8 +706,8 @@ pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 # %% [markdown]
 # By how much does cross-validation lower the AUC of the two signals? That much was fitted to noise.
 # Do the principal components and the familiarity raise it further? On 1,000 captions of photos the
-# full confidence separates well. On the drawn sample, 100 captions are few for it, and a scene
-# is as easy as the next one. The reliability diagram of the pretrained captioner shows how much
+# full confidence separates well. On the drawn sample they don't: 100 captions are few to fit more
+# weights on. The reliability diagram of the pretrained captioner shows how much
 # more 1,000 captions say:
 
 # %% tags=["nbval-ignore-output"]
@@ -907,9 +907,9 @@ if alt_text_cards:
 # well. What the confidence achieves is that the other six photographs get no description.
 #
 # And two women, the astronaut Eileen Collins and the computer scientist Grace Hopper, are called a
-# man. Four of the ten captions begin with *a man in a red shirt*, because so many of the training
-# captions begin with *a man in a*: where the image says little, the language model wins. This is a
-# **bias** of the data, and the [model card](../utils/pretrained/MODEL_CARD.md) names it.
+# man. Four of the ten captions begin with *a man in a red shirt*. No four words begin more captions
+# of Flickr8k than *a man in a*, and *man* is in 17 % of them, *woman* in 8 %. This is a **bias**
+# of the data, and the [model card](../utils/pretrained/MODEL_CARD.md) names it.
 #
 # Is that a contradiction to the reliability diagram? No, but it shows its limits:
 #
