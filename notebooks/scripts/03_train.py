@@ -1607,11 +1607,15 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # at the lower quartile, the median and the upper quartile of CIDEr-D with the frozen CNN
 # (EfficientNet-Lite2, seed 1, beam width 3). The links lead to the photos at their photographers.
 #
-# | photo | frozen | fine-tuned |
-# | --- | --- | --- |
-# | [3582685410](https://www.flickr.com/photo.gne?id=3582685410) | a woman in a red shirt is jumping on a rock | a woman is jumping on a rock |
-# | [3448490813](https://www.flickr.com/photo.gne?id=3448490813) | a boy wearing a hat and a hat is sitting on a railing | a young boy wearing a hat and a hat is holding a stick |
-# | [3314180199](https://www.flickr.com/photo.gne?id=3314180199) | a boy in a red shirt is playing with a ball | a boy in a red shirt is playing with a ball |
+# 1. [photo 3582685410](https://www.flickr.com/photo.gne?id=3582685410)
+#    - frozen: *a woman in a red shirt is jumping on a rock*
+#    - fine-tuned: *a woman is jumping on a rock*
+# 2. [photo 3448490813](https://www.flickr.com/photo.gne?id=3448490813)
+#    - frozen: *a boy wearing a hat and a hat is sitting on a railing*
+#    - fine-tuned: *a young boy wearing a hat and a hat is holding a stick*
+# 3. [photo 3314180199](https://www.flickr.com/photo.gne?id=3314180199)
+#    - frozen: *a boy in a red shirt is playing with a ball*
+#    - fine-tuned: the same
 #
 # A wrong detail is gone, an action has changed, and one caption is the same: the gain of 0.05 is a
 # mean over many small changes, and most mistakes remain.
