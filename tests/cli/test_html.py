@@ -143,7 +143,7 @@ def test_hints_and_answers_are_folded_and_complete(pages, name):
         fenced = re.sub(r"^```\w*$", "", text, flags=re.MULTILINE)
         assert words(fold.get_text().removeprefix(summary)) == words(fenced)
     summaries = [summary for summary, _ in written]
-    assert summaries.count("Hint") == summaries.count("An answer") == len(written) // 2
+    assert {"Hint", "An answer"} <= set(summaries)
 
 
 @each_page
