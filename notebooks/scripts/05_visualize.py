@@ -476,8 +476,8 @@ pd.DataFrame(means, index=["log-probability per token", "PMI per token"]).T.roun
 # %% [markdown]
 # ### Logistic regression
 #
-# [**Logistic regression**](https://en.wikipedia.org/wiki/Logistic_regression) turns signals $x_1,
-# x_2, \dots$ into a probability: a weighted sum, like one unit of a dense layer, through the
+# [**Logistic regression**](https://en.wikipedia.org/wiki/Logistic_regression) turns signals
+# $x_1, x_2, \dots$ into a probability: a weighted sum, like one unit of a dense layer, through the
 # logistic function $\sigma(t) = 1 / (1 + e^{-t})$, whose values are between 0 and 1.
 #
 # $$p_\text{good} = \sigma(w_0 + w_1 x_1 + w_2 x_2 + \dots)$$

@@ -282,6 +282,8 @@ def convert_formulas(body: BeautifulSoup) -> None:
             parts.append(formula_to_mathml(match["display"] or match["inline"], display))
             end = match.end()
         parts.append(escape(text[end:]))
+        if "block" in "".join(parts) and text.parent.name == "p":
+            text.parent["tabindex"] = "0"  # a wide formula scrolls
         text.replace_with(BeautifulSoup("".join(parts), "html.parser"))
 
 
