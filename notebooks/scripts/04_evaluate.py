@@ -1441,7 +1441,7 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 #
 # With the n-grams 1 to 4, and "dog sleeps" as an n-gram that no reference has:
 #
-# | caption | n = 1 | $n=2$ | $n=3$ | $n=4$ | penalty | CIDEr-D |
+# | caption | n = 1 | n = 2 | n = 3 | n = 4 | penalty | CIDEr-D |
 # | --- | --- | --- | --- | --- | --- | --- |
 # | a dog sleeps | 1/2 | 1/2 | 0 | 0 | 1 | 10 · 1/4 · 1 = 2.5 |
 # | a dog | 1/√2 | 1/√2 | 0 | 0 | $e^{-1/72}$ | 10 · 1/4 · 1.414 · 0.986 = 3.49 |

@@ -1160,8 +1160,8 @@ if examples:
 #
 # - **Transformers.** [Attention Is All You Need](https://arxiv.org/abs/1706.03762) replaces the
 #   LSTM: each token attends to all previous tokens with the same
-#   $\text{softmax}(QK^\top / \sqrt{d})\,V$ that attends to the cells here. Keras has a [captioner with a
-#   transformer](https://keras.io/examples/vision/image_captioning/), TensorFlow [another
+#   $\text{softmax}(QK^\top / \sqrt{d})\,V$ that attends to the cells here.
+#   Keras has a [captioner with a transformer](https://keras.io/examples/vision/image_captioning/), TensorFlow [another
 #   one](https://www.tensorflow.org/text/tutorials/image_captioning).
 # - **CLIP.** [Radford et al. 2021](https://arxiv.org/abs/2103.00020) train an image encoder and a
 #   text encoder on 400 million pairs, such that matching pairs have a high cosine similarity.
