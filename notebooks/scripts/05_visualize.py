@@ -483,8 +483,9 @@ pd.DataFrame(means, index=["log-probability per token", "PMI per token"]).T.roun
 # $$p_\text{good} = \sigma(w_0 + w_1 x_1 + w_2 x_2 + \dots)$$
 #
 # It is fitted on the validation captions, which have been scored. The loss is the cross-entropy of
-# notebook 3, with two classes, good and not good; a penalty keeps the weights small ($\frac{1}{2}
-# \lambda w^2$, as weight decay does). **By hand**, with the first two signals: standardize them to
+# notebook 3, with two classes, good and not good; a penalty keeps the weights small
+# ($\frac{1}{2} \lambda w^2$, as weight decay does). **By hand**, with the first two signals:
+# standardize them to
 # mean 0 and standard deviation 1. Then follow the gradient. With three weights we can afford
 # [Newton's method](https://en.wikipedia.org/wiki/Newton%27s_method_in_optimization): it divides the
 # gradient by the second derivative, and needs only a few steps where gradient descent needs
@@ -1161,8 +1162,8 @@ if examples:
 # - **Transformers.** [Attention Is All You Need](https://arxiv.org/abs/1706.03762) replaces the
 #   LSTM: each token attends to all previous tokens with the same
 #   $\text{softmax}(QK^\top / \sqrt{d})\,V$ that attends to the cells here.
-#   Keras has a [captioner with a transformer](https://keras.io/examples/vision/image_captioning/), TensorFlow [another
-#   one](https://www.tensorflow.org/text/tutorials/image_captioning).
+#   Keras has a [captioner with a transformer](https://keras.io/examples/vision/image_captioning/),
+#   TensorFlow [another one](https://www.tensorflow.org/text/tutorials/image_captioning).
 # - **CLIP.** [Radford et al. 2021](https://arxiv.org/abs/2103.00020) train an image encoder and a
 #   text encoder on 400 million pairs, such that matching pairs have a high cosine similarity.
 #   Search needs no decoder then, and the encoder knows far more than the classes of ImageNet.
