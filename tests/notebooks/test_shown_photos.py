@@ -140,5 +140,5 @@ def test_section_of_real_photographs_says_what_is_missing(folders, capsys, monke
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if "pip install scikit-image" in line]
     assert line.startswith("Without astronaut, chelsea, coffee, ")
-    (line,) = [line for line in lines if line.startswith("This section is skipped")]
+    (line,) = [line for line in lines if line.startswith("Without the pretrained captioner")]
     assert "pip install it" in line
