@@ -411,8 +411,8 @@ print(f"{classic.count_params():,} weights; with weight tying {merge.count_param
 # ```
 #
 # As the cell state is only scaled and added to, it can carry information over many steps: that the
-# subject is plural, say. As a function, with the weights of all four side by side in the order $i,
-# f, g, o$, as Keras stores them. Before the sigmoid the numbers are no gates yet (they can be
+# subject is plural, say. As a function, with the weights of all four side by side in the order
+# $i, f, g, o$, as Keras stores them. Before the sigmoid the numbers are no gates yet (they can be
 # negative, or large): they are called **pre-activations**.
 
 
@@ -739,9 +739,9 @@ print(f"without smoothing {-log_probs[1]:.3f}, with smoothing {smoothed:.3f}")
 #
 # **A smoother model.** The learning rate rises during a **warm-up** and then falls to 0 along a
 # cosine. What is validated and kept is the [**exponential moving average
-# (EMA)**](https://keras.io/api/optimizers/) of the weights: after each step, $\bar{w} \leftarrow
-# \beta \bar{w} + (1 - \beta) w$, with $\beta$ = `ema_momentum`. It averages over about $1 / (1 -
-# \beta)$ steps, and changes less from step to step than $w$.
+# (EMA)**](https://keras.io/api/optimizers/) of the weights: after each step,
+# $\bar{w} \leftarrow \beta \bar{w} + (1 - \beta) w$, with $\beta$ = `ema_momentum`. It averages
+# over about $1 / (1 - \beta)$ steps, and changes less from step to step than $w$.
 #
 # **Validation.** After each epoch two numbers are measured on the validation photos. `val_loss` is
 # the cross-entropy of the references, the captions that the photos came with, with teacher
@@ -1184,7 +1184,7 @@ for word, entropy, cell_weights in zip(words, entropies, weights, strict=True):
     print(f"{word:12} entropy {entropy:.2f}, largest weight {cell_weights.max():.2f}")
 
 # %% [markdown]
-# Nobody told the captioner where anything is: it was trained on captions alone. Which words have
+# No label says where anything is: the captioner was trained on captions alone. Which words have
 # concentrated weights, and are these the words that name what the photo shows?
 # [Notebook 5](05_visualize.ipynb) draws the heatmap of every word of a caption.
 #

@@ -625,7 +625,7 @@ pd.DataFrame(parts).T.round(2)
 # **When does beam search help, then?** It finds likelier captions. They score higher if probability
 # goes along with quality, as on Flickr8k, and lower if the likeliest captions are those that say
 # least, as on the drawn sample. In [translation](https://aclanthology.org/W17-3204/), too, very
-# wide beams make many models worse. It can't be told in advance, so the width is chosen by the
+# wide beams make many models worse. No rule predicts it, so the width is chosen by the
 # score of the validation photos, as in the first table.
 #
 # The default of 3 was chosen on Flickr8k. The drawn sample keeps it, so that it is decoded in the

@@ -529,11 +529,11 @@ print(f"first caption: σ({terms}) = {by_two_signals[0]:.2f}")
 # ### Familiarity
 #
 # All validation photos are like the training photos, so the regression can't learn what happens to
-# others. The last signal therefore is a factor, the **familiarity** $f$: the confidence is $f \cdot
-# p_\text{good}$. The distance $d$ of a photo is its mean cosine distance (1 minus the cosine
-# similarity) from its five nearest training photos. It is compared with those of the validation
-# photos: $f$ is 1 up to the distance $d_{95}$ that 95 % of them don't exceed, and falls from there
-# to 0 at the distance that one in a thousand would exceed.
+# others. The last signal therefore is a factor, the **familiarity** $f$: the confidence is
+# $f \cdot p_\text{good}$. The distance $d$ of a photo is its mean cosine distance (1 minus the
+# cosine similarity) from its five nearest training photos. It is compared with those of the
+# validation photos: $f$ is 1 up to the distance $d_{95}$ that 95 % of them don't exceed, and falls
+# from there to 0 at the distance that one in a thousand would exceed.
 #
 # With 1,000 validation photos or more, the fall follows their ranks: $f = 20 \cdot$ (fraction of
 # validation photos that are farther away). A hundred photos have only five beyond $d_{95}$; the end
