@@ -21,7 +21,7 @@ def commands(monkeypatch):
     recorded = []
 
     class Process:
-        stdout = ("a line\n",)
+        stdout = ("1 of 1  01_features\n", "  cell 1 of 47\n")
         returncode = 0
 
         def __init__(self, command, **options):
@@ -48,13 +48,16 @@ def test_missing_notebooks_are_those_before_the_present_one(config):
     ]
 
 
-def test_notebooks_whose_artifacts_are_there_are_not_run(config, commands):
+def test_notebooks_whose_artifacts_are_there_are_not_run(config, commands, capsys):
     artifacts.save("captions", {"captions": {}, "splits": {}}, config)
     artifacts.save("tokenizer", {"vocabulary": []}, config)
     run_earlier_notebooks("03_train", config)
     (command,) = commands
     assert command[-2:] == ["--only", "01_features"]
     assert config.working in command
+    announcement, *progress = capsys.readouterr().out.splitlines()
+    assert announcement.endswith(": 01_features")
+    assert progress == ["1 of 1  01_features"]
 
 
 def test_nothing_runs_on_a_machine_with_all_notebooks(config, commands, monkeypatch):

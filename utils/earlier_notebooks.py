@@ -1,6 +1,7 @@
 """Run the notebooks before the present one, on a hosted machine that has only the present one."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from utils.paths import REPOSITORY, is_repository, working_folder
 
 # A badge opens one notebook on a machine of its own. Colab and Kaggle set these variables.
 HOSTED_VARIABLES = {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}
+HEADING = re.compile(r"\d of \d  ")  # the line that a run prints when it begins a notebook
 
 
 def run_earlier_notebooks(notebook: str, config: Config) -> None:
@@ -38,7 +40,11 @@ def run_earlier_notebooks(notebook: str, config: Config) -> None:
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        lines = list(process.stdout or [])
+        lines = []
+        for line in process.stdout or []:
+            lines.append(line)
+            if HEADING.match(line):
+                print(line, end="", flush=True)
     if process.returncode:
         print(*lines[-20:], sep="", end="")
         raise CaptionsError(f"{', '.join(missing)}: failed, see the lines above: run them first")

@@ -320,7 +320,6 @@ def test_wrong_option_value_is_one_line(repository, monkeypatch, capsys, options
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["nothing"],
         ["run", "--what"],
         ["run", "--only"],

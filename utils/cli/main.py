@@ -19,6 +19,7 @@ from utils.paths import REPOSITORY
 
 BROKEN_PIPE_STATUS = 141  # 128 + SIGPIPE: what a shell reports for a program ended by that signal
 INTERRUPTED_STATUS = 130  # 128 + SIGINT
+USAGE_STATUS = 2  # as argparse reports a wrong option
 
 # What to do about a missing package: the extras of pyproject.toml that commands need.
 INSTALL_HINT = "use the Python of .venv, or in the repository pip install -r requirements.txt"
@@ -58,7 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A console without the character `·` prints a `?` instead of failing.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    options = vars(build_parser().parse_args(arguments))
+    parser = build_parser()
+    if arguments is None:
+        arguments = sys.argv[1:]
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return USAGE_STATUS
+    options = vars(parser.parse_args(arguments))
     function_path = options.pop("function_path")
     try:
         return run_command(function_path, options)

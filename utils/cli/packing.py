@@ -198,14 +198,15 @@ def dataset(user: str | None = None, working: str | None = None) -> None:
     Raises:
         CaptionsError: The working folder has no artifacts.
     """
-    from utils.models.efficientnet_lite import find_weights  # starts TensorFlow
-
     metadata = {
         "title": "Captions utils",
         "id": f"{find_owner(user)}/captions-utils",
         "licenses": [{"name": "other"}],  # several: see NOTICE.md and the model card
     }
     artifact_files = find_artifact_files(working) if working else []
+
+    from utils.models.efficientnet_lite import find_weights  # starts TensorFlow: after all checks
+
     folder = BUILD / "dataset"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(

@@ -30,7 +30,7 @@ class WordErrors(NamedTuple):
 
     Attributes:
         wrong: Words of the caption whose meaning no reference has.
-        missing: Words whose meaning two references have, or the only one, and the caption has not.
+        missing: Words whose meaning two references have, or the only one, but not the caption.
     """
 
     wrong: list[str]
