@@ -1415,12 +1415,17 @@ print(f" and {last['val_loss']:.2f}, CIDEr-D {same_loss['CIDEr-D']:.2f} and {las
 # of a decoder.
 
 # %%
+from utils.errors import CaptionsError
 from utils.features import extract_features
 from utils.models.encoders import build_encoder
 from utils.models.fine_tuning import EndToEndCaptioner, split_encoder
 
 with strategy.scope():
-    encoder = build_encoder("sample_cnn", full_precision=True)
+    try:
+        encoder = build_encoder("sample_cnn", full_precision=True)
+    except CaptionsError:  # a notebook that is packed for Kaggle does not contain the weights
+        print("The small CNN has no weights here. Its random ones show the steps, but gain nothing.")
+        encoder = build_encoder("sample_cnn", pretrained=False, full_precision=True)
     backbone, top_blocks = split_encoder(encoder)
     channels = top_blocks.output_shape[2]
     decoder = build_captioner(
