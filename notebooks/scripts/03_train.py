@@ -1424,7 +1424,7 @@ with strategy.scope():
     try:
         encoder = build_encoder("sample_cnn", full_precision=True)
     except CaptionsError:  # a notebook that is packed for Kaggle does not contain the weights
-        print("The small CNN has no weights here. Its random ones show the steps, but gain nothing.")
+        print("The small CNN has no weights here. Random ones show the steps, but gain nothing.")
         encoder = build_encoder("sample_cnn", pretrained=False, full_precision=True)
     backbone, top_blocks = split_encoder(encoder)
     channels = top_blocks.output_shape[2]
