@@ -16,6 +16,7 @@ from utils import artifacts, paths
 from utils.__main__ import main
 from utils.cli import executor, run
 from utils.config import Config
+from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
 from utils.sample.dataset import write_sample
 
@@ -268,6 +269,12 @@ def test_only_keeps_the_order_and_from_selects_to_the_end(repository):
     assert [path.stem[:2] for path in run.select_notebooks(["4", "2"])] == ["02", "04"]
     assert [path.stem[:2] for path in run.select_notebooks(start="4")] == ["04", "05"]
     assert len(run.select_notebooks()) == 5
+
+
+def test_package_without_notebooks_says_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "NOTEBOOKS", tmp_path)
+    with pytest.raises(CaptionsError, match="has no notebooks: run this command in a clone"):
+        run.select_notebooks()
 
 
 # --- errors: one line, before any kernel starts --------------------------------------------------
