@@ -388,12 +388,13 @@ print(f"{classic.count_params():,} weights; with weight tying {merge.count_param
 # keep, the **input gate** $i$ how much of the new candidate values $g$ to add, and the **output
 # gate** $o$ how much of the cell state to output.
 #
-# $$\begin{aligned}
-# f, i, o &= \sigma(W x + U h + b) \quad \text{(each with its own } W, U, b) \\
-# g &= \tanh(W_g x + U_g h + b_g) \\
-# c &\leftarrow f \odot c + i \odot g \\
-# h &\leftarrow o \odot \tanh(c)
-# \end{aligned}$$
+# $$f, i, o = \sigma(W x + U h + b) \quad \text{(each with its own } W, U, b)$$
+#
+# $$g = \tanh(W_g x + U_g h + b_g)$$
+#
+# $$c \leftarrow f \odot c + i \odot g$$
+#
+# $$h \leftarrow o \odot \tanh(c)$$
 #
 # Here $\sigma$ is the sigmoid, and $\odot$ multiplies element by element. One step as a diagram:
 #
@@ -576,20 +577,20 @@ print(f"{tokenizer.decode(sequence[0])}: {initial_loss:.2f} nats per token")
 #    [`GradientTape`](https://www.tensorflow.org/guide/autodiff) records the forward pass and
 #    computes it backwards, layer by layer (backpropagation).
 # 4. [**Gradient clipping**](https://arxiv.org/abs/1211.5063): if the **global norm** of all
-#    gradients, $\lVert g \rVert = \sqrt{\sum_k g_k^2}$, is larger than `clip_norm`, multiply them
-#    by $\text{clip\_norm} / \lVert g \rVert$. One unusual batch then can't throw the weights far
-#    off.
+#    gradients, $\lVert g \rVert = \sqrt{\sum_k g_k^2}$, is larger than the setting `clip_norm`,
+#    $\theta$, multiply them by $\theta / \lVert g \rVert$. One unusual batch then can't throw the
+#    weights far off.
 # 5. **Update**: change each weight a little, against its gradient.
 #
 # [**Adam**](https://arxiv.org/abs/1412.6980) does the update: it divides the moving average $m$ of
 # a weight's gradient $g$ by the root of the moving average $v$ of its square, so that all weights
 # move at a similar speed. In step $t$:
 #
-# $$\begin{aligned}
-# m &\leftarrow \beta_1 m + (1 - \beta_1) \, g, & \hat{m} &= m / (1 - \beta_1^t) \\
-# v &\leftarrow \beta_2 v + (1 - \beta_2) \, g^2, & \hat{v} &= v / (1 - \beta_2^t) \\
-# w &\leftarrow w - \eta \, \frac{\hat{m}}{\sqrt{\hat{v}} + \epsilon} - \eta \lambda w
-# \end{aligned}$$
+# $$m \leftarrow \beta_1 m + (1 - \beta_1) \, g, \qquad \hat{m} = m / (1 - \beta_1^t)$$
+#
+# $$v \leftarrow \beta_2 v + (1 - \beta_2) \, g^2, \qquad \hat{v} = v / (1 - \beta_2^t)$$
+#
+# $$w \leftarrow w - \eta \, \frac{\hat{m}}{\sqrt{\hat{v}} + \epsilon} - \eta \lambda w$$
 #
 # Here $\eta$ is the learning rate, $\beta_1 = 0.9$ and $\beta_2 = 0.999$. Both averages start at 0
 # and are too small in the first steps; $\hat{m}$ and $\hat{v}$ correct this (**bias correction**).

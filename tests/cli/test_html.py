@@ -6,6 +6,7 @@ Tests in a browser are skipped where there is none.
 import base64
 import io
 import re
+from html import escape
 
 import nbformat
 import pytest
@@ -211,6 +212,16 @@ def test_no_formula_is_left_as_tex_source(pages):
         assert not re.search(r"\$[^$]+\$", page.get_text())
 
 
+@each_notebook
+def test_every_formula_of_a_notebook_is_converted(name):
+    notebook = nbformat.read(DOCUMENTS[name], as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for match in html.FORMULA.finditer(cell.source):
+                tex = match["display"] or match["inline"]
+                assert "<math" in formula_to_mathml(tex), tex
+
+
 def test_inline_formula_becomes_mathml(small):
     (small / "README.md").write_text("# Title\n\nThe loss is $-\\log p$ for `$p$` and $p$.\n")
     write_site(small / "html")
@@ -233,9 +244,11 @@ def test_formula_becomes_mathml(tex, html):
     assert formula.mrow.decode_contents() == html
 
 
-@pytest.mark.parametrize("tex", [r"\frac{1}{", r"\unknowncommand x"])
+@pytest.mark.parametrize(
+    "tex", [r"\frac{1}{", r"\unknowncommand x", r"\begin{aligned} a &= b \end{aligned}"]
+)
 def test_formula_that_cannot_be_converted_is_shown_as_code(tex):
-    assert formula_to_mathml(tex) == f"<code>{tex}</code>"
+    assert formula_to_mathml(tex) == f"<code>{escape(tex)}</code>"
 
 
 def test_display_formula_becomes_a_block(small):

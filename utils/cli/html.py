@@ -294,7 +294,7 @@ def formula_to_mathml(tex: str, display: str = "inline") -> str:
         mathml = latex_to_mathml(tex, display=display)
     except Exception:  # the converter raises many kinds of errors
         return as_code
-    has_unknown_command = "\\" in mathml
+    has_unknown_command = "\\" in mathml or "<mi>&</mi>" in mathml  # of an unknown environment
     return as_code if has_unknown_command else mathml
 
 
