@@ -17,7 +17,6 @@ from utils.data.tokenizer import (
     PAD_ID,
     SPECIAL_TOKENS,
     mostly_characters,
-    tokenize,
 )
 from utils.decoding.beam_search import generate
 from utils.decoding.decoding_loop import GenerationOutput
@@ -50,6 +49,7 @@ class Captioner:
             this is the backbone below them.
         fine_tuned_encoder: From pixels to what the model's top blocks compute, or None.
         confidence: What `evaluation.confidence` computes the confidence of captions from, or None.
+        confidence_problem: Why there is no confidence.
         path: The file that the model comes from.
         has_graphs: Whether captions have been generated before.
     """
@@ -59,6 +59,7 @@ class Captioner:
         self.config = saved.config
         self.tokenizer = saved.tokenizer
         self.confidence = saved.confidence
+        self.confidence_problem = saved.confidence_problem
         self.path = saved.path
         self.has_graphs = False
         self.encoder = build_encoder(saved.config.encoder)
@@ -303,25 +304,18 @@ class Captioner:
             )
 
 
-def alt_text(row: dict, min_probability: float = 0.25) -> str:
+def alt_text(row: dict) -> str:
     """A caption as a sentence for an `alt` attribute.
 
     It depends on the caption's confidence (`evaluation.confidence.describe_confidence`): the
     sentence as it is, "Possibly" and the sentence, or `NO_DESCRIPTION`. Without a confidence it
-    starts with "Possibly" if the geometric mean of its tokens' probabilities is low.
+    starts with "Possibly", too.
 
     Args:
-        row: With `caption`, `probability` and `confidence`, as from a `Captioner`.
-        min_probability: The threshold without a confidence.
+        row: With `caption` and `confidence`, as from a `Captioner`.
     """
     caption = row["caption"]
-    confidence = row.get("confidence")
-    if confidence is None:
-        tokens = len(tokenize(caption)) + 1  # EOS is a token, too
-        mean_probability = row["probability"] ** (1 / tokens)
-        verdict = "assert" if mean_probability >= min_probability else "hedge"
-    else:
-        verdict = describe_confidence(confidence)
+    verdict = describe_confidence(row.get("confidence"))
     if verdict == "none":
         return NO_DESCRIPTION
     sentence = caption if verdict == "assert" else f"possibly {caption}"

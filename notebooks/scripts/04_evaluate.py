@@ -1324,7 +1324,9 @@ if config == Config():
 # at hand: `fit_confidence` fits a logistic regression that predicts which of them are good. A
 # caption counts as good from a CIDEr-D on that the setting `good_score` gives. On drawn scenes it
 # is higher than on photos (2.0 instead of 0.2), because scores are higher: in both cases about 70 %
-# of the validation captions are good, so that there is something to predict.
+# of the validation captions are good, so that there is something to predict. With fewer than 100
+# validation photos, or if all captions are good, a fit says nothing about new photos, so it isn't
+# used for them; the cell prints that.
 
 # %%
 from utils.evaluation.confidence import caption_confidence, fit_confidence
@@ -1340,6 +1342,8 @@ confidence = fit_confidence(
 confidence["good_score"] = config.good_score
 predicted_confidence = caption_confidence(captioner, confidence, grid, output, rows)
 assert ((predicted_confidence >= 0) & (predicted_confidence <= 1)).all()
+if confidence["problem"]:
+    print(f"Captions of new photos will have no confidence: {confidence['problem']}.")
 
 # %% [markdown]
 # ## Save

@@ -447,6 +447,8 @@ good = scores >= fitted["good_score"]
 print(f"good: a CIDEr-D of at least {fitted['good_score']}")
 print(f"{validation_good.mean():.0%} of the {len(validation_good):,} validation captions are good")
 print(f"{good.mean():.0%} of the {len(good):,} captions of the {predictions['split']} split")
+if fitted["problem"]:
+    print(f"The confidence below is not used for new photos: {fitted['problem']}.")
 
 # %% [markdown]
 # ### Signals
@@ -817,7 +819,8 @@ from utils.inference import alt_text
 print(f"stated from a confidence of {ASSERT_FROM:.0%} on, with Possibly from {HEDGE_FROM:.0%} on")
 
 # %% [markdown]
-# Below each photo, its alt text and its confidence. Check an alt text before you publish it.
+# Below each photo, its alt text and its confidence. (A captioner without a confidence writes
+# *Possibly* everywhere.) Check an alt text before you publish it.
 
 # %%
 from utils.plotting.figures import show_photos
@@ -826,7 +829,10 @@ failures = {}
 my_captions = captioner(my_photos, failures=failures)
 for path, reason in failures.items():
     print(f"{path}: {reason}")
-titles = [f"{alt_text(row)} ({row['confidence']:.0%})" for row in my_captions]
+titles = []
+for row in my_captions:
+    level = "no confidence" if row["confidence"] is None else f"{row['confidence']:.0%}"
+    titles.append(f"{alt_text(row)} ({level})")
 my_photos = [Path(row["photo"]) for row in my_captions]
 _ = show_photos(my_photos, titles)
 

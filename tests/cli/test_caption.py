@@ -150,6 +150,7 @@ def test_alt_text_states_hedges_or_omits_by_confidence():
     assert alt_text(row | {"confidence": 0.5}) == "A dog runs."
     assert alt_text(row | {"confidence": 0.4}) == "Possibly a dog runs."
     assert alt_text(row | {"confidence": 0.1}) == "No confident description."
+    assert alt_text(row | {"confidence": None}) == "Possibly a dog runs."
 
 
 def test_captions_with_low_confidence_are_omitted(folder, expected, tmp_path, capsys, monkeypatch):
@@ -177,13 +178,28 @@ def test_confidence_of_another_captioner_is_not_used_and_reported(run, tmp_path,
     captioner = load_captioner(find_captioner(str(tmp_path)))
     assert captioner.confidence is None
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith(f"{tmp_path / 'confidence.pkl'}: not used, of another captioner")
+    assert line.startswith(f"no confidence: {tmp_path / 'confidence.pkl'}: of another captioner")
+
+
+def test_confidence_of_few_photos_is_not_used_and_reported(run, folder, tmp_path, capsys):  # noqa: F811
+    problem = "fitted on 8 validation photos, at least 100 are needed"
+    artifacts.save("confidence", {"coefficients": np.zeros(3), "problem": problem}, CONFIG)
+    reason = f"{tmp_path / 'confidence.pkl'}: {problem}"
+    arguments = ["caption", str(folder), "--working", str(tmp_path)]
+    assert main([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert f"no confidence: {reason}" in err.splitlines()
+    assert {row["confidence"] for row in json.loads(out)} == {None}
+    assert main([*arguments, "--min-confidence", "0.3"]) == 1
+    assert f"--min-confidence: this captioner has none: {reason}" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "few.npz"), "--working", str(tmp_path)]) == 0
+    assert f"without confidence: {reason}" in capsys.readouterr().out
 
 
 def test_captioner_without_confidence_refuses_a_minimum(folder, tmp_path, capsys):
     arguments = ["caption", str(folder), "--working", str(tmp_path), "--min-confidence", "0.3"]
     assert main(arguments) == 1
-    assert "this captioner has no confidence: run 04_evaluate first" in capsys.readouterr().err
+    assert "this captioner has none: run 04_evaluate first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["1.1", "-0.1", "high", "nan"])
@@ -342,12 +358,6 @@ def test_empty_or_impossible_value_is_an_error_that_names_the_option(capsys, arg
 def test_two_output_formats_are_wrong_usage(folder):
     with pytest.raises(SystemExit, match="2"):
         main(["caption", str(folder), "--csv", "--json"])
-
-
-def test_alt_text_is_a_sentence_that_says_when_it_is_uncertain():
-    row = {"photo": "x", "caption": "a dog runs"}
-    assert alt_text(row | {"probability": 0.5**4}) == "A dog runs."
-    assert alt_text(row | {"probability": 0.1**4}) == "Possibly a dog runs."
 
 
 # === Files that are continued ===

@@ -72,7 +72,7 @@ def caption(
         captioner = load_captioner(found)
         if min_confidence and captioner.confidence is None:
             raise CaptionsError(
-                "--min-confidence: this captioner has no confidence: run 04_evaluate first"
+                f"--min-confidence: this captioner has none: {captioner.confidence_problem}"
             )
         rows = stream_captions(captioner, remaining, beam_width, target, failures)
         rows = keep_confident(rows, min_confidence)
@@ -273,10 +273,8 @@ def load_captioner(found: Config | Path) -> "Captioner":
     if isinstance(found, Path):
         return Captioner.from_file(found)
     captioner = Captioner.from_run(found)
-    unused = artifacts.find("confidence", found)
-    if captioner.confidence is None and unused:
-        reason = "of another captioner or damaged: run 04_evaluate again"
-        print(f"{unused}: not used, {reason}", file=sys.stderr)
+    if captioner.confidence is None:
+        print(f"no confidence: {captioner.confidence_problem}", file=sys.stderr)
     return captioner
 
 

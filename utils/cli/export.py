@@ -20,5 +20,7 @@ def export(file: str, working: str | None = None, bits: int = 8) -> None:
         raise CaptionsError(f"{file}: has another suffix: name a file that ends with .npz")
     saved = load_run(load_saved_config(working))
     save_captioner(file, saved, bits)
-    confidence = "with confidence" if saved.confidence else "without confidence: run 04_evaluate"
+    confidence = "with confidence"
+    if saved.confidence is None:
+        confidence = f"without confidence: {saved.confidence_problem}"
     print(f"{file}: {format_size(file)}, {confidence}")

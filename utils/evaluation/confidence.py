@@ -15,6 +15,9 @@ All validation photos are like the training photos. Of a photo unlike them the c
 nothing, however probable its caption is. Therefore the probability is multiplied by the photo's
 **familiarity**: 1 for a photo whose features are as near to those of training photos as most
 validation photos are, and 0 for one that is farther away than 999 of 1000 such photos.
+
+A regression that was fitted on few photos, or where all captions are good, says nothing about a new
+photo, and is not used: `find_problem`.
 """
 
 import math
@@ -34,6 +37,8 @@ NEIGHBORS = 5  # training photos whose mean distance counts
 REFERENCE_PHOTOS = 1000  # training photos among which they are found
 COMPONENTS = 32  # principal components
 PHOTOS_PER_COMPONENT = 30  # each one has a weight to fit, so that few photos allow only few
+# With fewer validation photos the confidence is not used: RESULTS.md, "Confidence", measures why.
+MIN_PHOTOS = 100
 # A photo is entirely familiar if at least this fraction of validation photos is farther away.
 FAMILIAR_FRACTION = 0.05
 ENOUGH_PHOTOS = 1000  # with fewer, the tail of the distances is extrapolated
@@ -69,33 +74,69 @@ def fit_confidence(
     Returns:
         The data of confidence.pkl, which `caption_confidence` takes, without `good_score`. What
         begins with `validation_` is for notebook 5: each confidence comes from a regression
-        that was fitted without its photo (cross-validation).
+        that was fitted without its photo (cross-validation). `problem` says why the confidence
+        must not be used, or is None.
     """
     rng = np.random.RandomState(0)
     reference_rows = np.sort(rng.permutation(train_rows)[:REFERENCE_PHOTOS])
     reference_features = pooled_features(captioner, grid, reference_rows)
     feature_mean = reference_features.mean(axis=0)
     _, _, components = np.linalg.svd(reference_features - feature_mean, full_matrices=False)
-    num_components = min(COMPONENTS, max(1, len(validation_rows) // PHOTOS_PER_COMPONENT))
     confidence: dict[str, Any] = {
         "mean_input": mean_rows(grid, train_rows),
         "reference_features": reference_features,
         "feature_mean": feature_mean,
-        "components": components[:num_components],
+        "components": components[: num_components(len(validation_rows))],
     }
     pooled = pooled_features(captioner, grid, validation_rows)
     distances = feature_distance(pooled, confidence)
-    confidence["validation_distances"] = np.sort(distances)
-
     signals = all_signals(captioner, pooled, output, confidence)
+    confidence.update(fit_signals(signals, distances, good))
+    confidence["problem"] = find_problem(confidence["validation_good"])
     confidence["validation_signals"] = signals[:, :2]  # those of captions
-    confidence["signal_means"] = signals.mean(axis=0)
-    confidence["signal_stds"] = signals.std(axis=0) + 1e-6
-    good = np.asarray(good, bool)
-    confidence["coefficients"] = fit_logistic_regression(standardize(signals, confidence), good)
-    confidence["validation_good"] = good
     confidence["validation_confidence"] = cross_validate(signals, distances, confidence)
     return confidence
+
+
+def num_components(num_photos: int) -> int:
+    """How many principal components become signals, if so many validation photos are there."""
+    return min(COMPONENTS, max(1, num_photos // PHOTOS_PER_COMPONENT))
+
+
+def fit_signals(signals: np.ndarray, distances: np.ndarray, good: np.ndarray) -> dict[str, Any]:
+    """Fit the regression and the familiarity.
+
+    Args:
+        signals: Of the validation photos, `(photos, signals)`.
+        distances: Their feature distances, `(photos,)`.
+        good: Which of their captions are good, `(photos,)`.
+
+    Returns:
+        What `combine` takes.
+    """
+    good = np.asarray(good, bool)
+    fitted: dict[str, Any] = {
+        "signal_means": signals.mean(axis=0),
+        "signal_stds": signals.std(axis=0) + 1e-6,
+        "validation_distances": np.sort(distances),
+        "validation_good": good,
+    }
+    fitted["coefficients"] = fit_logistic_regression(standardize(signals, fitted), good)
+    return fitted
+
+
+def find_problem(good: np.ndarray) -> str | None:
+    """Why a confidence that was fitted on captions says nothing about others; None if it does.
+
+    Args:
+        good: Which of the validation captions are good, `(photos,)`.
+    """
+    if len(good) < MIN_PHOTOS:
+        return f"fitted on {len(good):,} validation photos, at least {MIN_PHOTOS} are needed"
+    if good.all() or not good.any():
+        which = "all" if good.all() else "none"
+        return f"{which} of the {len(good):,} validation captions are good, so nothing is learned"
+    return None
 
 
 def caption_confidence(
@@ -126,8 +167,10 @@ def caption_confidence(
 
 
 def describe_confidence(confidence: float | None) -> str:
-    """What to do with a caption: `assert`, `hedge` or `none`; without a confidence, `assert`."""
-    if confidence is None or confidence >= ASSERT_FROM:
+    """What to do with a caption: `assert`, `hedge` or `none`; without a confidence, `hedge`."""
+    if confidence is None:
+        return "hedge"
+    if confidence >= ASSERT_FROM:
         return "assert"
     return "hedge" if confidence >= HEDGE_FROM else "none"
 

@@ -42,6 +42,7 @@ class SavedCaptioner(NamedTuple):
         captioner: What `serialization.to_dict` returns.
         confidence: The artifact `confidence`, or None.
         path: The file of the model.
+        confidence_problem: Why there is no confidence.
     """
 
     config: Config
@@ -49,21 +50,32 @@ class SavedCaptioner(NamedTuple):
     captioner: dict[str, Any]
     confidence: dict[str, Any] | None
     path: Path
+    confidence_problem: str = "saved without one"
 
 
 def load_run(config: Config) -> SavedCaptioner:
-    """The captioner of a run; without a confidence if 04_evaluate has not run after 03_train.
+    """The captioner of a run, with its confidence if that can be used.
 
     Raises:
         CaptionsError: An artifact is missing, or does not belong to the others.
     """
     tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
     captioner = artifacts.load("captioner", config)
-    confidence = None
-    if artifacts.is_current("confidence", config):
-        confidence = artifacts.load("confidence", config)
+    confidence, problem = load_confidence(config)
     path = artifacts.artifact_path("captioner", config)
-    return SavedCaptioner(config, tokenizer, captioner, confidence, path)
+    return SavedCaptioner(config, tokenizer, captioner, confidence, path, problem)
+
+
+def load_confidence(config: Config) -> tuple[dict[str, Any] | None, str]:
+    """The confidence of a run's captioner, or None and the reason."""
+    path = artifacts.find("confidence", config)
+    if not path:
+        return None, "run 04_evaluate first"
+    if not artifacts.is_current("confidence", config):
+        return None, f"{path}: of another captioner or damaged: run 04_evaluate again"
+    confidence = artifacts.load("confidence", config)
+    problem = confidence.get("problem")
+    return (None, f"{path}: {problem}") if problem else (confidence, "")
 
 
 def save_captioner(path: Path | str, saved: SavedCaptioner, bits: int = 8) -> None:
