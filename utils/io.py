@@ -57,6 +57,23 @@ def check_free_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
+def require_folder(path: str | Path, option: str) -> None:
+    """Raise an error before any work whose result goes to a file in a folder that does not exist.
+
+    Args:
+        path: The file to write.
+        option: How the message names it, such as `--output captions.csv`.
+
+    Raises:
+        CaptionsError: Names the folder to create.
+    """
+    folder = Path(path).parent
+    if folder.exists() and not folder.is_dir():
+        raise CaptionsError(f"{option}: {folder} is a file and no folder: name another folder")
+    if not folder.is_dir():
+        raise CaptionsError(f"{option}: its folder does not exist: create the folder {folder}")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file completely or not at all."""
     write_atomically(path, lambda file: file.write(text.encode()))

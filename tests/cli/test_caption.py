@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.cli.test_caption_rows import as_written
 from tests.test_inference import CONFIG, run  # noqa: F401 (a fixture)
 from utils import artifacts
 from utils.__main__ import main
@@ -113,6 +114,7 @@ def test_captioner_is_the_named_one_or_one_of_photos_or_the_pretrained_one(
     assert used_captioner(capsys) == (f"Captions by {run_path}", run_path)
     assert used_captioner(capsys, str(tmp_path)) == (f"Captions by {run_path}", run_path)
 
+    assert used_captioner(capsys, "pretrained") == (PRETRAINED_NOTICE, pretrained)
     exported = tmp_path / "exported.npz"
     exported.write_bytes(pretrained.read_bytes())
     assert used_captioner(capsys, str(exported)) == (f"Captions by {exported}", exported)
@@ -250,9 +252,9 @@ def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tm
     assert lines == [f"{row['photo']}: {row['caption']}" for row in expected]
     lines = outputs["--alt"].splitlines()
     assert lines == [f"{row['photo']}: {alt_text(row)}" for row in expected]
-    assert json.loads(outputs["--json"]) == expected
+    assert json.loads(outputs["--json"]) == as_written(expected)
     lines = outputs["--jsonl"].splitlines()
-    assert [json.loads(line) for line in lines] == expected
+    assert [json.loads(line) for line in lines] == as_written(expected)
     header, *rows = csv.reader(outputs["--csv"].splitlines())
     assert header == ["image", "caption", "probability", "confidence"]
     for row, expected_row in zip(rows, expected, strict=True):
@@ -316,6 +318,26 @@ def test_search_names_words_beyond_the_longest_sentence(folder, tmp_path, capsys
     assert main(["search", sentence, str(folder), "--working", str(tmp_path)]) == 0
     line = f"a sentence has at most {CONFIG.max_length} tokens; ignored: dog runs"
     assert line in capsys.readouterr().err.splitlines()
+
+
+def test_sentence_without_quotes_is_an_error_that_shows_the_quotes(folder, tmp_path, capsys):
+    for words, places, fix in (
+        (["dog", "on", "grass"], [str(folder)], f'search "a dog on grass" {folder}'),
+        (["dog"], ["*.jpg", "b"], "search \"a dog\" '*.jpg' b"),
+        (["dog", "on"], [], 'search "a dog on" PHOTOS'),
+    ):
+        assert main(["search", "a", *words, *places]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("dog: does not exist: name another place, or put the sentence in ")
+        assert line.endswith(fix)
+
+
+def test_place_that_does_not_exist_is_no_part_of_a_sentence(folder, capsys):
+    for command in (["search", "dogs"], ["search", "two dogs"]):
+        assert main([*command, "albun"]) == 1
+        assert capsys.readouterr().err == "albun: does not exist: name another file or folder\n"
+    assert main(["search", "two dogs", "albun", str(folder)]) == 1
+    assert capsys.readouterr().err == "albun: does not exist: name another file or folder\n"
 
 
 def test_find_is_the_earlier_name_of_search(tmp_path, capsys):
@@ -388,7 +410,7 @@ def test_interrupted_output_is_continued(folder, expected, tmp_path, capsys, mon
     err = capsys.readouterr().err
     assert "interrupted: 2 of 3 photos are done: run the same command again to continue" in err
     if suffix == "json":
-        assert json.loads(output.read_text()) == expected[:2]  # complete at any time
+        assert json.loads(output.read_text()) == as_written(expected[:2])  # complete at any time
 
     assert main(arguments) == 0
     assert f"{output}: has 2 of 3 photos already" in capsys.readouterr().err
@@ -412,8 +434,44 @@ def test_interrupted_command_says_how_many_photos_are_done(
     monkeypatch.setattr(Captioner, "stream", lambda *args, **options: stream(*args, **options))
     assert main(["caption", str(folder), "--working", str(tmp_path), "--json"]) == 130
     out, err = capsys.readouterr()
-    assert json.loads(out) == expected[:2]
+    assert json.loads(out) == as_written(expected[:2])
     assert "interrupted: 2 of 3 photos are done: with --output FILE" in err
+
+
+def test_output_in_a_missing_folder_is_an_error_before_anything_is_loaded(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("utils.cli.caption.find_captioner", lambda _: pytest.fail("too late"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["caption", str(folder), "--output", "nodir/x.csv"]) == 1
+    problem = "its folder does not exist: create the folder nodir"
+    assert capsys.readouterr().err == f"--output nodir/x.csv: {problem}\n"
+    Path("file").touch()
+    assert main(["caption", str(folder), "--output", "file/x.csv"]) == 1
+    problem = "file is a file and no folder: name another folder"
+    assert capsys.readouterr().err == f"--output file/x.csv: {problem}\n"
+    assert not Path("nodir").exists()
+
+
+def test_alt_text_does_not_continue_captions(folder, tmp_path, capsys):
+    output = tmp_path / "captions.txt"
+    arguments = ["caption", str(folder), "--working", str(tmp_path), "--output", str(output)]
+    assert main(arguments) == 0
+    captions = output.read_text()
+    capsys.readouterr()
+    assert main([*arguments, "--alt"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"--output {output}: has captions that are no alt text: omit --alt, or name another file"
+    )
+    assert output.read_text() == captions
+    output.unlink()
+    assert main([*arguments, "--alt"]) == 0
+    assert len(output.read_text().splitlines()) == 3
+    capsys.readouterr()
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"--output {output}: has alt text: add --alt, or name another file"
 
 
 def test_output_in_the_folder_of_photos_is_neither_a_photo_nor_skipped(folder, tmp_path, capsys):
@@ -497,4 +555,4 @@ def test_search_prints_the_best_photos_as_text_and_json(folder, tmp_path, capsys
     assert "the best 2 of 3 photos: --top N for more" in err
     assert main([*arguments, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert rows == [{"photo": path, "score": score} for score, path in ranking[:2]]
+    assert rows == [{"image": path, "score": score} for score, path in ranking[:2]]

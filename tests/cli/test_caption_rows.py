@@ -26,6 +26,11 @@ def write(path, output_format, rows=ROWS):
     return path.read_bytes()
 
 
+def as_written(rows):
+    """The rows of a captioner with the keys that they have in JSON."""
+    return [{"image" if key == "photo" else key: row[key] for key in row} for row in rows]
+
+
 @pytest.mark.parametrize("output_format", LIGHT_FORMATS)
 def test_file_cut_at_any_byte_is_continued_or_refused(tmp_path, output_format, capsys):
     path = tmp_path / "captions"
@@ -61,15 +66,23 @@ def test_json_is_an_array_however_it_ends(tmp_path):
         writer.write(ROWS[0])
         writer.write(ROWS[1])
         raise KeyboardInterrupt
-    assert json.loads(path.read_text()) == ROWS[:2]
+    assert json.loads(path.read_text()) == as_written(ROWS[:2])
     write(path, None)
-    assert json.loads(path.read_text(encoding="utf-8")) == ROWS
+    assert json.loads(path.read_text(encoding="utf-8")) == as_written(ROWS)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "txt"])
 @pytest.mark.parametrize(
     "content",
-    [b"name,price\na,1\n", b'{"a":1}\n', b"[1, 2]\n", b"\x89PNG\r\n\x1a\n", b"a list\n", b"todo"],
+    [
+        b'{"photo":"a","image":"a","caption":"a","probability":1,"confidence":1}\n',
+        b"name,price\na,1\n",
+        b'{"a":1}\n',
+        b"[1, 2]\n",
+        b"\x89PNG\r\n\x1a\n",
+        b"a list\n",
+        b"todo",
+    ],
 )
 def test_file_of_something_else_is_refused_and_kept(tmp_path, suffix, content):
     path = tmp_path / f"captions.{suffix}"
@@ -119,16 +132,52 @@ def test_device_is_no_output():
         find_output("/dev/null", "csv")
 
 
-def test_format_is_that_of_the_suffix_or_the_option():
+def test_format_is_that_of_the_suffix_or_the_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert find_output(None, None).output_format == "text"
     assert find_output(None, "alt").output_format == "alt"
-    assert find_output("no/a.CSV", None).output_format == "csv"
-    assert find_output("no/a.txt", "alt").output_format == "alt"
-    assert find_output("no/a.out", "jsonl").output_format == "jsonl"
+    assert find_output("a.CSV", None).output_format == "csv"
+    assert find_output("a.txt", "alt").output_format == "alt"
+    assert find_output("a.out", "jsonl").output_format == "jsonl"
     with pytest.raises(CaptionsError, match="--output a.out: its suffix names no format"):
         find_output("a.out", None)
     with pytest.raises(CaptionsError, match="another format than --alt: omit one"):
         find_output("a.csv", "alt")
+
+
+def test_captions_and_alt_text_are_not_mixed_in_a_file(tmp_path):
+    path = tmp_path / "captions.txt"
+    lines = {"text": "a.jpg: a dog runs\n", "alt": "a.jpg: Possibly a dog runs.\n"}
+    fix = {"text": "has alt text: add --alt", "alt": "has captions that .*: omit --alt"}
+    for present, text in lines.items():
+        path.write_text(text)
+        assert find_output(str(path), present).contains("a.jpg")
+        other = "alt" if present == "text" else "text"
+        with pytest.raises(CaptionsError, match=f"captions.txt: {fix[other]}, or name another"):
+            find_output(str(path), other)
+        assert path.read_text() == text
+
+
+@pytest.mark.parametrize("output_format", ["json", "jsonl"])
+def test_key_of_a_photo_is_the_column_of_csv(tmp_path, output_format):
+    path = tmp_path / "captions"
+    write(path, output_format, ROWS[:1])
+    row = json.loads(path.read_text().strip("[]\n"))
+    assert list(row) == ["image", "caption", "probability", "confidence"]
+    header = write(tmp_path / "captions.csv", "csv").splitlines()[0]
+    assert header.decode() == ",".join(row)
+
+
+@pytest.mark.parametrize("output_format", ["json", "jsonl"])
+def test_file_of_an_earlier_version_keeps_its_key_of_a_photo(tmp_path, output_format):
+    path = tmp_path / "captions"
+    whole = write(path, output_format)
+    former = whole.replace(b'{"image": ', b'{"photo": ')
+    for kept in (1, 3):
+        write(tmp_path / "part", output_format, ROWS[:kept])
+        part = (tmp_path / "part").read_bytes()
+        path.write_bytes(part.replace(b'{"image": ', b'{"photo": '))
+        assert write(path, output_format) == former
 
 
 def test_printable_escapes_what_breaks_a_line_or_controls_a_terminal():

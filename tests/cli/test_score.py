@@ -277,9 +277,16 @@ def test_scores_of_each_photo_need_a_file(command):
     assert "--per-photo .: is no file" in err
 
 
+def test_folder_of_the_scores_of_each_photo_must_exist(command):
+    status, out, err = command(REFERENCES, CANDIDATES, "--per-photo", "nodir/photos.csv")
+    assert (status, out) == (2, "")
+    problem = "its folder does not exist: create the folder nodir"
+    assert err == f"--per-photo nodir/photos.csv: {problem}\n"
+
+
 def test_scores_are_printed_even_if_those_of_each_photo_cannot_be_written(command, tmp_path):
-    (tmp_path / "file").write_text("")
-    path = str(tmp_path / "file" / "photos.csv")
+    (tmp_path / "photos.csv.partial").mkdir()  # where the file is written at first
+    path = str(tmp_path / "photos.csv")
     status, out, err = command(REFERENCES, CANDIDATES, "--per-photo", path)
     assert status == 1 and "CIDEr-D" in out and "photos.csv: could not be written" in err
 

@@ -101,6 +101,16 @@ def test_export_needs_a_file_of_its_format(run, tmp_path, capsys):  # noqa: F811
     assert "name a file that ends with .npz" in capsys.readouterr().err
 
 
+def test_export_into_a_missing_folder_is_an_error_before_anything_is_loaded(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("utils.cli.export.load_run", lambda _: pytest.fail("too late"))
+    path = tmp_path / "nodir" / "captioner.npz"
+    assert main(["export", str(path)]) == 1
+    problem = f"its folder does not exist: create the folder {path.parent}"
+    assert capsys.readouterr().err == f"{path}: {problem}\n"
+
+
 def write_arrays(path, **arrays):
     np.savez(path, **arrays)
 

@@ -5,6 +5,8 @@ import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+from utils.cli.tensorflow_logs import quiet_tensorflow
+
 TEMPLATES = Path(__file__).with_name("api_reference")
 FIRST_PAGE = "utils.html"
 # All modules but the one that runs the command line when it is imported.
@@ -25,10 +27,11 @@ def write_api_reference(folder: Path, modules: tuple[str, ...] = MODULES) -> Non
         folder: Where the pages are written; they link to `index.html` in the folder above.
         modules: Names of modules with their submodules; those after `!` are left out.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's C++ log
     os.environ["PDOC_ALLOW_EXEC"] = "1"  # some packages call `uname` when they are imported
     import pdoc
 
+    with quiet_tensorflow():
+        import keras  # noqa: F401 (loads TensorFlow before pdoc does)
     pdoc.render.configure(
         docformat="google",
         include_undocumented=False,

@@ -2,21 +2,24 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from glob import has_magic
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils import artifacts
 from utils.artifacts import artifact_path, fingerprint, load_saved_config
-from utils.cli.caption_rows import Output, RowWriter, find_output, printable
+from utils.cli.caption_rows import IMAGE_KEY, Output, RowWriter, find_output, printable
 from utils.cli.photo_paths import collect_photos, report_skipped
+from utils.cli.tensorflow_logs import quiet_tensorflow
 from utils.config import Config
 from utils.data.tokenizer import Tokenizer, join_tokens, tokenize
-from utils.errors import CaptionsError
+from utils.errors import CaptionsError, program_name
 from utils.paths import find_files, working_folder
-from utils.pretrained import MODEL_CARD, PRETRAINED_FILE
+from utils.pretrained import MODEL_CARD, PRETRAINED, PRETRAINED_FILE
 
 if TYPE_CHECKING:
     from utils.inference import Captioner
@@ -197,6 +200,7 @@ def search(
     Returns:
         The exit status: 1 if a photo could not be read.
     """
+    require_quoted_sentence(sentence, photos)
     selection = collect_photos(photos)
     failures: dict[str, str] = {}
     captioner = load_captioner(find_captioner(working))
@@ -210,10 +214,27 @@ def search(
     return status
 
 
+def require_quoted_sentence(sentence: str, photos: Sequence[str]) -> None:
+    """Refuse a sentence whose other words were taken for photos, because it is not in quotes.
+
+    Raises:
+        CaptionsError: Shows the command with quotation marks.
+    """
+    words = list(takewhile(lambda name: not (Path(name).exists() or has_magic(name)), photos))
+    places = photos[len(words) :]
+    if " " in sentence or not words or (len(words) == 1 and not places):
+        return  # a sentence of one word, and perhaps a place that does not exist
+    quoted = f'"{" ".join([sentence, *words])}"'
+    command = f"{program_name()} search {quoted} {shlex.join(places) or 'PHOTOS'}"
+    raise CaptionsError(
+        f"{words[0]}: does not exist: name another place, or put the sentence in quotes: {command}"
+    )
+
+
 def print_ranking(ranking: list[tuple[float, str]], as_json: bool) -> None:
     """Print scores and photos, as text or as JSON."""
     if as_json:
-        rows = [{"photo": path, "score": score} for score, path in ranking]
+        rows = [{IMAGE_KEY: path, "score": score} for score, path in ranking]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     for score, path in ranking:
@@ -229,13 +250,16 @@ def find(**options: Any) -> int:
 def find_captioner(working: str | None) -> Config | Path:
     """The configuration of the run whose captioner is used, or the file of a captioner.
 
-    That is the run in `working`, or the `.npz` file of that name; else the run of this machine, if
-    it was trained on photos; else the pretrained captioner. The captioner of the drawn sample is
-    used where it is named, or where the pretrained one is missing.
+    That is the run in `working`, or the `.npz` file of that name, or the pretrained captioner where
+    it is `pretrained`, as in the setting `start_from`; else the run of this machine, if it was
+    trained on photos; else the pretrained captioner. The captioner of the drawn sample is used
+    where it is named, or where the pretrained one is missing.
 
     Raises:
         CaptionsError: There is no captioner.
     """
+    if working == PRETRAINED:
+        return PRETRAINED_FILE
     if working and working.endswith(".npz"):
         return Path(working)
     if working:
@@ -262,12 +286,9 @@ def load_captioner(found: Config | Path) -> "Captioner":
     else:
         notice = f"Captions by {artifact_path('captioner', found)}"
     print(notice, file=sys.stderr, flush=True)
-    # Someone who has set the log level is looking for a problem, and wants to see everything.
-    wants_logs = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as exceptions, too
     # Leave GPU memory to notebooks that are open at the same time.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    with nullcontext() if wants_logs else silence_stderr():
+    with quiet_tensorflow():
         from utils.inference import Captioner
 
     if isinstance(found, Path):
@@ -276,25 +297,6 @@ def load_captioner(found: Config | Path) -> "Captioner":
     if captioner.confidence is None:
         print(f"no confidence: {captioner.confidence_problem}", file=sys.stderr)
     return captioner
-
-
-@contextmanager
-def silence_stderr() -> Iterator[None]:
-    """Discard what is written to stderr.
-
-    The C++ part of TensorFlow logs there while it loads, whatever the log level is, so the file
-    descriptor itself is replaced.
-    """
-    sys.stderr.flush()
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
 
 
 def report_failures(failures: dict[str, str]) -> int:

@@ -20,13 +20,17 @@ from typing import TextIO
 from utils.data.csv_cells import escape_cell, unescape_cell
 from utils.data.photos import is_image
 from utils.errors import CaptionsError
+from utils.io import require_folder
 
 FORMATS = ("text", "alt", "csv", "json", "jsonl")
 # The format of a file; `alt` text is text, too.
 SUFFIXES = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 HEADERS = {"csv": "image,caption,probability,confidence\n", "json": "[\n"}
 FOOTERS = {"json": "]\n"}
-ROW_KEYS = {"photo", "caption", "probability", "confidence"}
+# The key of a photo in JSON is the name of the column in CSV. It was `photo` in earlier versions.
+IMAGE_KEY = "image"
+FORMER_IMAGE_KEY = "photo"
+OTHER_KEYS = ("caption", "probability", "confidence")
 # Characters that break a line, control a terminal, or are in no encoding.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -34,15 +38,16 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class RowWriter:
     """Writes captions to a stream, each as soon as it is there."""
 
-    def __init__(self, stream: TextIO, output_format: str, rows: int):
-        """Continue a stream that has so many rows already."""
+    def __init__(self, stream: TextIO, output: "Output"):
+        """Continue a stream, which has the rows of the photos of an output already."""
         self.stream = stream
-        self.output_format = output_format
-        self.rows = rows
+        self.output_format = output.output_format
+        self.image_key = output.image_key
+        self.rows = len(output.photos)
 
     def write(self, row: dict) -> None:
         """Write one row of a `Captioner`."""
-        line = format_row(row, self.output_format)
+        line = format_row(row, self.output_format, self.image_key)
         if self.output_format == "json" and self.rows:
             line = f",{line}"
         # A file name may have bytes that are no character.
@@ -61,6 +66,7 @@ class Output:
         kept: How many bytes of the file are kept.
         photos: The photos in the file, as `photo_key` gives them.
         unfinished: The last line of the file, if an interruption has cut it.
+        image_key: The key of a photo in JSON, which is that of the rows in the file.
     """
 
     path: Path | None
@@ -68,6 +74,7 @@ class Output:
     kept: int = 0
     photos: set[str] = field(default_factory=set)
     unfinished: str = ""
+    image_key: str = IMAGE_KEY
 
     def contains(self, photo: str | Path) -> bool:
         """Whether a photo is in the file already."""
@@ -97,7 +104,7 @@ class Output:
         if self.kept == 0:
             stream.write(HEADERS.get(self.output_format, ""))
         try:
-            yield RowWriter(stream, self.output_format, len(self.photos))
+            yield RowWriter(stream, self)
         finally:
             stream.write(FOOTERS.get(self.output_format, ""))
             stream.flush()
@@ -113,11 +120,13 @@ def find_output(path: str | None, option: str | None) -> Output:
         option: The format that an option names, or None.
 
     Raises:
-        CaptionsError: The format is not clear, or the file is not of this format.
+        CaptionsError: The format is not clear, the folder does not exist, or the file is not of
+            this format.
     """
     output_format = choose_format(path, option)
     if path is None:
         return Output(None, output_format)
+    require_folder(path, f"--output {path}")
     file = Path(path)
     if not file.exists():
         return Output(file, output_format)
@@ -131,9 +140,12 @@ def find_output(path: str | None, option: str | None) -> Output:
             f"--output {path}: was not written by this version of caption in the format "
             f"{output_format}: name another file"
         )
+    if output_format in ("text", "alt"):
+        require_same_texts(path, rows.decode("utf-8"), output_format)
     unfinished = content[len(rows) :].decode("utf-8", "replace")
     kept = len(rows.removesuffix(FOOTERS.get(output_format, "").encode()))
-    return Output(file, output_format, kept, set(map(photo_key, photos)), unfinished)
+    keys = set(map(photo_key, photos))
+    return Output(file, output_format, kept, keys, unfinished, find_image_key(rows))
 
 
 def photo_key(photo: str) -> str:
@@ -164,10 +176,11 @@ def choose_format(path: str | None, option: str | None) -> str:
 # === Write ===
 
 
-def format_row(row: dict, output_format: str) -> str:
-    """One row as a line."""
+def format_row(row: dict, output_format: str, image_key: str = IMAGE_KEY) -> str:
+    """One row of a `Captioner` as a line."""
     if output_format in ("json", "jsonl"):
-        return json.dumps(row, ensure_ascii=False) + "\n"
+        values = {image_key: row["photo"]} | {key: row[key] for key in OTHER_KEYS}
+        return json.dumps(values, ensure_ascii=False) + "\n"
     if output_format == "csv":
         return csv_line(row)
     caption = row["caption"]
@@ -247,9 +260,10 @@ def photos_in_json_lines(text: str) -> list[str]:
     for line in text.split("\n"):
         if line:
             row = json.loads(line)
-            if row.keys() != ROW_KEYS:
+            image_key = FORMER_IMAGE_KEY if FORMER_IMAGE_KEY in row else IMAGE_KEY
+            if row.keys() != {image_key, *OTHER_KEYS}:
                 raise ValueError(f"{line}: is no row of caption")
-            photos.append(row["photo"])
+            photos.append(row[image_key])
     return photos
 
 
@@ -271,6 +285,31 @@ def photos_in_text(text: str) -> list[str]:
     if photos and not any(is_image(Path(photo)) or os.path.isfile(photo) for photo in photos):
         raise ValueError(f"{photos[0]}: is no photo")
     return photos
+
+
+def find_image_key(rows: bytes) -> str:
+    """The key of a photo in rows of JSON, which a file that is continued keeps."""
+    first_row = rows.removeprefix(HEADERS["json"].encode())
+    is_former = first_row.startswith(f'{{"{FORMER_IMAGE_KEY}": '.encode())
+    return FORMER_IMAGE_KEY if is_former else IMAGE_KEY
+
+
+def require_same_texts(path: str, text: str, output_format: str) -> None:
+    """Refuse to mix captions and alt text in a file, whose lines look alike.
+
+    Only alt text ends with a period: `tokenize` removes punctuation from captions.
+
+    Raises:
+        CaptionsError: The file has lines of the other kind.
+    """
+    for line in text.splitlines():
+        if output_format == "text" and line.endswith("."):
+            raise CaptionsError(f"--output {path}: has alt text: add --alt, or name another file")
+        if output_format == "alt" and not line.endswith("."):
+            raise CaptionsError(
+                f"--output {path}: has captions that are no alt text: omit --alt, or name another "
+                "file"
+            )
 
 
 PHOTO_READERS: dict[str, Callable[[str], list[str]]] = {

@@ -353,7 +353,7 @@ def add_working_argument(parser: argparse.ArgumentParser) -> None:
         "--working",
         metavar="FOLDER",
         help="the working folder of the run to use (default: a run on photos on this machine, or "
-        "else the pretrained captioner), or a file that `export` has written",
+        "else the pretrained captioner), a file that `export` has written, or `pretrained`",
     )
 
 

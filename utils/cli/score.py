@@ -23,12 +23,13 @@ from utils.cli.score_files import (
     select_subset,
 )
 from utils.data.csv_cells import escape_cell
+from utils.errors import CaptionsError
 from utils.evaluation.meteor import meteor
 from utils.evaluation.metrics import score as score_corpus
 from utils.evaluation.metrics import score_photos
 from utils.evaluation.ngrams import Caption, References, tokenize_all
 from utils.evaluation.protocol import describe_references, scoring_rules
-from utils.io import write_text
+from utils.io import require_folder, write_text
 
 
 def score(
@@ -52,8 +53,8 @@ def score(
     Raises:
         FileError: A file cannot be read, or the photos of the two do not match.
     """
-    if per_photo is not None and (not per_photo or Path(per_photo).is_dir()):
-        raise FileError(f"--per-photo {per_photo}: is no file: name one that is to be written")
+    if per_photo is not None:
+        check_per_photo(per_photo)
     reference_file = load_captions(references, columns)
     candidate_file = load_captions(candidates)
     is_part = subset is not None
@@ -78,6 +79,20 @@ def score(
     if per_photo is not None:
         photo_scores = {**score_photos(texts, prepared), meteor_name: meteor_scores}
         write_photo_scores(per_photo, dict(zip(names, texts, strict=True)), photo_scores)
+
+
+def check_per_photo(path: str) -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Raises:
+        FileError: It is a folder, or its folder does not exist.
+    """
+    if not path or Path(path).is_dir():
+        raise FileError(f"--per-photo {path}: is no file: name one that is to be written")
+    try:
+        require_folder(path, f"--per-photo {path}")
+    except CaptionsError as error:
+        raise FileError(str(error)) from None
 
 
 def pair_captions(
