@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -149,6 +150,18 @@ def test_metadata_of_all_notebooks_derive_from_the_template(repository):
         assert metadata["docker_image_pinning_type"] == "original"
         assert metadata["enable_internet"] is True
         assert metadata["machine_shape"] == ("NvidiaTeslaT4" if name in gpu else None)
+
+
+def test_pack_for_the_placeholder_owner_says_what_to_run(repository, capsys):
+    assert main(["kaggle", "pack"]) == 0
+    *files, note = capsys.readouterr().out.splitlines()
+    assert tuple(Path(file).stem for file in files) == NAMES
+    command = "run python -m utils kaggle pack --user YOU"
+    assert note == (
+        f"owner 'INSERT_OWNER_HERE': is a placeholder: to upload the notebooks, {command}"
+    )
+    assert main(["kaggle", "pack", "--user", "ann"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(NAMES)
 
 
 def test_datasets_can_be_attached_to_all_notebooks(repository):

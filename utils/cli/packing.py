@@ -23,6 +23,7 @@ import nbformat
 from utils.artifact_specs import ARTIFACTS
 from utils.cli.notebook_run import clear_outputs
 from utils.cli.run import select_notebooks
+from utils.cli.tensorflow_logs import quiet_tensorflow
 from utils.errors import CaptionsError, program_name
 from utils.io import write_text
 from utils.paths import REPOSITORY
@@ -84,6 +85,9 @@ def pack(
         write_text(folder / path.name, nbformat.writes(notebook) + "\n")
         print(folder / path.name, flush=True)
         packed[path.stem] = metadata
+    if not is_user_name(owner):
+        command = f"{program_name()} kaggle pack --user YOU"
+        print(f"owner '{owner}': is a placeholder: to upload the notebooks, run {command}")
     return packed
 
 
@@ -95,12 +99,17 @@ def find_owner(user: str | None, required: bool = True) -> str:
     """
     template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
     owner = user or template["id"].partition("/")[0]
-    if required and not re.fullmatch("[a-z0-9-]+", owner):
+    if required and not is_user_name(owner):
         raise CaptionsError(
             f"owner '{owner}': is not a valid Kaggle user name: set yours with --user or in "
             f"{METADATA}, in lower case"
         )
     return owner
+
+
+def is_user_name(owner: str) -> bool:
+    """Whether it can be a user name on Kaggle, which the placeholder is not."""
+    return re.fullmatch("[a-z0-9-]+", owner) is not None
 
 
 def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, Any]:
@@ -205,7 +214,8 @@ def dataset(user: str | None = None, working: str | None = None) -> None:
     }
     artifact_files = find_artifact_files(working) if working else []
 
-    from utils.models.efficientnet_lite import find_weights  # starts TensorFlow: after all checks
+    with quiet_tensorflow():  # only after all checks
+        from utils.models.efficientnet_lite import find_weights
 
     folder = BUILD / "dataset"
     shutil.rmtree(folder, ignore_errors=True)
