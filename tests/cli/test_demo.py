@@ -110,6 +110,29 @@ def test_page_without_a_photo_has_empty_outputs(captioner):
     assert demo.describe(captioner, None) == ("", "", "", None)
 
 
+def page_functions(captioner):
+    """The functions of the page: what it makes of an upload, and what it shows for that."""
+    gradio = mock.MagicMock()
+    gradio.Error = lambda message, **_: ValueError(message)
+    demo.build_page(gradio, captioner)
+    return gradio.Image.return_value.preprocess, gradio.Interface.call_args.args[0]
+
+
+def test_page_describes_the_uploaded_file(captioner, path):
+    preprocess, describe_upload = page_functions(captioner)
+    upload = preprocess(mock.Mock(path=str(path)))
+    assert describe_upload(upload)[:3] == demo.describe(captioner, path)[:3]
+    assert describe_upload(preprocess(None)) == ("", "", "", None)
+
+
+def test_page_says_in_one_line_why_a_photo_cannot_be_read(captioner, tmp_path):
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_text("no photo")
+    preprocess, describe_upload = page_functions(captioner)
+    with pytest.raises(ValueError, match="^damaged.jpg: empty or not an image$"):
+        describe_upload(preprocess(mock.Mock(path=str(damaged))))
+
+
 # === The command ===
 
 
@@ -226,6 +249,19 @@ def test_dropped_photo_and_example_are_described_without_the_network(
         ]
     hosts = {urlsplit(url).hostname for url in urls if url.startswith("http")}
     assert hosts == {"127.0.0.1"}
+
+
+@needs_gradio
+@pytest.mark.slow
+def test_damaged_photo_shows_the_reason_in_the_browser(address, tmp_path):
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_text("no photo")
+    with Page(tmp_path / "browser") as page:
+        page.open(address)
+        wait_for(page, "document.querySelector('input[type=file]') !== null")
+        page.upload("input[type=file]", damaged)
+        reason = "damaged.jpg: empty or not an image"
+        wait_for(page, f"document.body.innerText.includes({json.dumps(reason)})")
 
 
 @needs_gradio

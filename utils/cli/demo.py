@@ -5,12 +5,12 @@ It runs on this machine alone, with Gradio, which is an optional dependency.
 
 import io
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from utils.cli.caption import find_captioner, load_captioner
-from utils.data.images import add_heic
 from utils.data.open_photos import find_open_photos
 from utils.data.tokenizer import tokenize
 from utils.errors import CaptionsError
@@ -48,7 +48,6 @@ def demo(working: str | None = None, port: int = 7860, block: bool = True) -> An
     except ModuleNotFoundError:
         fix = 'pip install ".[demo]" in the repository'
         raise CaptionsError(f"demo: Gradio is not installed: {fix}") from None
-    add_heic()  # Gradio opens photos with Pillow
     page = build_page(gradio, load_captioner(find_captioner(working)))
     # The fonts of the default theme come from a CDN.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
@@ -65,9 +64,20 @@ def demo(working: str | None = None, port: int = 7860, block: bool = True) -> An
 
 def build_page(gradio: Any, captioner: "Captioner") -> Any:
     """The page: a photo in, four outputs out; with photos of open licenses as examples."""
+
+    def describe_upload(path: str | None) -> tuple[str, str, str, Any]:
+        try:
+            return describe(captioner, path)
+        except CaptionsError as error:
+            reason = str(error).replace(str(path), Path(str(path)).name)
+            raise gradio.Error(reason, print_exception=False) from None
+
+    photo = gradio.Image(type="filepath", label="Photo", sources=["upload", "clipboard"])
+    # Gradio would open the file itself, and show a traceback where that fails.
+    photo.preprocess = lambda upload: upload and upload.path
     return gradio.Interface(
-        lambda photo: describe(captioner, photo),
-        gradio.Image(type="pil", label="Photo", sources=["upload", "clipboard"]),
+        describe_upload,
+        photo,
         [
             gradio.Textbox(label="Caption"),
             gradio.Textbox(label="Confidence (probability that it resembles human captions)"),
