@@ -14,7 +14,7 @@ from PIL import Image
 
 from utils import artifacts, paths
 from utils.__main__ import main
-from utils.cli import executor, run
+from utils.cli import executor, pretrained_hint, run
 from utils.config import Config
 from utils.errors import CaptionsError
 from utils.paths import REPOSITORY
@@ -476,6 +476,8 @@ vocabulary  7 tokens (min_count=4); 0.0% of the validation tokens are unknown
 left out    1 (no caption): uncaptioned.png
 left out    1 (no image): 00.png
 left out    1 (in none of the lists of the split): 29.png
+note        19 training photos are few: start from the pretrained captioner, which knows 100% of \
+the validation tokens: --set start_from=pretrained
 """
 
 
@@ -547,6 +549,52 @@ def test_check_says_what_to_do_about_many_truncated_captions(photos_folder, caps
     assert main(["run", "--check", "--input", str(photos_folder), "--set", "max_length=10"]) == 0
     out = capsys.readouterr().out
     assert "of the training captions are longer than max_length=10: set max_length=16" in out
+
+
+def proposal(out):
+    """The line of a report that proposes the pretrained captioner, or none."""
+    lines = [line for line in out.splitlines() if "start_from=pretrained" in line]
+    assert len(lines) <= 1
+    return "".join(lines)
+
+
+def test_check_proposes_the_pretrained_captioner_for_few_photos_or_many_unknown_tokens(
+    photos_folder, capsys, monkeypatch
+):
+    options = ["run", "--check", "--input", str(photos_folder), "--set"]
+    assert main([*options, "max_length=25"]) == 0
+    assert "note        19 training photos are few: start from" in proposal(capsys.readouterr().out)
+
+    monkeypatch.setattr(pretrained_hint, "FEW_PHOTOS", 19)
+    assert main([*options, "max_length=25"]) == 0
+    assert proposal(capsys.readouterr().out) == ""
+    with open(photos_folder / "captions.txt", "a", encoding="utf-8") as lines:
+        for number in range(20, 28):
+            lines.write(f"{number}.png,two children jump\n")
+    assert main([*options, "min_count=4"]) == 0
+    line = proposal(capsys.readouterr().out)
+    assert line.startswith("note        50% unknown tokens are many: start from the pretrained ")
+    assert "knows 100% of the validation tokens" in line
+    # Then the tokens are known, and nothing is proposed.
+    assert main([*options, "start_from=pretrained"]) == 0
+    out = capsys.readouterr().out
+    assert "0.0% of the validation tokens are unknown" in out
+    assert proposal(out) == ""
+
+
+def test_check_proposes_the_pretrained_captioner_only_where_a_run_can_start_from_it(
+    photos_folder, capsys, monkeypatch
+):
+    options = ["run", "--check", "--input", str(photos_folder), "--set"]
+    assert main([*options, "units=100"]) == 0  # other weights
+    assert proposal(capsys.readouterr().out) == ""
+    with open(photos_folder / "captions.txt", "a", encoding="utf-8") as lines:
+        for number in range(20, 28):
+            lines.write(f"{number}.png,eine Katze schläft\n")  # another language
+    assert main([*options, "min_count=4"]) == 0
+    out = capsys.readouterr().out
+    assert "19 train" in out
+    assert proposal(out) == ""
 
 
 def test_unusable_photos_stop_a_run_before_its_first_notebook(photos_folder, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from utils.artifacts import ARTIFACTS, STALE_PATTERNS, format_size, read_artifact
 from utils.cli.notebook_run import NotebookRun, run_notebook
+from utils.cli.pretrained_hint import propose_pretrained
 from utils.config import Config, format_change, load_config
 from utils.data.caption_files import describe_missing, find_captions_file
 from utils.data.photos import find_photos
@@ -125,7 +126,8 @@ def check_data(config: Config, words: Sequence[str], is_needed: bool) -> list[st
     if config.preset == "sample" and not sample_is_complete(input_folder()):
         return ["the drawn sample: 01_features draws it: check your own photos with --input FOLDER"]
     try:
-        return describe_data(find_photos(config), config, words)
+        photos = find_photos(config)
+        return describe_data(photos, config, words) + propose_pretrained(photos, config)
     except CaptionsError as error:
         if is_needed:
             raise
