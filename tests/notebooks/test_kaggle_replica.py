@@ -271,6 +271,13 @@ def test_attached_weights_of_the_sample_cnn_are_found(inputs, monkeypatch):
     message = error_message(build_encoder, "sample_cnn")
     assert str(missing) in message
     assert "attach cnn.npz" in message
+    with monkeypatch.context() as patch:
+        patch.setattr(cnn, "REPOSITORY", inputs)  # as in a packed notebook, without a repository
+        message = error_message(build_encoder, "sample_cnn")
+    assert message == (
+        f"{missing}: a packed notebook does not contain the sample's CNN: attach captioned photos, "
+        "or the dataset that `python -m utils kaggle dataset` writes"
+    )
 
     (inputs / "sample_cnn").mkdir()
     shutil.copy(SAMPLE_CNN, inputs / "sample_cnn")

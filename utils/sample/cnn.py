@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from utils.errors import CaptionsError
+from utils.paths import REPOSITORY, is_repository
 
 # A repository that was uploaded without binary files has the weights elsewhere.
 WEIGHTS_FILE = Path(__file__).with_name("cnn.npz")
@@ -32,9 +33,7 @@ def build_cnn(weights: str | Path | None = WEIGHTS_FILE) -> Any:
         CaptionsError: The file of weights does not exist.
     """
     if weights and not Path(weights).is_file():
-        raise CaptionsError(
-            f"{weights}: not found: attach cnn.npz, or restore it with git checkout"
-        )
+        raise CaptionsError(missing_weights(weights))
     pixels = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="pixels")
     grid = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(pixels)
     grid = conv_block(grid, 32, kernel_size=5, strides=4, name="stem")  # 56 by 56
@@ -48,6 +47,16 @@ def build_cnn(weights: str | Path | None = WEIGHTS_FILE) -> Any:
     if weights:
         load_weights(model, weights)
     return model
+
+
+def missing_weights(path: str | Path) -> str:
+    """Say what to do about missing weights, in the repository or in a packed notebook."""
+    if is_repository(REPOSITORY):
+        return f"{path}: not found: attach cnn.npz, or restore it with git checkout"
+    return (
+        f"{path}: a packed notebook does not contain the sample's CNN: attach captioned photos, or "
+        "the dataset that `python -m utils kaggle dataset` writes"
+    )
 
 
 def conv_block(grid: Any, channels: int, kernel_size: int, strides: int, name: str) -> Any:
