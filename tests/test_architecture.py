@@ -72,7 +72,7 @@ FORBIDDEN_IMPORTS = {
     "utils.evaluation.metrics": HEAVY,
     "utils.pretrained.captioner_file": HEAVY,
     "utils.evaluation.calibration": HEAVY,
-    "utils.cli.main": HEAVY,
+    "utils.cli.main": HEAVY | {"numpy"},
     "utils.__main__": HEAVY,
     "utils.sample.painter": HEAVY - {"PIL"},
     "utils.plotting.figures": HEAVY - {"matplotlib", "PIL"},
