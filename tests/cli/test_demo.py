@@ -129,7 +129,9 @@ def test_page_says_in_one_line_why_a_photo_cannot_be_read(captioner, tmp_path):
     damaged = tmp_path / "damaged.jpg"
     damaged.write_text("no photo")
     preprocess, describe_upload = page_functions(captioner)
-    with pytest.raises(ValueError, match="^damaged.jpg: empty or not an image$"):
+    with pytest.raises(
+        ValueError, match="^damaged.jpg: empty or not an image: replace or remove it$"
+    ):
         describe_upload(preprocess(mock.Mock(path=str(damaged))))
 
 
