@@ -726,17 +726,19 @@ for label, batches in {"random batches": random_batches, "bucketed batches": buc
 
 # %%
 smoothing = 0.1
-small_logits = np.log([[[0.25, 0.25, 0.5]]])  # one position, three possible tokens
-small_targets = np.array([[1]])
-log_probs = tf.nn.log_softmax(small_logits)[0, 0].numpy()
-smoothed = (1 - smoothing) * -log_probs[1] + smoothing * -log_probs.mean()
-by_library = masked_loss(small_logits, small_targets, label_smoothing=smoothing)
-assert np.isclose(by_library, smoothed)
-print(f"without smoothing {-log_probs[1]:.3f}, with smoothing {smoothed:.3f}")
+for target_prob in (0.5, 0.9, 0.999):  # of three possible tokens; the others share the rest
+    other_prob = (1 - target_prob) / 2
+    log_probs = np.log([other_prob, target_prob, other_prob])
+    smoothed = (1 - smoothing) * -log_probs[1] + smoothing * -log_probs.mean()
+    by_library = masked_loss(log_probs[None, None], np.array([[1]]), label_smoothing=smoothing)
+    assert np.isclose(by_library, smoothed)
+    print(f"p = {target_prob:5}: loss {-log_probs[1]:.3f}, with smoothing {smoothed:.3f}")
 
 # %% [markdown]
-# So the training loss below includes label smoothing and dropout; the validation loss includes
-# neither. It may well be the lower of the two.
+# Without smoothing the loss rewards ever more confidence: 0.999 is better than 0.9. With smoothing
+# it is worse, since the other tokens, which get a part of the target probability, are then far too
+# improbable. So the training loss below includes label smoothing and dropout; the validation loss
+# includes neither. It may well be the lower of the two.
 #
 # **A smoother model.** The learning rate rises during a **warm-up** and then falls to 0 along a
 # cosine. What is validated and kept is the [**exponential moving average
@@ -842,8 +844,9 @@ print(f"of all forget gates {above:.0%} are above 0.9 and {below:.0%} below 0.1"
 # ## Attention
 #
 # The merge model sees the photo as *one* vector, the mean of all cells, and the same one for every
-# word. But "dog" depends on other cells than "grass". [**Attention**](https://arxiv.org/abs/1502.03044)
-# computes a new image vector for each word. It works like a soft lookup:
+# word. But "dog" depends on other cells than "grass".
+# [**Attention**](https://arxiv.org/abs/1502.03044) computes a new image vector for each word. It
+# works like a soft lookup:
 #
 # - the LSTM's hidden state gives a **query** $q$: what is needed for the next word;
 # - each grid cell gives a **key** $k_i$: what this cell has to offer, and a **value** $v_i$: what
@@ -1119,28 +1122,29 @@ table = pd.DataFrame(rows).T[["weights", "photos", "epoch", "loss", "val_loss", 
 table.astype({"weights": int, "photos": int, "epoch": int}).round(2)
 
 # %% [markdown]
-# The merge model from above is in the first row. It sees the mean of the cells, too, but has one
-# LSTM and fewer weights. (With more than 1,500 training photos it has also seen more of them.) What
-# does each difference contribute?
+# The merge model from above is in the first row. It sees the mean of the cells, too, but it differs
+# in more than one way: it has fewer weights and one LSTM, and its LSTM never sees the image, which
+# is only added to its output. (With more than 1,500 training photos it has also seen more of them.)
+# How much does attention contribute, and how much does everything else?
 
 # %% tags=["nbval-ignore-output"]
 scores = table["CIDEr-D"]
 architecture_gain = scores["mean of the cells"] - scores["merge model"]
 attention_gain = scores["all cells"] - scores["mean of the cells"]
-print(f"more weights and two LSTMs, with the same mean: CIDEr-D {architecture_gain:+.2f}")
-print(f"all cells instead of their mean, same weights:  CIDEr-D {attention_gain:+.2f}")
+print(f"all other differences, with the same mean:     CIDEr-D {architecture_gain:+.2f}")
+print(f"all cells instead of their mean, same weights: CIDEr-D {attention_gain:+.2f}")
 loss_gain = table["val_loss"]["mean of the cells"] - table["val_loss"]["all cells"]
-print(f"all cells instead of their mean, same weights:  val_loss {-loss_gain:+.2f}")
+print(f"all cells instead of their mean, same weights: val_loss {-loss_gain:+.2f}")
 for name, history in comparison.items():
     half = history[(len(history) - 1) // 2]
     print(f"{name}, after epoch {half['epoch']}: CIDEr-D {half['CIDEr-D']:.2f}")
 
 # %% [markdown]
-# The first line is about the larger network, the others are about attention. In our run on the
-# drawn sample attention learns faster and ends with a lower loss: after half of the epochs it is
-# far ahead. But in the end CIDEr-D hardly differs, and nearly all of the gain over the merge model
-# comes from the larger network. Had we stopped after half of the epochs, we would have compared how
-# fast the two learn, not how good they get.
+# In our run on the drawn sample attention learns faster and ends with a lower loss: after half of
+# the epochs it is far ahead. But in the end CIDEr-D hardly differs, and nearly all of the gain over
+# the merge model comes from the other differences: the size, the second LSTM, and an LSTM that sees
+# the image. This comparison can't separate those, and it is one run with one seed. Had we stopped
+# after half of the epochs, we would have compared how fast the two learn, not how good they get.
 #
 # On Flickr8k, CIDEr-D after six epochs was 0.33 for the merge model and 0.41 for the attention
 # captioner ([RESULTS.md](../RESULTS.md)). But these two also differ in size, and six epochs are
@@ -1193,7 +1197,9 @@ for word, entropy, cell_weights in zip(words, entropies, weights, strict=True):
 #
 # Now the full training. `train_all` trains the decoder that the settings name (`attention`, unless
 # you chose another one) in all its stages, with the callback from above, for the same
-# validation photo. `Datasets` holds the training and the validation data.
+# validation photo. `Datasets` holds the training and the validation data. (With the settings of the
+# sample this repeats the run with all cells. With photos it uses all of them, a longer EMA, and
+# fine-tuning.)
 
 # %% tags=["nbval-ignore-output"]
 from utils.training.batching import Datasets
@@ -1337,52 +1343,54 @@ _ = plot_epoch_choice(overfit_history)
 
 # %% [markdown]
 # The validation loss has a minimum and rises again, as the model becomes sure of what is true of
-# the 60 photos only. Does CIDEr-D fall as much, and at the same time? Compare four epochs: the one
-# with the lowest loss, the one with the best CIDEr-D, the last one, and the one before the minimum
-# whose loss is nearest to that of the last one. The last column is the price of choosing this
-# epoch: how much lower its CIDEr-D is than the best.
+# the 60 photos only. Does CIDEr-D fall as much, and at the same time? With 100 photos it changes
+# from epoch to epoch by chance, so take the mean of five epochs, two before and two after each one.
+# Compare four epochs: the one with the lowest loss, the one with the best mean, the last one, and
+# the one before the minimum whose loss is nearest to that of the last one.
 
 # %% tags=["nbval-ignore-output"]
-last = overfit_history[-1]
-lowest = min(overfit_history, key=lambda row: row["val_loss"])
-best = kept_epoch(overfit_history)
-before = overfit_history[: lowest["epoch"]]
-same_loss = min(before, key=lambda row: abs(row["val_loss"] - last["val_loss"]))
-choices = {"same loss as the last": same_loss, "lowest val_loss": lowest}
-choices.update({"best CIDEr-D": best, "last": last})
-table = pd.DataFrame(choices).T[["epoch", "loss", "val_loss", "CIDEr-D"]]
-table["price"] = best["CIDEr-D"] - table["CIDEr-D"]
+curves = pd.DataFrame(overfit_history)[["epoch", "loss", "val_loss", "CIDEr-D"]]
+curves["mean of 5"] = curves["CIDEr-D"].rolling(5, center=True, min_periods=1).mean()
+last = len(curves) - 1
+lowest = int(curves["val_loss"].argmin())
+best = int(curves["mean of 5"].argmax())
+loss_differences = (curves["val_loss"][: lowest + 1] - curves["val_loss"][last]).abs()
+choices = {"same loss as the last": int(loss_differences.argmin()), "lowest val_loss": lowest}
+choices.update({"best mean CIDEr-D": best, "last": last})
+table = curves.loc[list(choices.values())].set_axis(list(choices))
 table.astype({"epoch": int}).round(2)
 
 # %% tags=["nbval-ignore-output"]
-print(f"best CIDEr-D {best['epoch'] - lowest['epoch']} epochs after the lowest loss;", end=" ")
-print(f"choosing by the loss costs {best['CIDEr-D'] - lowest['CIDEr-D']:.2f}")
-rise = last["val_loss"] / lowest["val_loss"] - 1
-fall = 1 - last["CIDEr-D"] / max(best["CIDEr-D"], 1e-9)
-print(f"each from its own best epoch to the last: loss +{rise:.0%}, CIDEr-D -{fall:.0%}")
-print(
-    f"epochs {same_loss['epoch']} and {last['epoch']}: val_loss {same_loss['val_loss']:.2f}", end=""
-)
-print(f" and {last['val_loss']:.2f}, CIDEr-D {same_loss['CIDEr-D']:.2f} and {last['CIDEr-D']:.2f}")
+means = curves["mean of 5"]
+change = curves["CIDEr-D"].diff().abs().mean()
+print(f"CIDEr-D changes by {change:.2f} from one epoch to the next")
+rise = curves["val_loss"][last] / curves["val_loss"][lowest] - 1
+print(f"from the lowest loss to the last epoch: loss {rise:+.0%}, ", end="")
+print(f"mean CIDEr-D {means[last] / max(means[lowest], 1e-9) - 1:+.0%}")
+same_loss = means[choices["same loss as the last"]]
+print(f"same loss before the minimum and at the end: mean CIDEr-D {same_loss:.2f}", end="")
+print(f" and {means[last]:.2f}")
 
 # %% [markdown]
-# In our run on the drawn sample CIDEr-D falls, too, and by a similar percentage, but it starts a
-# few epochs later. So choosing by the loss stopped too early, and cost about as much as training to
-# the end. And of two epochs with the same loss, the later one has the better captions. (With 100
-# photos CIDEr-D is noisy, so don't read much into a single epoch.) The reason is that the two
-# measure different things, and only one of them is what you want:
+# In our run on the drawn sample the loss rises by nearly a fifth after its minimum. The mean of
+# CIDEr-D still rises for a few epochs, stays high, and is only a little lower at the end. And of
+# two epochs with the same loss, one before the minimum and the last one, the last one has far
+# better captions. So the loss doesn't say how good the captions are. (Which epoch exactly is the
+# best by CIDEr-D, one run with 100 photos can't say: a step from one epoch to the next is as large
+# as many of the differences in the table.) The reason is that the two measure different things, and
+# only one of them is what you want:
 #
 # - **The loss scores the next token, given the prefix of a reference.** It never sees a caption
 #   that the model has generated. CIDEr-D scores the model's own sentence, with the mistakes that
 #   follow from earlier mistakes.
 # - **The loss scores all tokens alike.** CIDEr-D gives more weight to words that are rare in other
 #   captions, such as *surfboard*, than to *a* and *the*.
-# - **The loss punishes overconfidence.** For a caption only the order of the tokens matters: the
-#   most likely one is chosen, be it at 40 % or at 90 %. When a model overfits, its probabilities go
-#   towards 0 and 1, and a few confident mistakes raise the mean loss, while most of its choices
-#   stay as good as they were, or still get better. Label smoothing moves the probabilities in the
-#   other direction, and hardly changes the captions: on Flickr8k CIDEr-D was 0.411 with a label
-#   smoothing of 0.1 and 0.413 without ([RESULTS.md](../RESULTS.md)).
+# - **The loss punishes overconfidence.** For greedy search only the ranking of the tokens matters:
+#   the most likely one is chosen, be it at 40 % or at 90 %. When a model overfits, its
+#   probabilities go towards 0 and 1, and a few confident mistakes raise the mean loss, while most
+#   of its choices stay as good as they were, or still get better. Label smoothing moves the
+#   probabilities in the other direction, and hardly changes the captions: on Flickr8k CIDEr-D was
+#   0.411 with a label smoothing of 0.1 and 0.413 without ([RESULTS.md](../RESULTS.md)).
 #
 # So the loss may rise while captions improve, or fall while they don't. And the last epoch is not
 # the best one, either: in a training of 18 epochs on Flickr8k CIDEr-D was best in epoch 13 (0.479),
@@ -1513,10 +1521,11 @@ for label, layer in {"trainable": trainable_norm, "frozen": batch_norm}.items():
 # it is called with `training=True`. The features of a photo stay its own, and the moving statistics
 # stay what they were.
 #
-# **4. Which learning rate?** A lower one than the decoder's: the pretrained weights are good
-# already, and large steps destroy them. But not too low, or nothing changes. On Flickr8k, where the
-# decoder was trained with 0.001, four epochs of fine-tuning gave these scores (MobileNetV2, one
-# seed, beam width 3; `tests/ablation/results.jsonl`):
+# **4. Which learning rate?** One rate for the top blocks and the decoder, which is trained further
+# with them, and a lower one than that of the decoder's own training: the pretrained weights are
+# good already, and large steps destroy them. But not too low, or nothing changes. On Flickr8k,
+# where the decoder was trained with 0.001, four epochs of fine-tuning gave these scores
+# (MobileNetV2, one seed, beam width 3; `tests/ablation/results.jsonl`):
 #
 # | learning rate of fine-tuning | relative to the decoder's | CIDEr-D |
 # | --- | ---: | ---: |
@@ -1649,8 +1658,10 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # ## Save
 #
 # The captioner is saved as plain arrays in one file. Its header records the settings that it
-# depends on, and the fingerprints of the artifacts that it was made from. With other settings or
-# other artifacts, it is refused.
+# depends on, and a **fingerprint** (a hash of the contents) of each artifact that it was made from,
+# its parents. With other settings, or where a parent has been replaced, it is refused. Without
+# this check a captioner would read the token IDs of another vocabulary, and write nonsense without
+# any error.
 
 # %%
 from utils.models.serialization import from_dict, to_dict
@@ -1660,10 +1671,12 @@ artifacts.save("history", histories, config)
 print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
-# Here is a part of the header, and what happens if a notebook has another setting than this one:
+# Here is a part of the header, and what happens in two cases: a notebook has another setting than
+# this one; and notebook 2 has been run again with another vocabulary (in a copy of the folder).
 
 # %% tags=["nbval-ignore-output"]
-from utils.errors import CaptionsError
+import shutil
+import tempfile
 
 header = artifacts.read_header(path, "captioner")
 print("settings:", {name: header.config[name] for name in ("decoder", "units", "epochs")}, "...")
@@ -1672,6 +1685,17 @@ try:
     artifacts.load("captioner", replace(config, units=config.units + 1))
 except CaptionsError as error:
     print("CaptionsError:", str(error).replace(f"{path.parent}{os.sep}", ""))
+
+with tempfile.TemporaryDirectory() as copy:
+    copy_config = replace(config, working=copy)
+    for kind in ("captioner", *header.parents):
+        shutil.copy(artifacts.artifact_path(kind, config), copy)
+    other_tokenizer = {**tokenizer.to_dict(), "vocabulary": tokenizer.vocabulary[:-1]}
+    artifacts.save("tokenizer", other_tokenizer, copy_config)
+    try:
+        artifacts.load("captioner", copy_config)
+    except CaptionsError as error:
+        print("CaptionsError:", str(error).replace(f"{copy}{os.sep}", ""))
 
 # %% [markdown]
 # The loaded captioner has exactly the weights of the trained one. The loss is that of our example,
@@ -1931,8 +1955,9 @@ _ = show_photos(paths, [title], size=3.6)
 #   two LSTMs, and attention over detected objects instead of grid cells.
 # - Vaswani et al., [Attention Is All You Need](https://arxiv.org/abs/1706.03762) (2017): the
 #   transformer, which has attention in place of recurrence.
-# - [Dive into Deep Learning](https://d2l.ai/chapter_attention-mechanisms-and-transformers/index.html):
-#   attention step by step.
+# - [Dive into Deep
+#   Learning](https://d2l.ai/chapter_attention-mechanisms-and-transformers/index.html): attention
+#   step by step.
 # - Keras: [training loops from
 #   scratch](https://keras.io/guides/writing_a_custom_training_loop_in_tensorflow/), [transfer
 #   learning and fine-tuning](https://keras.io/guides/transfer_learning/).

@@ -1319,14 +1319,14 @@ if config == Config():
 # ## Without references
 #
 # For a new photo there are no references, so there is no score. Notebook 5 estimates from the
-# captioner's own probabilities and the photo's features how likely a caption is to be good. What it
-# needs is computed here, where the captioner and the scored captions of the validation photos are
-# at hand: `fit_confidence` fits a logistic regression that predicts which of them are good. A
-# caption counts as good from a CIDEr-D on that the setting `good_score` gives. On drawn scenes it
-# is higher than on photos (2.0 instead of 0.2), because scores are higher: in both cases about 70 %
-# of the validation captions are good, so that there is something to predict. With fewer than 100
-# validation photos, or if all captions are good, a fit says nothing about new photos, so it isn't
-# used for them; the cell prints that.
+# captioner's own probabilities and the photo's features how likely a caption is to be good, and
+# explains how. What it needs is computed here, where the captioner and the scored captions of the
+# validation photos are at hand: `fit_confidence` fits a classifier with two classes, good and not
+# good. A caption counts as good if its CIDEr-D is at least the setting `good_score`. On drawn
+# scenes that is higher than on photos (2.0 instead of 0.2), because scores are higher: in both
+# cases about 70 % of the validation captions are good, so that there is something to predict. With
+# fewer than 100 validation photos, or if all captions are good, a fit says nothing about new
+# photos, so it isn't used for them; the cell prints that.
 
 # %%
 from utils.evaluation.confidence import caption_confidence, fit_confidence

@@ -83,8 +83,8 @@ def baseline_of(name: str) -> str:
     are compared with that.
     """
     run = RUNS[name]
-    is_long = run.get("fine_tune_epochs") == LONG["fine_tune_epochs"]
-    if is_long and name != "fine-tuned longer":
+    is_long = run.get("fine_tune_epochs", 0) >= LONG["fine_tune_epochs"]
+    if is_long and name.startswith("fine-tuned longer,"):
         return "fine-tuned longer"
     if "after" in run:
         return run["after"]

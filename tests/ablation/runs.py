@@ -56,6 +56,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "fine-tuned longer, dropout 0.4": {"after": "frozen, dropout 0.4", **LONG},
     "fine-tuned longer, EMA 0.99": {"after": "frozen, EMA 0.99", **LONG},
     "fine-tuned longer, 8 views": {"after": "frozen", **LONG, "views": 8},
+    "fine-tuned longer, 8 views, 16 epochs": {
+        "after": "frozen",
+        **LONG,
+        "fine_tune_epochs": 16,
+        "views": 8,
+    },
     "fine-tuned, shorter EMA": {
         "after": "no EMA",
         "fine_tune_epochs": 5,

@@ -11,6 +11,7 @@ from tests.ablation.runs import PROTOCOL
 from tests.page import markdown_table
 
 PRESET_RUN = "fine-tuned longer"
+PRETRAINED_RUN = "fine-tuned longer, 8 views"  # of the captioner that is part of the project
 OWN = "this project"
 KERAS = "[danieljl/keras-image-captioning](https://github.com/danieljl/keras-image-captioning)"
 KERAS_NAME = "InceptionV3 and LSTM, without its end token"
@@ -107,16 +108,21 @@ def own_systems(rows: list[Row]) -> list[System]:
     best = max(groups, key=lambda group: mean_scores(group)[0])
     if best not in chosen:
         chosen.append(best)
-    return [own_system(group, is_default=group is chosen[0]) for group in chosen]
+    default = own_system(chosen[0], " (the default)")
+    others = []
+    for group in chosen[1:]:
+        is_pretrained = group[0]["run"] == PRETRAINED_RUN
+        others.append(own_system(group, " (the pretrained captioner)" if is_pretrained else ""))
+    return [default, *others]
 
 
-def own_system(rows: list[Row], is_default: bool) -> System:
-    """One run with all its seeds."""
+def own_system(rows: list[Row], role: str) -> System:
+    """One run with all its seeds; in bold if it has a role."""
     seeds = "seed" if len(rows) == 1 else f"mean of {len(rows)} seeds,"
     seeds = f"{seeds} {', '.join(str(row['seed']) for row in rows)}"
-    name = f"{rows[0]['encoder']}, {rows[0]['run']}"
-    if is_default:
-        name = f"**{name} (the default)**"
+    name = f"{rows[0]['encoder']}, {rows[0]['run']}{role}"
+    if role:
+        name = f"**{name}**"
     return System(name, f"{OWN}, {seeds}", mean_scores(rows))
 
 
