@@ -11,6 +11,7 @@ import base64
 import mimetypes
 import posixpath
 import re
+from functools import cache
 from html import escape
 from itertools import count
 from pathlib import Path
@@ -133,13 +134,7 @@ def render_document(document: str) -> BeautifulSoup:
         if cell.cell_type == "markdown":
             # Without an empty line, <details> would become a part of the list above it.
             cell.source = re.sub("^<details>", "\n<details>", cell.source, flags=re.MULTILINE)
-    exporter = HTMLExporter(
-        template_name="basic",
-        exclude_anchor_links=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    html, _ = exporter.from_notebook_node(notebook)
+    html, _ = cell_exporter().from_notebook_node(notebook)
     body = BeautifulSoup(html, "html.parser")
     if not body.h1:
         raise CaptionsError(f"{path}: has no title: begin it with a line like '# What it does'")
@@ -160,6 +155,17 @@ def render_document(document: str) -> BeautifulSoup:
     label_elements(body)
     convert_formulas(body)
     return body
+
+
+@cache
+def cell_exporter() -> HTMLExporter:
+    """The exporter that renders the cells; all pages share it, and so its compiled templates."""
+    return HTMLExporter(
+        template_name="basic",
+        exclude_anchor_links=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
 
 
 @os_errors_as_caption_errors(fix=RESTORE_HINT)
