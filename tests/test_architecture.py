@@ -79,6 +79,7 @@ FORBIDDEN_IMPORTS = {
     "utils.plotting.alt_texts": HEAVY - {"matplotlib", "PIL"},
     "utils.evaluation.protocol": HEAVY - {"matplotlib", "PIL"},
 }
+FORBIDDEN_SETS = sorted({frozenset(each) for each in FORBIDDEN_IMPORTS.values()}, key=len)
 
 MAX_FUNCTION_LINES = 60
 MAX_MEDIAN_LINES = 15
@@ -164,13 +165,34 @@ def test_imports_form_no_cycle():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
-@pytest.mark.parametrize("module", FORBIDDEN_IMPORTS)
-def test_light_module_imports_nothing_heavy(module):
-    code = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert FORBIDDEN_IMPORTS[module].isdisjoint(done.stdout.split())
+def import_in_new_process(modules):
+    """Import modules one after the other; returns each with all modules that are loaded then."""
+    code = "import importlib, sys\nfor name in sys.argv[1:]:\n"
+    code += "    importlib.import_module(name); print(name, *sys.modules)"
+    command = [sys.executable, "-c", code, *modules]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {name: set(loaded) for name, *loaded in lines}
+
+
+def first_heavy_import(modules, forbidden):
+    """The first of the modules after whose import a forbidden one is loaded, and which are."""
+    for name, loaded in import_in_new_process(modules).items():
+        if heavy := sorted(loaded & forbidden):
+            return name, heavy
+    return None
+
+
+@pytest.mark.parametrize("forbidden", FORBIDDEN_SETS, ids=len)
+def test_light_modules_import_nothing_heavy(forbidden):
+    """Modules with the same forbidden imports share a process: if none is loaded, none loads it."""
+    modules = [name for name, each in FORBIDDEN_IMPORTS.items() if each == forbidden]
+    assert first_heavy_import(modules, forbidden) is None
+
+
+def test_heavy_import_is_found():
+    modules = ["utils.errors", "utils.sample.painter", "utils.plotting.figures"]
+    assert first_heavy_import(modules, HEAVY) == ("utils.sample.painter", ["PIL"])
 
 
 @pytest.mark.parametrize("module", TREES)
