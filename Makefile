@@ -56,13 +56,13 @@ IN_TWO = -n 2
 test: environment
 	.venv/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
 
-# The tests of data, text, scores and layout, which do not load TensorFlow.
+# The tests of data, text, scores and layout, which load neither TensorFlow nor a kernel.
 QUICK = tests/data tests/sample tests/docs/test_links.py tests/evaluation/test_metrics.py \
     tests/evaluation/test_baselines.py tests/evaluation/test_calibration.py \
     tests/test_architecture.py tests/test_artifacts.py tests/test_dependencies.py \
     tests/test_folder_index.py tests/test_workflows.py
 test-quick: environment
-	.venv/bin/python -m pytest $(IN_TWO) $(QUICK) $(ARGS)
+	.venv/bin/python -m pytest -p no:nbval $(IN_TWO) $(QUICK) $(ARGS)
 
 # The tests that compute with models: their results must not depend on the order of additions.
 COMPUTING = tests/models tests/training tests/decoding tests/evaluation/test_retrieval.py \
