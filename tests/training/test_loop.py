@@ -1,5 +1,6 @@
 """The loss by hand, a captioner that overfits, the best epoch kept, early stopping, errors."""
 
+import gc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from tests.training.toy import constant_score
 from utils.config import Config
@@ -27,7 +29,7 @@ from utils.training.loop import (
 )
 from utils.training.loss import masked_loss
 from utils.training.stages import build_stages
-from utils.training.step import make_optimizer
+from utils.training.step import make_optimizer, make_train_step
 from utils.training.validation import ValidationResult, make_validator
 
 CAPTIONS = {
@@ -202,6 +204,26 @@ def test_training_twice_gives_the_same_weights(data):
 
     for first, second in zip(trained_weights(), trained_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_a_finished_training_leaves_no_graph_and_no_variable_in_memory(data):
+    grid, tokenizer, train_data = data
+
+    def captured_variables():
+        """How many variables the graphs of training steps that still exist refer to."""
+        gc.collect()
+        graphs = [each for each in gc.get_objects() if type(each) is FuncGraph]
+        return sum(len(graph.captures) for graph in graphs if graph.name == "train_step")
+
+    captioner = build(tokenizer)
+    optimizer = make_optimizer(CONFIG, steps=1)
+    optimizer.build(captioner.trainable_weights)
+    step = make_train_step(captioner, optimizer, CONFIG)
+    before = captured_variables()
+    step(tf.constant(grid), tf.constant(train_data.token_ids[:3]))
+    assert captured_variables() > before
+    del step
+    assert captured_variables() == before
 
 
 def test_the_weights_of_the_best_epoch_are_kept(data):

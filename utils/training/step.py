@@ -68,7 +68,6 @@ def make_train_step(
 
     def replica_step(device_features: Any, features: Any, token_ids: Any) -> Any:
         """The step on one replica, for its part of the batch."""
-        replicas = tf.distribute.get_replica_context()
         if device_features is not None:
             features = tf.gather(device_features, features)
         caption_weights = 1.0
@@ -85,7 +84,7 @@ def make_train_step(
             logits = captioner([features, inputs], training=caption_sampler is None)
             # 2. Loss: each replica counts by its share of the tokens in the whole batch.
             loss = masked_loss(logits, targets, config.label_smoothing, caption_weights)
-            loss *= tokens / replicas.all_reduce("SUM", tokens)
+            loss *= tokens / sum_over_replicas(tokens)
             scaled_loss = optimizer.scale_loss(loss)
 
         # 3. Gradients.
@@ -109,15 +108,33 @@ def apply_gradients(
     replicas = tf.distribute.get_replica_context()
 
     # 4. All-reduce: the sum over replicas is the gradient of the whole batch.
-    gradients = replicas.all_reduce("SUM", gradients)
+    gradients = sum_over_replicas(gradients)
 
     # 5. Clip by the norm of all gradients together; they are still scaled like the loss.
     clip_norm = optimizer.scale_loss(config.clip_norm)
     gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
 
-    # 6. Update the weights. The optimizer sums over replicas once more.
-    gradients = [gradient / replicas.num_replicas_in_sync for gradient in gradients]
-    optimizer.apply(gradients, weights)
+    # 6. Update the weights. In a replica context the optimizer sums over replicas once more, by an
+    # `all_reduce` that a single replica can avoid, see `sum_over_replicas`. Loss scaling cannot.
+    scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if replicas.num_replicas_in_sync == 1 and not scales_loss:
+        replicas.merge_call(lambda _: optimizer.apply(gradients, weights))
+    else:
+        gradients = [gradient / replicas.num_replicas_in_sync for gradient in gradients]
+        optimizer.apply(gradients, weights)
+
+
+def sum_over_replicas(values: Any) -> Any:
+    """The sum of tensors over all replicas; in a replica context.
+
+    A single replica gets its own tensors back. For these TensorFlow's `all_reduce` is the identity,
+    too, but every trace of it adds a custom gradient to a global registry. This keeps the graph of
+    the training step with all of its variables in memory until the process ends.
+    """
+    replicas = tf.distribute.get_replica_context()
+    if replicas.num_replicas_in_sync == 1:
+        return values
+    return replicas.all_reduce("SUM", values)
 
 
 def flatten_captions(token_ids: Any) -> Any:
