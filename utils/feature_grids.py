@@ -1,5 +1,6 @@
 """The grid of CNN features: a memory-mapped float16 `.npy` file beside its artifact."""
 
+import mmap
 import os
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -16,6 +17,7 @@ from utils.io import RETRY_HINT, check_free_space
 from utils.paths import find_unique_input, working_folder
 
 ITEM_BYTES = 2  # of a float16
+POOLED_PHOTOS = 256  # at a time
 
 
 def save_grid(
@@ -113,3 +115,43 @@ def load_grid(features: dict[str, Any], config: Config) -> np.ndarray:
         hint = rerun_hint("features")
         raise CaptionsError(f"{path}: is not a grid of shape {shape}: delete it, then {hint}")
     return grid
+
+
+def read_rows(grid: np.ndarray, rows: Any) -> np.ndarray:
+    """A copy of some rows of a grid, whose mapped pages do not stay in the memory of this process.
+
+    Args:
+        grid: `(photos, cells, channels)`, usually what `load_grid` returns.
+        rows: An index of the first axis: row numbers, or a slice.
+    """
+    values = np.array(grid[rows])
+    release_pages(grid)
+    return values
+
+
+def release_pages(grid: np.ndarray) -> None:
+    """Give back the memory of the parts of a grid that have been read so far.
+
+    The system maps each page of the file that is read into memory and counts it as memory of this
+    process: after an epoch that is the whole grid. The system keeps the pages in its cache of
+    files, so reading them again is fast. Nothing happens to an array in memory, or on systems that
+    cannot do this.
+
+    Args:
+        grid: A memory map that was opened for reading, or a view of one.
+    """
+    array: Any = grid
+    while isinstance(array, np.ndarray):
+        is_read_only = getattr(array, "mode", "r") == "r"
+        array = array.base
+        if isinstance(array, mmap.mmap) and is_read_only and hasattr(mmap, "MADV_DONTNEED"):
+            array.madvise(mmap.MADV_DONTNEED)
+
+
+def mean_of_cells(grid: np.ndarray) -> np.ndarray:
+    """The mean of each photo's cells in float32, `(photos, channels)`, read part by part."""
+    means = np.zeros((len(grid), grid.shape[2]), np.float32)
+    for start in range(0, len(grid), POOLED_PHOTOS):
+        photos = slice(start, start + POOLED_PHOTOS)
+        read_rows(grid, photos).mean(axis=1, dtype=np.float32, out=means[photos])
+    return means

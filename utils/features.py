@@ -270,6 +270,7 @@ def find_unreadable(rows: list[np.ndarray], names: list[str], paths: list[Path])
     unreadable = {}
     for row, name, path in zip(rows, names, paths, strict=True):
         reason = None if row.any() else image_error(path)
+        feature_grids.release_pages(row)
         if reason:
             unreadable[name] = reason
     return unreadable
@@ -280,7 +281,10 @@ def join_rows(rows: list[np.ndarray], features: dict, config: Config) -> None:
 
     def batches(done: int) -> Iterator[np.ndarray]:
         for start in range(done, len(rows), BATCH_SIZE):
-            yield np.stack(rows[start : start + BATCH_SIZE])
+            batch = rows[start : start + BATCH_SIZE]
+            yield np.stack(batch)
+            for row in batch:
+                feature_grids.release_pages(row)
 
     feature_grids.save_grid(features, batches, BATCH_SIZE, config)
 

@@ -660,10 +660,11 @@ for cell in range(num_cells):
 print(f"{num_cells} feature vectors → one of shape {pooled_by_hand.shape}")
 
 # %% [markdown]
-# **With the library**: NumPy's `mean`, for all photos. `dtype` is the precision of the sum.
+# **With the library**: `mean_of_cells` calls NumPy's `mean` for 256 photos at a time, so that the
+# grid need not fit into memory. The sums have the precision of float32.
 
 # %%
-features["pooled"] = np.stack([np.mean(row, axis=0, dtype="float32") for row in grid])
+features["pooled"] = feature_grids.mean_of_cells(grid)
 pooled = features["pooled"]
 print(f"{pooled.shape}: photos, channels")
 assert np.allclose(pooled[0], pooled_by_hand, atol=1e-3)

@@ -1086,7 +1086,7 @@ from utils.training.batching import TrainData
 short_ema = min(0.95, config.ema_momentum)
 comparison_config = replace(attention_config, ema_momentum=short_ema)
 comparison_data = TrainData(train_data.rows[:1500], train_data.token_ids[:1500])
-mean_grid = np.asarray(grid).mean(axis=1, keepdims=True, dtype="float32")
+mean_grid = feature_grids.mean_of_cells(grid)[:, None]  # (photos, 1, channels)
 grids = {"mean of the cells": mean_grid, "all cells": grid}
 
 comparison = {}

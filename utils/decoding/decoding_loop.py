@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from utils.config import Config
 from utils.data.tokenizer import BOS_ID, EOS_ID, PAD_ID, SUPPRESSED_IDS
+from utils.feature_grids import read_rows
 
 NEG_INF = -1e9
 
@@ -188,7 +189,7 @@ def decode_in_batches(
         for start in range(0, max(1, len(rows)), batch_size):  # no rows still give empty arrays
             batch_rows = rows[start : start + batch_size]
             size = len(batch_rows)
-            inputs = [np.asarray(grid[batch_rows])]
+            inputs = [read_rows(grid, batch_rows)]
             if make_noise:
                 inputs.append(make_noise(size))
             padding = [(0, batch_size - size), (0, 0), (0, 0)]

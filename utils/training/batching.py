@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.data.tokenizer import PAD_ID, Tokenizer
 from utils.errors import CaptionsError
+from utils.feature_grids import read_rows
 from utils.training.distribution import replicate
 
 
@@ -204,7 +205,7 @@ def prefetch_batches(
 
         def features_of(replica: int) -> np.ndarray:
             rows = data.rows[parts[replica]]
-            return rows if grid is None else grid[rows]
+            return rows if grid is None else read_rows(grid, rows)
 
         def token_ids_of(replica: int) -> np.ndarray:
             return data.token_ids[parts[replica]]

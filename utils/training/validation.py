@@ -16,6 +16,7 @@ from utils.config import Config
 from utils.data.tokenizer import PAD_ID
 from utils.decoding.beam_search import generate
 from utils.evaluation.metrics import References, cider_d
+from utils.feature_grids import read_rows
 from utils.training.batching import TrainData, ValidationData, group_captions
 from utils.training.loss import masked_loss
 from utils.training.step import flatten_captions
@@ -78,7 +79,7 @@ def cross_entropy(captioner: Any, grid: np.ndarray, data: TrainData, batch_size:
     losses = []
     tokens = []
     for rows, token_ids in full_batches(data, batch_size):
-        losses.append(float(batch_loss(grid[rows], token_ids)))
+        losses.append(float(batch_loss(read_rows(grid, rows), token_ids)))
         tokens.append(np.count_nonzero(token_ids[..., 1:] != PAD_ID))
     return float(np.average(losses, weights=tokens))
 
