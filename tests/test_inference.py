@@ -1,7 +1,9 @@
 """The captioner gives the captions that the notebooks' steps give one by one."""
 
 import os
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,10 +44,36 @@ def run(tmp_path, monkeypatch):
     """The artifacts of an untrained captioner, and three photos."""
     monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path))
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    files, names, made = untrained_run()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    paths = [tmp_path / name for name in names]
+    tokenizer = Tokenizer.from_dict(made.tokenizer.to_dict())
+    return Run(paths, tokenizer, list(made.captions), made.probabilities.copy())
+
+
+@cache
+def untrained_run():
+    """Make a run once for all tests of a process: they share bytes, and each gets its own files.
+
+    Returns:
+        The content of each file by name, the names of the photos, and the run.
+    """
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        patch.setenv("CAPTIONS_WORKING", name)
+        patch.setenv("CAPTIONS_INPUT", name)
+        made = make_run(folder)
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return files, [path.name for path in made.paths], made
+
+
+def make_run(folder):
+    """Save three photos and the artifacts of an untrained captioner in the working folder."""
     paths = []
     captions = []
     for scene in sample_scenes(3, seed=1):
-        path = tmp_path / scene.name
+        path = folder / scene.name
         paint(scene).save(path)
         paths.append(path)
         captions.extend(write_captions(scene))
