@@ -18,6 +18,26 @@ from xdist.scheduler import LoadScopeScheduling
 hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("reproducible")
 
+# The files that take longest, in this order, as measured; a new one may be missing here.
+SLOWEST_FIRST = (
+    "tests/notebooks/test_data_sets.py",
+    "tests/models/test_fine_tuning.py",
+    "tests/cli/test_caption.py",
+    "tests/test_inference.py",
+    "tests/decoding/test_decoding.py",
+    "tests/training/test_loop.py",
+    "tests/cli/test_html.py",
+    "tests/models/test_warm_start.py",
+    "tests/training/test_resume.py",
+    "tests/training/test_scst.py",
+    "tests/docs/test_readme.py",
+    "tests/pretrained/test_captioner_file.py",
+    "tests/test_features.py",
+    "tests/cli/test_run.py",
+    "tests/models/test_encoders.py",
+    "tests/cli/test_score.py",
+    "tests/models/test_captioners.py",
+)
 FAILED_CELL = pytest.StashKey[str]()  # the first notebook cell that raised an error
 
 
@@ -64,9 +84,14 @@ def pytest_collectstart(collector):
         collector.skip_compare += ("stderr",)
 
 
-def pytest_collection_modifyitems(items):
-    """Run the tests of modules first, then the notebooks in the order of their numbers."""
-    items.sort(key=sort_key)
+def pytest_collection_modifyitems(config, items):
+    """Run the tests of modules first, then the notebooks in the order of their numbers.
+
+    With several workers the longest comes first, so that all end at about the same time: the
+    notebooks, which one worker runs, and the files of SLOWEST_FIRST.
+    """
+    has_workers = hasattr(config, "workerinput")
+    items.sort(key=parallel_sort_key if has_workers else sort_key)
 
 
 def sort_key(item):
@@ -74,8 +99,22 @@ def sort_key(item):
     return (1, item.path.name) if is_cell(item) else (0, "")
 
 
+def parallel_sort_key(item):
+    """Where a test belongs in a run with several workers."""
+    if is_cell(item):
+        return (-1, item.path.name)
+    file = item.nodeid.partition("::")[0]
+    position = SLOWEST_FIRST.index(file) if file in SLOWEST_FIRST else len(SLOWEST_FIRST)
+    return (position, "")
+
+
 class FileScheduling(LoadScopeScheduling):
     """Gives each file to one worker of pytest-xdist, and all notebooks, in order, to one."""
+
+    def __init__(self, config, log):
+        """Keep the order of the collected tests: xdist would start with the files of most tests."""
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
 
     def _split_scope(self, nodeid):
         return "notebooks" if nodeid.startswith("notebooks/") else nodeid.split("::")[0]

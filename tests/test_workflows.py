@@ -7,6 +7,8 @@ import sys
 import tomllib
 from datetime import date
 from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -151,6 +153,54 @@ def test_actionlint_finds_an_unknown_matrix_value(tmp_path):
     text = WORKFLOWS[0].read_text(encoding="utf-8").replace("matrix.python", "matrix.version")
     (tmp_path / "tests.yml").write_text(text)
     assert any('"version" is not defined' in line for line in lint(tmp_path / "tests.yml"))
+
+
+# === The order of the tests ===
+
+
+@pytest.fixture
+def conftest(request):
+    """The conftest.py of the repository, as pytest has loaded it."""
+    return request.config.pluginmanager.get_plugin(str(REPOSITORY / "conftest.py"))
+
+
+def collect(*files):
+    """Items as pytest collects them, one for each file."""
+    return [SimpleNamespace(path=Path(file), nodeid=f"{file}::test") for file in files]
+
+
+def test_files_that_start_first_exist(conftest):
+    missing = [file for file in conftest.SLOWEST_FIRST if not (REPOSITORY / file).is_file()]
+    assert missing == []
+
+
+def test_workers_start_with_the_notebooks_and_the_slowest_files(conftest):
+    slowest, second = conftest.SLOWEST_FIRST[:2]
+    files = [
+        "tests/b.py",
+        second,
+        "notebooks/02.ipynb",
+        "tests/a.py",
+        slowest,
+        "notebooks/01.ipynb",
+    ]
+    items = collect(*files)
+    conftest.pytest_collection_modifyitems(SimpleNamespace(workerinput={}), items)
+    assert [str(item.path) for item in items] == [
+        "notebooks/01.ipynb",
+        "notebooks/02.ipynb",
+        slowest,
+        second,
+        "tests/b.py",
+        "tests/a.py",
+    ]
+
+
+def test_notebooks_come_last_without_workers(conftest):
+    items = collect("notebooks/02.ipynb", "tests/b.py", "notebooks/01.ipynb", "tests/a.py")
+    conftest.pytest_collection_modifyitems(SimpleNamespace(), items)
+    names = [item.path.name for item in items]
+    assert names == ["b.py", "a.py", "01.ipynb", "02.ipynb"]
 
 
 # === Hooks before a commit ===
