@@ -69,21 +69,26 @@ COMPUTING = tests/models tests/training tests/decoding tests/evaluation/test_ret
     tests/evaluation/test_confidence.py tests/pretrained tests/test_features.py \
     tests/test_inference.py notebooks
 
-# Also in another order of additions, the slow tests, and other versions.
-test-all: test-order test-slow test-kaggle test-next
+# One thread, no oneDNN, no GPU.
+OTHER_ORDER = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+    OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES=-1
 
+# The slow tests, other versions, and with Kaggle's versions also another order of additions.
+test-all: test-slow test-kaggle test-next
+
+# The order of additions alone, to find out which of the two makes `test-kaggle` fail.
 test-order: environment
-	echo "== .venv: one thread, no oneDNN, no GPU"
-	TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
-	    CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval $(IN_TWO) $(COMPUTING) $(ARGS)
+	echo "== .venv, in another order of additions"
+	$(OTHER_ORDER) .venv/bin/python -m pytest --nbval $(IN_TWO) $(COMPUTING) $(ARGS)
 
 test-slow: environment
 	echo "== .venv: the slow tests"
 	.venv/bin/python -m pytest -m slow $(IN_TWO) --ignore tests/test_versions.py $(ARGS)
 
-# All tests on the releases of Kaggle's image, and artifacts exchanged between the two environments.
+# All tests on the releases of Kaggle's image, in another order of additions; and artifacts exchanged
+# between the two environments, in the usual order.
 test-kaggle: environment
-	$(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
+	export $(OTHER_ORDER); $(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
 	.venv/bin/python -m pytest -m slow tests/test_versions.py
 
 # All tests on the releases that Kaggle's next image will probably have.

