@@ -17,20 +17,24 @@ SHARED = REPOSITORY.parent / "shared"
 if SHARED.is_dir():
     os.environ.setdefault("KERAS_HOME", str(SHARED / "keras_home"))
 
-# The beginning of a program that records its own peak of anonymous memory in `peak`, in kB.
-# It stays 0 on systems without /proc.
+# The beginning of a program that records its own peak memory in kB: anonymous memory in `peak`, and
+# with it the mapped pages of files, such as libraries and feature grids, in `peak_with_files`.
+# Both stay 0 on systems without /proc.
 RECORD_PEAK_MEMORY = """
 import re, threading, time
 from pathlib import Path
 peak = 0
+peak_with_files = 0
 def record_peak():
-    global peak
+    global peak, peak_with_files
     while True:
         status = Path("/proc/self/status")
         text = status.read_text() if status.is_file() else ""
-        match = re.search(r"RssAnon:\\s+(\\d+)", text)
-        if match:
-            peak = max(peak, int(match[1]))
+        anonymous = re.search(r"RssAnon:\\s+(\\d+)", text)
+        files = re.search(r"RssFile:\\s+(\\d+)", text)
+        if anonymous and files:
+            peak = max(peak, int(anonymous[1]))
+            peak_with_files = max(peak_with_files, int(anonymous[1]) + int(files[1]))
         time.sleep(0.02)
 threading.Thread(target=record_peak, daemon=True).start()
 """

@@ -57,6 +57,7 @@ clock.append(time.process_time())
 features = extract_dataset(photos, build_encoder(config.encoder), config)
 assert features["names"] == photos.names
 clock.append(time.process_time())
+features_peaks = [peak, peak_with_files]
 
 grid = load_grid(features, config)
 validation_data = make_validation_data(
@@ -66,7 +67,8 @@ captioner = build_captioner(grid.shape[2], len(tokenizer), config)
 validate = make_validator(grid, validation_data, config)
 train(captioner, train_data, grid, validate, config)
 clock.append(time.process_time())
-print(json.dumps({{"CPU seconds": np.diff(clock).tolist(), "kB": peak}}))
+memory = {{"01": features_peaks, "03": [peak, peak_with_files]}}
+print(json.dumps({{"CPU seconds": np.diff(clock).tolist(), "kB": memory}}))
 """
 
 
@@ -78,12 +80,25 @@ def measure() -> Iterator[tuple[str, str, str]]:
         few, many = milliseconds_per_photo(seconds)
         what = f"{step}: CPU ms per photo, {few:.2f} and, among {SIZES[-1]:,}, {many:.2f}"
         yield what, f"{many / few:.2f}", "0.90 to 1.10"
-    memory = [result["kB"] for result in results]
-    if not memory[0]:  # this system does not report it
-        return
-    megabytes = " ".join(f"{kilobytes / 1024:.0f}" for kilobytes in memory)
-    what = f"anonymous memory, {SIZES[-1]:,} photos against {SIZES[0]:,} ({megabytes} MB)"
-    yield what, f"{memory[-1] / memory[0]:.2f}", "0.90 to 1.10"
+    yield from memory_rows([result["kB"] for result in results])
+
+
+def memory_rows(peaks: list[dict[str, list[int]]]) -> Iterator[tuple[str, str, str]]:
+    """The peak memory among many photos against that among few.
+
+    Args:
+        peaks: For each size, what the program prints: by notebook (03 after 01, in one process)
+            the peak of anonymous memory, and of all memory with mapped files, in kB.
+    """
+    for notebook in ("01", "03"):
+        for kind, what in enumerate(("anonymous memory", "memory with mapped files")):
+            kilobytes = [peak[notebook][kind] for peak in peaks]
+            if not kilobytes[0]:  # this system does not report it
+                continue
+            megabytes = " ".join(f"{each / 1024:.0f}" for each in kilobytes)
+            sizes = f"{SIZES[-1]:,} photos against {SIZES[0]:,}"
+            label = f"{notebook}: {what}, {sizes} ({megabytes} MB)"
+            yield label, f"{kilobytes[-1] / kilobytes[0]:.2f}", "0.90 to 1.10"
 
 
 def milliseconds_per_photo(seconds: list[float]) -> list[float]:
