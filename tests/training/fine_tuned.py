@@ -18,6 +18,7 @@ from utils.data.tokenizer import Tokenizer
 from utils.features import extract_backbone_features, extract_dataset
 from utils.models.captioners import build_captioner
 from utils.models.encoders import build_encoder
+from utils.sample.dataset import write_sample
 from utils.training.batching import Datasets, make_training_data, make_validation_data
 from utils.training.distribution import choose_strategy
 from utils.training.stages import train_member
@@ -48,16 +49,16 @@ class SmallRun(NamedTuple):
 
 def make_run(config):
     """Extract the features of a few drawn photos and fit a tokenizer; saves the artifacts."""
+    counts = (PHOTOS_PER_SPLIT,) * 3
+    write_sample(artifacts.working_folder(config) / "sample", *counts, progress=False)
     photos = find_photos(config)
-    splits = {split: names[:PHOTOS_PER_SPLIT] for split, names in photos.splits.items()}
-    photos = replace(photos, splits=splits)
     encoder = build_encoder("sample_cnn")
     features = extract_dataset(photos, encoder, config)
     artifacts.save("features", features, config)
     backbone_features = extract_backbone_features(features, photos, encoder, config)
     artifacts.save("backbone_features", backbone_features, config)
 
-    captions = [caption for name in splits["train"] for caption in photos.captions[name]]
+    captions = [caption for name in photos.splits["train"] for caption in photos.captions[name]]
     tokenizer = Tokenizer.fit(captions, 1, config.max_length)
     artifacts.save("captions", {}, config)
     artifacts.save("tokenizer", tokenizer.to_dict(), config)
