@@ -474,7 +474,7 @@ for problem in vocabulary_problems(measure_vocabulary(photos, config, pretrained
 #
 # A network processes several captions at a time, a **batch**, as one array of the shape
 # `(batch, time)`. All rows of an array have the same length, and captions do not: hence the
-# padding. Here is a batch of three short captions of different lengths, if there are so many:
+# padding. Here is a batch of three short captions of different lengths, if the data have so many:
 
 # %%
 first_of_length = {}  # for each number of tokens, the first training caption that has it

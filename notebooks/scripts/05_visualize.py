@@ -91,7 +91,7 @@ print(summarize(config, "preset", "encoder", "decoder"))
 
 # %% [markdown]
 # Load what notebook 4 has saved: for each photo of the split the generated caption, its CIDEr-D and
-# its attention weights. The references come from notebook 2, the places of the photos from
+# its attention weights. The references come from notebook 2, the paths of the photos from
 # notebook 1.
 
 # %%
@@ -177,7 +177,8 @@ _ = show(selected["median"], score_notes)
 # animals, colors, numbers, actions, places. All other content words form one more category. The
 # lists are English. In other languages the code runs, but every word counts as a content word of
 # *other words* with a meaning of its own, so synonyms count as errors: read those numbers as an
-# upper bound. Step 1 maps a text to the meanings in it:
+# upper bound. In English the same holds for words that the list does not have, such as *sunset* and
+# *evening*. Step 1 maps a text to the meanings in it:
 
 # %% tags=["nbval-ignore-output"]
 from collections import Counter
@@ -269,11 +270,18 @@ table
 # score. Which words are these? For each category, the three most frequent ones, with counts:
 
 # %% tags=["nbval-ignore-output"]
+
+
+def name_meaning(word):
+    """One word for all words of its meaning."""
+    return MEANINGS[word][1].split()[0] if word in MEANINGS else singular(word)
+
+
 words_by_kind = {"wrong": Counter(), "missing": Counter()}
 for caption_errors in errors:
     for category, found_words in caption_errors.items():
         for kind, counter in words_by_kind.items():
-            counter.update((category, word) for word in getattr(found_words, kind))
+            counter.update((category, name_meaning(word)) for word in getattr(found_words, kind))
 rows = []
 for category in table.index:
     row = {"category": category}
@@ -300,11 +308,15 @@ confusions = Counter()
 for caption_errors in errors:
     for category, words in caption_errors.items():
         if category != OTHER and len(words.wrong) == len(words.missing) == 1:
-            confusions[f"{words.wrong[0]} instead of {words.missing[0]}"] += 1
+            wrong, missing = map(name_meaning, (words.wrong[0], words.missing[0]))
+            confusions[f"{wrong} instead of {missing}"] += 1
 for confusion, count in confusions.most_common(5):
     print(f"{confusion}: {count}")
 
 # %% [markdown]
+# (Of drawn scenes, notebook 4 has found that captions state as many facts as a single reference.
+# That is no contradiction: here a caption is compared with five references together.)
+#
 # A list like this tells you what to do next. Confused animals call for a better encoder, or for
 # more photos of them. Wrong numbers are a known weakness of encoders: features say *what* is in a
 # cell better than *how many* there are. Missing clothes and colors may need no repair at all: five
@@ -553,16 +565,25 @@ print(f"{share:.0%} of the variance of {len(eigenvalues):,} channels")
 # from there to 0 at the distance that one in a thousand would exceed.
 #
 # With 1,000 validation photos or more, the fall follows their ranks: $f = 20 \cdot$ (fraction of
-# validation photos that are farther away). A hundred photos have only five beyond $d_{95}$; the end
-# is extrapolated from the mean of these five, as if the excess were exponentially distributed:
+# validation photos that are farther away). A hundred photos have only five beyond $d_{95}$, too few
+# for one in a thousand. So the end is extrapolated: if the distances beyond $d_{95}$ exceed it by
+# $s$ on average, and the excess is exponentially distributed, then a fraction of
+# $0.05 \, e^{-x/s}$ of all photos is farther away than $d_{95} + x$. It is 0.001 at
+# $x = s \log 50$:
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.confidence import ENOUGH_PHOTOS, familiarity
 
 distances = fitted["validation_distances"]
 near = np.quantile(distances, 0.95)
-tail = distances[distances >= near]
-far = near + max((tail - near).mean(), 1e-6) * np.log(0.05 / 0.001)
+mean_excess = max((distances[distances >= near] - near).mean(), 1e-6)
+far = near + mean_excess * np.log(0.05 / 0.001)
+print(f"fully familiar up to {near:.3f}, unfamiliar from {far:.3f} on")
+
+# %% [markdown]
+# By hand for the median photo, at $d_{95}$, halfway to the end, and at the end:
+
+# %% tags=["nbval-ignore-output"]
 trial_distances = np.array([np.median(distances), near, (near + far) / 2, far])
 if len(distances) < ENOUGH_PHOTOS:
     by_hand = np.clip((far - trial_distances) / (far - near), 0, 1)
@@ -618,13 +639,22 @@ for label, rows in {"highest": by_confidence[:fifth], "lowest": by_confidence[-f
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.calibration import roc_auc
 
-cross_validated = by_two_signals.copy()
-part = np.arange(len(inputs)) % 10
-for number in range(10):
-    held_out = part == number
-    if held_out.any() and not held_out.all():
-        without = fit_logistic_regression(standardized[~held_out], validation_good[~held_out])
-        cross_validated[held_out] = 1 / (1 + np.exp(-inputs[held_out] @ without))
+
+def cross_validate(signals, is_good):
+    """The probability of each caption, from a regression without its tenth of the captions."""
+    standardized = (signals - signals.mean(axis=0)) / (signals.std(axis=0) + 1e-6)
+    inputs = np.column_stack([np.ones(len(signals)), standardized])
+    probabilities = np.full(len(signals), is_good.mean())
+    part = np.arange(len(signals)) % 10
+    for number in range(10):
+        held_out = part == number
+        if held_out.any() and not held_out.all():
+            weights = fit_logistic_regression(standardized[~held_out], is_good[~held_out])
+            probabilities[held_out] = 1 / (1 + np.exp(-inputs[held_out] @ weights))
+    return probabilities
+
+
+cross_validated = cross_validate(signals, validation_good)
 changes = abs(cross_validated - by_two_signals)
 print(f"cross-validation changes a confidence by {changes.mean():.3f}, at most {changes.max():.3f}")
 
@@ -661,7 +691,7 @@ assert np.isclose(library_error, calibration_error)
 _ = plot_reliability(validation_confidence, validation_good, num_bins)
 
 # %% [markdown]
-# Look at the histogram first: a dot of five captions says little, and its interval is wide. Where
+# Look at the histogram first: a dot of a few captions says little, and its interval is wide. Where
 # the interval of a dot crosses the diagonal, the difference may be chance. In our run on the drawn
 # sample 100 captions give an error of more than 0.1, but most intervals cross the diagonal: the
 # data are too few to call this confidence calibrated, or not. On 1,000 captions an error below 0.05
@@ -693,7 +723,7 @@ print(f"{good.sum()} · {(~good).sum()} pairs, AUC {auc:.2f}")
 
 # %% [markdown]
 # All in one table: first the validation captions by two signals, before and after cross-validation,
-# then the full confidence, on the validation captions and on the split. The last row is the
+# then the full confidence, on the validation captions and on the split. The last two rows are the
 # **pretrained captioner** of this project, measured in the same way on the 1,000 validation photos
 # of Flickr8k. (If all captions are good, or none is, there are no pairs, and the AUC is undefined.)
 
@@ -711,6 +741,10 @@ pretrained = None
 try:
     pretrained = Captioner.pretrained()
     pretrained_fit = pretrained.confidence
+    measured["two signals, pretrained captioner, Flickr8k"] = (
+        cross_validate(pretrained_fit["validation_signals"], pretrained_fit["validation_good"]),
+        pretrained_fit["validation_good"],
+    )
     measured["pretrained captioner, Flickr8k"] = (
         pretrained_fit["validation_confidence"],
         pretrained_fit["validation_good"],
@@ -742,9 +776,9 @@ pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 # The first two rows differ by what the regression has adapted to in its own captions. Compare the
 # next ones with their intervals (the bootstrap of notebook 4): with 100 or 200 captions the
 # differences between the first four rows are smaller than their intervals, so the drawn sample
-# can't show whether the further signals help. With 1,000 captions of photos the interval is narrow,
-# and the AUC is clearly above 0.5. The reliability diagram of the pretrained captioner shows how
-# much more 1,000 captions say:
+# can't show whether the further signals help. With 1,000 captions of photos the intervals are
+# narrower: compare the last two rows, of which the second one has all signals. The reliability
+# diagram of the pretrained captioner shows how much more 1,000 captions say:
 
 # %% tags=["nbval-ignore-output"]
 if pretrained:
@@ -1267,8 +1301,8 @@ if examples:
 # - **classification head** (1): the last layers of a CNN, from features to class scores; a
 #   captioner removes them.
 # - **confidence** (5): the estimated probability that a caption is good.
-# - **confidence interval** (4): a range that contains the true score with a given probability, such
-#   as 95 %.
+# - **confidence interval** (4): here the range of the middle 95 % of the scores of resampled
+#   photos; how much a score depends on which photos were drawn.
 # - **context vector** (3): the mean of the values, weighted by the attention weights.
 # - **convolution** (1): sliding a kernel over an image; each output is a weighted sum of a small
 #   region.

@@ -19,8 +19,6 @@ for _category, _groups in WORD_CATEGORIES.items():
     for _group in _groups:
         for _word in _group.split():
             MEANINGS[_word] = (_category, _group)
-MEANINGS["couple"] = MEANINGS["two"]
-MEANINGS["trio"] = MEANINGS["three"]
 # General words, each with the words that it fits: a girl is a child. None: all of its category.
 GENERAL_WORDS = {"person": None, "animal": None, "child": ("boy", "girl", "baby")}
 
