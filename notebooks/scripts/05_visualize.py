@@ -777,8 +777,10 @@ pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 # next ones with their intervals (the bootstrap of notebook 4): with 100 or 200 captions the
 # differences between the first four rows are smaller than their intervals, so the drawn sample
 # can't show whether the further signals help. With 1,000 captions of photos the intervals are
-# narrower: compare the last two rows, of which the second one has all signals. The reliability
-# diagram of the pretrained captioner shows how much more 1,000 captions say:
+# narrow, and the last two rows are nearly equal: for photos like those of training, the
+# log-probability and PMI are enough. What the familiarity is for are other photos, of which
+# validation has none; the section *Real photographs* shows some. The reliability diagram of the
+# pretrained captioner shows how much more 1,000 captions say:
 
 # %% tags=["nbval-ignore-output"]
 if pretrained:
