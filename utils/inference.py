@@ -49,7 +49,7 @@ class Captioner:
             this is the backbone below them.
         fine_tuned_encoder: From pixels to what the model's top blocks compute, or None.
         confidence: What `evaluation.confidence` computes the confidence of captions from, or None.
-        confidence_problem: Why there is no confidence.
+        confidence_problem: Why there is none, or only that of the pretrained captioner.
         path: The file that the model comes from.
         has_graphs: Whether captions have been generated before.
     """

@@ -452,11 +452,11 @@ if real_photos:
 # (*ballplayer*, *groom* and *scuba diver*). Four of its guesses name clothes, the fifth is
 # *ballplayer*, and all five have low probabilities.
 #
-# Class names are a poor basis for captions, which speak of people, actions, numbers and places.
-# The features below the head contain much more than the class: they were useful to tell 1,000
-# classes apart, and with them a decoder can learn to tell other things apart. To use what a network
-# has learned in one task for another is called
-# [**transfer learning**](https://keras.io/guides/transfer_learning/).
+# Class names are a poor basis for captions, which speak of people, actions, numbers and places. The
+# features below the head contain much more than the class: they were useful to tell 1,000 classes
+# apart, and with them a decoder can learn to tell other things apart. Using what a network has
+# learned in one task for another is called [**transfer
+# learning**](https://keras.io/guides/transfer_learning/).
 
 # %% [markdown]
 # ## Remove the classification head

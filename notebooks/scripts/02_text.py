@@ -298,7 +298,7 @@ _ = plot_zipf(shares, zipf=10, labels=labels)
 # %%
 for limit in (2, 5, 20):
     num_rare = sum(count < limit for count in sorted_counts)
-    print(f"{num_rare:,} tokens ({num_rare / len(counts):.0%}) occur less than {limit} times")
+    print(f"{num_rare:,} tokens ({num_rare / len(counts):.0%}) occur fewer than {limit} times")
 
 # %% [markdown]
 # ## Unknown words

@@ -98,8 +98,8 @@ print(summarize(config, "epochs", "batch_size", "learning_rate", "ema_momentum",
 print(summarize(config, "fine_tune_epochs", "scst_epochs", "ensemble_size"))
 
 # %% [markdown]
-# Load the artifacts of the notebooks before. If one of them was made with other settings, or is
-# missing, the error says which notebook to run again.
+# Load the **artifacts**, the files that the notebooks before have saved. If one of them was made
+# with other settings, or is missing, the error says which notebook to run again.
 
 # %%
 from utils import feature_grids
@@ -181,15 +181,10 @@ table.head(length + 2)
 # %% [markdown]
 # ## Cross-entropy and perplexity
 #
-# The model outputs a probability for every token of the vocabulary. If the target has probability
-# $p$, the loss of this prediction is $-\log p$: 0 for a prediction that is certain and right, large
-# for a surprise.
-
-# %%
-for p in (1.0, 0.5, 0.1, 0.01):
-    print(f"probability {p:4}: loss {abs(np.log(p)):.2f} nats")
-
-# %% [markdown]
+# The model outputs a probability for every token of the vocabulary. As in notebook 2, a target that
+# it gives the probability $p$ has the loss $-\log p$: 0 if the prediction is certain and right,
+# 0.69 at $p = 0.5$, 4.61 at $p = 0.01$.
+#
 # The mean over all target tokens is the
 # [**cross-entropy**](https://en.wikipedia.org/wiki/Cross-entropy), the loss that training
 # minimizes:
@@ -460,7 +455,7 @@ print(f"hidden state: {gates['output'][0]:.2f} * tanh({new_cell[0]:.2f}) = {new_
 
 # %% [markdown]
 # Read it gate by gate. The forget gate, 0.95, keeps 95 % of the old cell state. The input gate,
-# 0.05, lets almost nothing of the candidate in. So this token changes the memory hardly at all: 0.8
+# 0.05, lets almost nothing of the candidate in. So this token hardly changes the memory: 0.8
 # stays 0.8. The output gate, 0.5, passes half of tanh(0.80) = 0.66 on to the next layers.
 # With the forget gate at 0 and the input gate at 1 the new cell state would be the candidate, and
 # the old one lost.
@@ -663,7 +658,7 @@ print(f"loss before the step {loss:.3f}, after it {loss_after:.3f}")
 # %% [markdown]
 # Did the loss fall? It is the loss of the same batch, so it should: the step went against its
 # gradient. And no weight has moved further than the learning rate, as computed above. So with Adam
-# the clipping changes this first step hardly at all; in later steps it limits how much one batch
+# the clipping hardly changes this first step; in later steps it limits how much one batch
 # adds to $m$ and $v$.
 #
 # (Optimizers of Keras can clip on their own, with `global_clipnorm`; the step does it here to show
@@ -1091,7 +1086,8 @@ print(f"{model.count_params():,} weights; the merge model has {merge.count_param
 # The attention captioner has more weights than the merge model. If it scores higher, is the reason
 # the attention, or only its size? A fair comparison changes one thing at a time. So train the same
 # captioner twice: once with all cells, once with the mean of all cells as its only cell. Both have
-# the same number of weights, the same initial weights, the same batches in the same order, and the
+# the same number of weights (although with a single cell softmax is always 1, so the query
+# projection has no effect), the same initial weights, the same batches in the same order, and the
 # same number of steps: `epochs` of them, on at most 1,500 photos. The second one has nothing to
 # choose from. (A short training needs a short EMA: an average over more steps than there are would
 # keep the initial weights.)
@@ -1212,10 +1208,10 @@ for word, entropy, cell_weights in zip(words, entropies, weights, strict=True):
 # ## Train the captioner
 #
 # Now the full training. `train_all` trains the decoder that the settings name (`attention`, unless
-# you chose another one) in all its stages, with the callback from above, for the same
-# validation photo. `Datasets` holds the training and the validation data. (With the settings of the
-# sample this repeats the run with all cells. With photos it uses all of them, a longer EMA, and
-# fine-tuning.)
+# you chose another one) in all its stages, with the callback from above, for the same validation
+# photo. `Datasets` holds the training and the validation data. (With the settings of the sample
+# this repeats the run with all cells. With photos it uses all of them and a longer EMA, and then
+# trains the CNN, too.)
 
 # %% tags=["nbval-ignore-output"]
 from utils.training.batching import Datasets
@@ -1360,9 +1356,10 @@ _ = plot_epoch_choice(overfit_history)
 # %% [markdown]
 # The validation loss has a minimum and rises again, as the model becomes sure of what is true of
 # the 60 photos only. Does CIDEr-D fall as much, and at the same time? With 100 photos it changes
-# from epoch to epoch by chance, so take the mean of five epochs, two before and two after each one.
-# Compare four epochs: the one with the lowest loss, the one with the best mean, the last one, and
-# the one before the minimum whose loss is nearest to that of the last one.
+# from epoch to epoch by chance, so take the mean of five epochs, two before and two after each one
+# (at the end, of those that there are). Compare four epochs: the one with the lowest loss, the one
+# with the best mean, the last one, and the one before the minimum whose loss is nearest to that of
+# the last one.
 
 # %% tags=["nbval-ignore-output"]
 curves = pd.DataFrame(overfit_history)[["epoch", "loss", "val_loss", "CIDEr-D"]]
@@ -1401,12 +1398,13 @@ print(f" and {means[last]:.2f}")
 #   follow from earlier mistakes.
 # - **The loss scores all tokens alike.** CIDEr-D gives more weight to words that are rare in other
 #   captions, such as *surfboard*, than to *a* and *the*.
-# - **The loss punishes overconfidence.** For greedy search only the ranking of the tokens matters:
-#   the most likely one is chosen, be it at 40 % or at 90 %. When a model overfits, its
-#   probabilities go towards 0 and 1, and a few confident mistakes raise the mean loss, while most
-#   of its choices stay as good as they were, or still get better. Label smoothing moves the
-#   probabilities in the other direction, and hardly changes the captions: on Flickr8k CIDEr-D was
-#   0.411 with a label smoothing of 0.1 and 0.413 without ([RESULTS.md](../RESULTS.md)).
+# - **The loss punishes overconfidence.** A generated caption takes the most likely token at each
+#   step (**greedy search**, notebook 4), be it at 40 % or at 90 %; only the ranking of the tokens
+#   matters. When a model overfits, its probabilities go towards 0 and 1, and a few confident
+#   mistakes raise the mean loss, while most of its choices stay as good as they were, or still get
+#   better. Label smoothing moves the probabilities in the other direction, and hardly changes the
+#   captions: on Flickr8k CIDEr-D was 0.411 with a label smoothing of 0.1 and 0.413 without
+#   ([RESULTS.md](../RESULTS.md)).
 #
 # So the loss may rise while captions improve, or fall while they don't. And the last epoch is not
 # the best one, either: in a training of 18 epochs on Flickr8k CIDEr-D was best in epoch 13 (0.479),
@@ -1560,9 +1558,15 @@ for label, layer in {"trainable": trainable_norm, "frozen": batch_norm}.items():
 #
 # ### Two epochs of fine-tuning
 #
-# Now do it, on 300 photos. To see what the trainable CNN contributes, and not just two more epochs,
-# train twice from the same weights: with the top blocks frozen, and trainable. `train` is called
-# without a stage, so it leaves the checkpoints of the real training alone.
+# Now do it, on 300 photos. The small CNN was pretrained on drawn scenes of the same kind, so there
+# is nothing to gain by training it further on the drawn sample. To see fine-tuning work, give it a
+# CNN that does not fit: permute the output channels of the convolution in the last block. All that
+# it detects is still there, but each channel means something else to the decoder, as if the CNN had
+# been pretrained for another task.
+#
+# To see what the trainable CNN contributes, and not just two more epochs, train twice from the same
+# weights: with the top blocks frozen, and trainable. `train` is called without a stage, so it
+# leaves the checkpoints of the real training alone.
 
 # %% tags=["nbval-ignore-output"]
 fine_tune_config = replace(
@@ -1577,6 +1581,10 @@ tune_validation = ValidationData(
     np.arange(num_photos, len(backbone_grid)), validation_data.references[:100], tokenizer
 )
 validate_tuned = make_validator(backbone_grid, tune_validation, fine_tune_config)
+results = {"CNN that fits": validate_tuned(end_to_end).metrics}
+kernel, *other_weights = convolution.get_weights()
+shuffled = np.random.RandomState(0).permutation(kernel.shape[-1])
+convolution.set_weights([kernel[..., shuffled], *other_weights])
 weights_before = end_to_end.get_weights()
 
 
@@ -1590,8 +1598,8 @@ def fine_tune(trainable, learning_rate):
 
 statistics_before = [np.asarray(weight) for weight in batch_norm.weights]
 kernel_before = np.asarray(convolution.kernel)
-results = {"before": validate_tuned(end_to_end).metrics}
-for label, trainable in {"CNN frozen": False, "CNN trainable": True}.items():
+results["channels permuted"] = validate_tuned(end_to_end).metrics
+for label, trainable in {"two epochs, frozen": False, "two epochs, trainable": True}.items():
     results[label] = fine_tune(trainable, config.fine_tune_learning_rate)
 pd.DataFrame(results).T[["val_loss", "CIDEr-D"]].round(3)
 
@@ -1608,23 +1616,23 @@ print(f"{convolution.name}: weights changed by {change / np.abs(kernel_before).m
 print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 
 # %% [markdown]
-# Compare the last two rows of the table: their difference is the gain by fine-tuning. On the drawn
-# sample there is none to expect, as its CNN was pretrained on drawn scenes of the same kind, and
-# 300 photos are few. Both trainings differ little from the row before: the loss is lower by a
-# trace, and CIDEr-D of 100 photos changes as much from one epoch to the next of any training, as
-# you have seen above. `train_all` guards against a loss: if a stage has lowered CIDEr-D, the
-# weights before it are restored. (With photos, the decoder of this demonstration is untrained, as
-# it is not the one of your encoder, and the first row is bad for this reason.) So this
-# demonstration shows the steps. The gain is with a CNN that was pretrained for something else:
+# Compare the rows. Permuting the channels costs nearly everything. In two epochs with a frozen CNN,
+# the decoder begins to learn the new meaning of the channels. If the CNN is trainable, it can adapt
+# to the decoder at the same time, and both the loss and CIDEr-D are better. The difference between
+# the last two rows is the gain by fine-tuning. It is still far from the first row: two epochs at a
+# low rate are few. `train_all` guards against a loss: if a stage has lowered CIDEr-D, the weights
+# before it are restored. (With photos, the decoder of this demonstration is untrained, as it is not
+# the one of your encoder, so all rows are bad.)
 #
 # ### What it gains
 #
-# With `fine_tune_epochs` greater than 0, as in the preset `flickr8k`, `train_all` does this after
-# the training of the decoder: each photo is mirrored at random, which reduces overfitting (at a
-# price: the captioner can't tell left from right). Of all stages it improves the score most. On
-# Flickr8k, after twelve epochs with a frozen CNN and then eight of fine-tuning, this was CIDEr-D of
-# the 1,000 validation photos with beam width 3, and the difference with its 95 % bootstrap interval
-# ([RESULTS.md](../RESULTS.md); [notebook 4](04_evaluate.ipynb) explains beams and intervals):
+# With `fine_tune_epochs` greater than 0, as in the preset `flickr8k` (eight epochs at 0.0005),
+# `train_all` does this after the training of the decoder: each photo is mirrored at random, which
+# reduces overfitting (at a price: the captioner can't tell left from right). Of all stages it
+# improves the score most. On Flickr8k, after twelve epochs with a frozen CNN and then eight of
+# fine-tuning, this was CIDEr-D of the 1,000 validation photos with beam width 3, and the difference
+# with its 95 % bootstrap interval ([RESULTS.md](../RESULTS.md); [notebook 4](04_evaluate.ipynb)
+# explains beams and intervals):
 #
 # | encoder | frozen | fine-tuned | difference |
 # | --- | ---: | ---: | ---: |
@@ -1633,8 +1641,10 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # | MobileNetV2, seed 2 | 0.499 | 0.545 | +0.046 (0.025 to 0.067) |
 # | MobileNetV2, seed 3 | 0.503 | 0.555 | +0.052 (0.028 to 0.078) |
 #
-# With MobileNetV2, CIDEr-D was best after five to seven of the eight epochs and fell after that:
-# the model overfits.
+# The difference includes the eight epochs that are trained in addition, but these alone gain
+# nothing: with a frozen CNN eighteen epochs score no higher than twelve
+# ([RESULTS.md](../RESULTS.md)). With MobileNetV2, CIDEr-D was best after five to seven of the eight
+# epochs and fell after that: the model overfits.
 #
 # What changes in the captions? Here are three validation photos of Flickr8k, chosen by rule: those
 # at the lower quartile, the median and the upper quartile of CIDEr-D with the frozen CNN
@@ -1656,7 +1666,7 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # ## Going further
 #
 # Three more settings make `train_all` do more. The presets use none of them. On Flickr8k, the first
-# two made no significant difference (`RESULTS.md`):
+# two made no difference larger than chance (`RESULTS.md`):
 #
 # - `scst_epochs`: [**self-critical sequence training
 #   (SCST)**](https://arxiv.org/abs/1612.00563) optimizes CIDEr-D itself. The model samples five

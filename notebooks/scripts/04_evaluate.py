@@ -89,8 +89,8 @@ from utils.data.caption_files import detect_preset
 
 # %% [markdown]
 # Two settings are used here: `beam_width`, the number of partial captions that are kept while a
-# caption is generated, and `length_penalty`, which decides how long captions are compared with
-# short ones.
+# caption is generated, and `length_penalty`, which sets how captions of different lengths are
+# compared.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
@@ -460,7 +460,8 @@ _ = plot_beam_tree(beam_steps[:3], best_beam.token_ids, tokenizer.vocabulary)
 #
 # A likelier caption need not be a better one. We measure it on the *validation* photos: a beam
 # width that is chosen on the test photos makes their score look better than that of new photos.
-# CIDEr-D, the score in the last column, is explained below; higher is better.
+# CIDEr-D, the score in the last column, is explained below. It is 0 to 10, higher is better: it
+# counts which word sequences of the caption are in the references, and rare ones count more.
 
 # %%
 from dataclasses import replace
@@ -550,9 +551,7 @@ for row in dict.fromkeys([*by_change[:3], *by_change[-2:]]):
 
 # %% [markdown]
 # Is there a pattern? We group the captions by their first word: which share of the greedy captions,
-# of those of beam search and of the references begins with it? The next two columns say how many
-# captions with this first word are changed ones, and by how much CIDEr-D changes on average; the
-# last one, which share of the references with this first word names a color (English only).
+# of those of beam search and of the references begins with it?
 
 # %% tags=["nbval-ignore-output"]
 from collections import Counter
@@ -569,26 +568,36 @@ def first_word_shares(texts):
 all_references = [text for group in validation_references for text in group]
 opening = {"greedy": greedy_texts, "beam": beam_texts, "references": all_references}
 opening = pd.DataFrame({label: first_word_shares(texts) for label, texts in opening.items()})
-changes_by_word = {}
-for row in changed_rows:
-    for word in tokenize(beam_texts[row])[:1]:
-        changes_by_word.setdefault(word, []).append(change[row])
-opening["changed"] = pd.Series({word: len(values) for word, values in changes_by_word.items()})
-means = {word: np.mean(values) for word, values in changes_by_word.items()}
-opening["change of CIDEr-D"] = pd.Series(means)
+opening = opening.sort_values("beam", ascending=False).fillna(0)
+opening.head(5).round(2)
+
+# %% [markdown]
+# Take the first word that beam search prefers, the one whose share has grown most. What do its
+# captions cost, and what do references that begin with it leave out? We look for colors, a detail
+# that a caption may mention or omit (English only).
+
+# %% tags=["nbval-ignore-output"]
+preferred = (opening["beam"] - opening["greedy"]).idxmax()
 color_words = {word for group in WORD_CATEGORIES["colors"] for word in group.split()}
-names_color = {}
-for words in map(tokenize, all_references):
-    names_color.setdefault(words[0], []).append(not color_words.isdisjoint(words))
-shares = {word: np.mean(values) for word, values in names_color.items()}
-opening["references with a color"] = pd.Series(shares)
-opening = opening.sort_values("beam", ascending=False).head(5).fillna(0)
-opening.round(2).astype({"changed": int})
+
+
+def color_share(texts):
+    """The share of the captions that name a color."""
+    return np.mean([not color_words.isdisjoint(tokenize(text)) for text in texts] or [0])
+
+
+changes = [change[row] for row in changed_rows if tokenize(beam_texts[row])[:1] == [preferred]]
+with_word = [text for text in all_references if tokenize(text)[:1] == [preferred]]
+without_word = [text for text in all_references if tokenize(text)[:1] != [preferred]]
+mean_change = np.mean(changes or [0])
+print(f"{len(changes)} changed captions begin with “{preferred}”: CIDEr-D {mean_change:+.2f}")
+print(f"references that begin with it: {color_share(with_word):.0%} name a color")
+print(f"all other references:          {color_share(without_word):.0%} name a color")
 
 # %% [markdown]
 # And why are the new captions likelier? We split the log-probability of the changed captions into
-# that of the first token and that of all others, as in the small model. We also count the words for
-# colors, a detail that a caption may mention or omit (English only).
+# that of the first token and that of all others, as in the small model, and count the words for
+# colors.
 
 # %% tags=["nbval-ignore-output"]
 counted_rows = changed_rows[:200]  # enough for a mean
@@ -617,11 +626,12 @@ pd.DataFrame(parts).T.round(2)
 # %% [markdown]
 # On the drawn sample this is the small model again, as the tree above shows, too. *there* is, on
 # average, a less likely first word than those that it replaces, but the rest of such a caption is
-# likelier, because it leaves less to decide: in the last column of the table above, references that
-# begin with *there* name a color much less often.
+# likelier, because it leaves less to decide: references that begin with *there* name a color much
+# less often.
 #
-# So beam search finds what it looks for, likelier captions. But they omit a detail that the
-# references mention, the color, so CIDEr-D falls.
+# So beam search finds what it looks for: captions with a higher score, that is, log-probability
+# divided by a power of the length. Most of them are likelier, too. But many omit a detail that the
+# references mention, the color, and some name another thing: above, a duck has become a dog.
 #
 # On Flickr8k the likelier captions are the better ones. On the 1,000 validation photos this
 # project's default, a fine-tuned EfficientNet-Lite2 with attention, scores CIDEr-D 0.560 with
@@ -751,7 +761,9 @@ pd.DataFrame(table, columns=["caption", "brevity penalty", *bleu_names]).round(3
 # which many notebooks use. For a whole split, BLEU adds up the counts and lengths of all captions
 # before it divides; it is not the mean over the captions. (The library adds tiny numbers to all
 # counts, as the evaluation toolkit of COCO does, to avoid divisions by zero. NLTK treats captions
-# of fewer than four tokens in another way.)
+# of fewer than four tokens in another way.) The long caption is still lower, because of its
+# repetition and its wrong words: the penalty lowers the score of a caption that is too short, but
+# it does not make a wrong one better.
 
 # %%
 from nltk.translate.bleu_score import corpus_bleu
@@ -1091,10 +1103,10 @@ _ = plot_bars(cider_d_by_system, "CIDEr-D", intervals)
 # ### Is one system better than another?
 #
 # The intervals of beam search and greedy search may overlap. Does that mean that the difference is
-# due to chance? No: both systems were scored on the *same* photos, and most of the uncertainty is
-# about which photos we have, easy or difficult ones. This part is the same for both, and cancels in
-# the difference. A **paired test** uses this: it draws photos, and computes the difference of both
-# systems on the same draw.
+# due to chance? Not necessarily: both systems were scored on the *same* photos, and most of the
+# uncertainty is about which photos we have, easy or difficult ones. This part is the same for both,
+# and cancels in the difference. A **paired test** uses this: it draws photos, and computes the
+# difference of both systems on the same draw.
 #
 # Below are 1,000 samples of the same difference: unpaired, as if each system had been scored on
 # photos of its own, and paired. Look at the seeds: the same seed draws the same photos.
@@ -1231,7 +1243,9 @@ print("photos × sentences:", sentence_log_probs.shape)
 # p(c) = \frac{1}{N} \sum_{x'} p(c \mid x')$$
 #
 # It asks how many times *more* likely the photo makes the sentence. If it is 0, the photo makes no
-# difference. For one sentence $p(c)$ is the same for all photos, so text-to-image doesn't change.
+# difference. As $p(c)$ is a mean over $N$ photos, this one among them, PMI is at most $\log N$:
+# then no other photo makes the sentence likely at all. For one sentence $p(c)$ is the same for all
+# photos, so text-to-image doesn't change.
 
 # %%
 log_prior = np.logaddexp.reduce(sentence_log_probs, axis=0) - np.log(num_ranked)

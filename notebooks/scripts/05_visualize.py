@@ -20,7 +20,7 @@
 #
 # A table of scores says how good a captioner is on average. It does not say *what* it is good at,
 # or when to believe it. This notebook looks at single captions: which words are wrong, which part
-# of the image each word depends on, and how sure the captioner is. Then the captioner is used: for
+# of the image each word attends to, and how sure the captioner is. Then the captioner is used: for
 # alt text, for photos that it has never seen, and for search.
 #
 # ```text
@@ -46,8 +46,8 @@
 # - how to estimate which captions are good, by logistic regression, and how to check the estimate;
 # - how to get alt text and search results for your own photos.
 #
-# **You need** the predictions of notebook 4, NumPy and pandas. Minutes on two cores: less than 1
-# for the drawn sample, about 2 for Flickr8k.
+# **You need** the predictions of notebook 4, NumPy and pandas. It takes less than a minute on two
+# cores for the drawn sample, and about two minutes for Flickr8k.
 #
 # ## Setup
 #
@@ -265,13 +265,12 @@ table = table.round().astype(int).sort_values("difference", ascending=False)
 table
 
 # %% [markdown]
-# If *missing* is much larger than *wrong*, the captioner is vague rather than mistaken: it leaves
-# out what it isn't sure of. The categories at the top of the last column are those that cost the
-# score. Which words are these? For each category, the three most frequent ones, with counts:
+# If *missing* is much larger than *wrong*, the captioner is vague rather than mistaken. The
+# categories at the top of the last column differ most between low and high scores. Which words are
+# these? For each category, the three most frequent ones, with counts:
+
 
 # %% tags=["nbval-ignore-output"]
-
-
 def name_meaning(word):
     """One word for all words of its meaning."""
     return MEANINGS[word][1].split()[0] if word in MEANINGS else singular(word)
@@ -314,8 +313,8 @@ for confusion, count in confusions.most_common(5):
     print(f"{confusion}: {count}")
 
 # %% [markdown]
-# (Of drawn scenes, notebook 4 has found that captions state as many facts as a single reference.
-# That is no contradiction: here a caption is compared with five references together.)
+# (For drawn scenes, notebook 4 found that captions state as many facts as a single reference. That
+# is no contradiction: here a caption is compared with five references together.)
 #
 # A list like this tells you what to do next. Confused animals call for a better encoder, or for
 # more photos of them. Wrong numbers are a known weakness of encoders: features say *what* is in a
@@ -373,7 +372,7 @@ table
 
 # %% [markdown]
 # The spread is the most telling. If all cells had the same weight, it would be half of the cells. A
-# small spread means that the word depends on one place; a large one, that no place is special. Go
+# small spread means that the word attends to one place; a large one, that no place is special. Go
 # through the caption and predict both for each word before you read its row: words for things tend
 # to have a place, words such as *a*, *is* and *the* follow from the words before them, and a word
 # such as *rain* is everywhere. Here are the extremes:
@@ -418,9 +417,10 @@ if has_attention and words:
 # `plasma` is a [perceptually
 # uniform](https://matplotlib.org/stable/users/explain/colors/colormaps.html) colormap: equal steps
 # of weight look like equal steps of color. Yellow is the largest weight of each word. The line
-# surrounds the region where the weight is at least half of the largest; the yellow spot is inside.
-# Words whose spread is more than a quarter of the cells are called *diffuse* and have no line: it
-# would surround most of the photo and point at nothing.
+# surrounds the region, or the regions, where the weight is at least half of the largest; a ring
+# inside such a region surrounds a hole, where the weight is lower. Words whose spread is more than
+# a quarter of the cells are called *diffuse* and have no line: it would surround most of the photo
+# and point at nothing.
 
 # %%
 from utils.plotting.figures import show_attention
@@ -469,13 +469,15 @@ if fitted["problem"]:
 #
 # - the **log-probability** $\log p$ of the caption, divided by its number of tokens $n$;
 # - the pointwise mutual information (PMI, notebook 4) per token: how much more likely the caption
-#   is for this photo than for an average one. "a man in a shirt" is likely for any photo;
+#   is for this photo than for an average one, $\log p(c \mid x) - \log p(c \mid \bar{x})$, where
+#   $\bar{x}$ is the mean of the features of all training photos. "a man in a shirt" is likely for
+#   any photo;
 # - a few [**principal
 #   components**](https://en.wikipedia.org/wiki/Principal_component_analysis) $\mathbf{z}$ of the
 #   photo's features, the directions in which the features of photos vary most: some subjects are
 #   described better than others;
-# - the **distance** of the photo's features from those of the training photos. Of a photo unlike
-#   all of them the captioner knows nothing, however probable its caption is.
+# - the **distance** of the photo's features from those of the training photos. The captioner knows
+#   nothing about a photo unlike all of them, however probable its caption is.
 #
 # Here are the first two for all validation captions. Is the mean of the good captions higher?
 
@@ -566,10 +568,10 @@ print(f"{share:.0%} of the variance of {len(eigenvalues):,} channels")
 #
 # With 1,000 validation photos or more, the fall follows their ranks: $f = 20 \cdot$ (fraction of
 # validation photos that are farther away). A hundred photos have only five beyond $d_{95}$, too few
-# for one in a thousand. So the end is extrapolated: if the distances beyond $d_{95}$ exceed it by
-# $s$ on average, and the excess is exponentially distributed, then a fraction of
-# $0.05 \, e^{-x/s}$ of all photos is farther away than $d_{95} + x$. It is 0.001 at
-# $x = s \log 50$:
+# for one in a thousand. So $f$ falls in a straight line, and only its end is extrapolated: if the
+# distances beyond $d_{95}$ exceed it by $s$ on average, and the excess is exponentially
+# distributed, then a fraction of $0.05 \, e^{-x/s}$ of all photos is farther away than $d_{95} +
+# x$. It is 0.001 at $x = s \log 50$:
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.confidence import ENOUGH_PHOTOS, familiarity
@@ -597,7 +599,7 @@ for distance, value in zip(trial_distances, by_hand, strict=True):
 # %% [markdown]
 # Familiarity is cautious by design. One familiar photo in twenty is beyond $d_{95}$ and has a lower
 # confidence than it deserves, even if its caption is good. That is the price for a captioner that
-# doesn't state "a dog" of an X-ray image as firmly as of a dog. Which captions have the
+# doesn't call an X-ray image "a dog" as firmly as a real dog. Which captions have the
 # highest and the lowest confidence?
 
 # %%
@@ -626,8 +628,8 @@ for label, rows in {"highest": by_confidence[:fifth], "lowest": by_confidence[-f
 # [**Calibration**](https://arxiv.org/abs/1706.04599) means that a confidence agrees with the
 # frequency: of all captions with a confidence of 80 %, 80 % are good. To check this, group the
 # captions into bins by confidence, and compare in each bin the mean confidence with the fraction of
-# good captions. The **expected calibration error** (ECE) is the mean difference between the two,
-# weighted by the number of captions.
+# good captions. The **expected calibration error** (ECE) is the mean absolute difference between
+# the two, weighted by the number of captions.
 #
 # We use the validation captions. But on the captions that it was fitted on, a regression looks
 # better than it is. [**Cross-validation**](
@@ -642,15 +644,16 @@ from utils.evaluation.calibration import roc_auc
 
 def cross_validate(signals, is_good):
     """The probability of each caption, from a regression without its tenth of the captions."""
-    standardized = (signals - signals.mean(axis=0)) / (signals.std(axis=0) + 1e-6)
-    inputs = np.column_stack([np.ones(len(signals)), standardized])
     probabilities = np.full(len(signals), is_good.mean())
     part = np.arange(len(signals)) % 10
     for number in range(10):
         held_out = part == number
         if held_out.any() and not held_out.all():
-            weights = fit_logistic_regression(standardized[~held_out], is_good[~held_out])
-            probabilities[held_out] = 1 / (1 + np.exp(-inputs[held_out] @ weights))
+            others = signals[~held_out]  # mean and deviation come from these, too
+            standardized = (signals - others.mean(axis=0)) / (others.std(axis=0) + 1e-6)
+            bias, *weights = fit_logistic_regression(standardized[~held_out], is_good[~held_out])
+            logits = bias + standardized[held_out] @ np.array(weights)
+            probabilities[held_out] = 1 / (1 + np.exp(-logits))
     return probabilities
 
 
@@ -693,9 +696,10 @@ _ = plot_reliability(validation_confidence, validation_good, num_bins)
 # %% [markdown]
 # Look at the histogram first: a dot of a few captions says little, and its interval is wide. Where
 # the interval of a dot crosses the diagonal, the difference may be chance. In our run on the drawn
-# sample 100 captions give an error of more than 0.1, but most intervals cross the diagonal: the
-# data are too few to call this confidence calibrated, or not. On 1,000 captions an error below 0.05
-# is good: a confidence of 70 % then means 65 % to 75 %.
+# sample 100 captions give an error of more than 0.1, but the intervals cross the diagonal: the data
+# are too few to call this confidence calibrated, or not. On 1,000 captions an error below 0.05 is
+# good: on average, confidence and frequency then differ by less than 5 points, although single bins
+# can be further off.
 #
 # ### Does it tell good captions from others?
 #
@@ -752,44 +756,57 @@ try:
 except CaptionsError as error:
     print(f"Without the pretrained captioner: {error}")
 
-
-def auc_interval(values, is_good):
-    """The 95 % bootstrap interval of the AUC, as text."""
-    rng = np.random.RandomState(0)
-    samples = []
-    for _ in range(500):
-        drawn = rng.randint(len(values), size=len(values))
-        samples.append(roc_auc(values[drawn], is_good[drawn]))
-    samples = [sample for sample in samples if not np.isnan(sample)]
-    return "{:.2f} to {:.2f}".format(*np.percentile(samples, [2.5, 97.5])) if samples else ""
-
-
 rows = []
 for values, is_good in measured.values():
     error = expected_calibration_error(values, is_good)
-    auc, interval = roc_auc(values, is_good), auc_interval(values, is_good)
-    rows.append([len(values), is_good.mean(), auc, interval, error])
-columns = ["captions", "good", "AUC", "95 % interval", "ECE"]
+    rows.append([len(values), is_good.mean(), roc_auc(values, is_good), error])
+columns = ["captions", "good", "AUC", "ECE"]
 pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 
 # %% [markdown]
-# The first two rows differ by what the regression has adapted to in its own captions. Compare the
-# next ones with their intervals (the bootstrap of notebook 4): with 100 or 200 captions the
-# differences between the first four rows are smaller than their intervals, so the drawn sample
-# can't show whether the further signals help. With 1,000 captions of photos the intervals are
-# narrow, and the last two rows are nearly equal: for photos like those of training, the
-# log-probability and PMI are enough. What the familiarity is for are other photos, of which
-# validation has none; the section *Real photographs* shows some. The reliability diagram of the
-# pretrained captioner shows how much more 1,000 captions say:
+# Do all signals rank better than two? As in notebook 4, the same captions need a paired comparison:
+# draw captions with replacement, and compute both AUCs on the same draw.
+
+
+# %% tags=["nbval-ignore-output"]
+def auc_difference(values, other_values, is_good):
+    """The 95 % bootstrap interval of the difference of two AUCs of the same captions."""
+    rng = np.random.RandomState(0)
+    differences = []
+    for _ in range(500):
+        drawn = rng.randint(len(values), size=len(values))
+        if 0 < is_good[drawn].sum() < len(drawn):
+            auc, other_auc = (
+                roc_auc(each[drawn], is_good[drawn]) for each in (values, other_values)
+            )
+            differences.append(auc - other_auc)
+    return np.percentile(differences or [0], [2.5, 97.5])
+
+
+comparisons = {"this captioner": ("all signals, cross-validated", "two signals, cross-validated")}
+if pretrained:
+    label = "pretrained captioner, Flickr8k"
+    comparisons[label] = (label, f"two signals, {label}")
+for label, (all_signals, two_signals) in comparisons.items():
+    values, is_good = measured[all_signals]
+    low, high = auc_difference(values, measured[two_signals][0], is_good)
+    print(f"{label}: AUC of all signals minus two, 95 % interval {low:+.3f} to {high:+.3f}")
+
+# %% [markdown]
+# The first two rows of the table differ by what the regression has adapted to in its own captions.
+# Where an interval contains 0, the further signals make no difference that these captions can show.
+# In our run that is so in both cases: for photos like those of training, the log-probability and
+# PMI are enough. Familiarity is meant for other photos, and validation has none; the section *Real
+# photographs* shows some. The reliability diagram of the pretrained captioner shows how much more
+# 1,000 captions say:
 
 # %% tags=["nbval-ignore-output"]
 if pretrained:
     _ = plot_reliability(pretrained_fit["validation_confidence"], pretrained_fit["validation_good"])
 
 # %% [markdown]
-# From 30 % on the dots follow the diagonal. Below that they lie above it: these few photos are
-# unlike the training photos, and the familiarity lowers their confidence by more than the scores
-# justify, as it is cautious by design.
+# From 40 % on the dots follow the diagonal. Below that they lie above it: these few captions are
+# better than their confidence. One reason may be the familiarity, which is cautious by design.
 #
 # What is a confidence good for? You can publish the captions above a threshold, and leave the
 # others to a person (**selective prediction**). What does a threshold cost, and what does it gain?
@@ -810,9 +827,9 @@ selective = pd.DataFrame(rows, columns=["captioner", "from", "published", "good 
 selective.sort_values("captioner", kind="stable").round(2)
 
 # %% [markdown]
-# Where does such a confidence fail? It holds for photos like those that it was fitted on. It means
-# a CIDEr-D above a bound, and a caption can reach the bound with a wrong detail. And it says
-# nothing certain about a single caption. The section *Real photographs* shows all three.
+# Where does such a confidence fail? It holds for photos like those that it was fitted on; the
+# section *Real photographs* shows others. It means a CIDEr-D above a bound, and a caption can reach
+# the bound with a wrong detail. And it says nothing certain about a single caption.
 #
 # ## A gallery
 #
@@ -952,6 +969,24 @@ for verdict, count in sorted(Counter(verdicts).items()):
     print(f"{verdict}: {count} of {len(verdicts)} photographs")
 
 # %% [markdown]
+# How familiar are these photographs? The table shows the factor $f$ beside the confidence:
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluation.confidence import feature_distance, pooled_features
+
+if open_captions:
+    encoder, model, for_captions = pretrained.parts_for_captions()
+    open_paths = [row["photo"] for row in open_captions]
+    parts = pretrained.extract_features(open_paths, progress=False, encoder=encoder)
+    open_features = np.concatenate(list(parts))
+    pooled = pooled_features(model, open_features, np.arange(len(open_features)))
+    open_distances = feature_distance(pooled, for_captions)
+    table = pd.DataFrame({"photograph": [Path(path).stem for path in open_paths]})
+    table["familiarity"] = familiarity(open_distances, for_captions["validation_distances"])
+    table["confidence"] = [row["confidence"] for row in open_captions]
+    print(table.round(2).to_string(index=False))
+
+# %% [markdown]
 # Now look at them. Above each photograph are the verdict and the alt text, or what the captioner
 # would have written; beside it are the attention maps of the two rarest words of the caption that
 # name something visible. Does the attention fit the word? Is a stated caption wrong?
@@ -987,15 +1022,16 @@ if alt_text_cards:
 # as well. What the confidence achieves is that the other seven photographs get no description.
 #
 # And two women, the astronaut Eileen Collins and the computer scientist Grace Hopper, are called a
-# man. Three of the ten captions begin with *a man in a red shirt*. No four words begin more
-# captions of Flickr8k than *a man in a*, and *man* is in 17 % of them, *woman* in 8 %. This is a
+# man. Three of the ten captions begin with *a man in a red shirt*. *A man in a* is the most
+# frequent beginning of Flickr8k's captions, and *man* is in 17 % of them, *woman* in 8 %. This is a
 # **bias** of the data, and the [model card](../utils/pretrained/MODEL_CARD.md) names it.
 #
 # Is that a contradiction to the reliability diagram? No, but it shows its limits:
 #
-# - **Calibration holds for photos like those of training.** On Flickr8k, 78 % of the stated
-#   captions are good. Of other photos nothing was measured, and familiarity only sees a part of
-#   the difference: it is 1 for three of these photographs, both stated ones among them.
+# - **Calibration holds for photos like those of training.** On Flickr8k, 77 % of the stated
+#   captions are good, as the table of thresholds shows. Of other photos nothing was measured, and
+#   familiarity only sees a part of the difference: in the table above it is 1 for three of these
+#   photographs, both stated ones among them.
 # - **Good means a CIDEr-D of 0.2 or more; it doesn't mean true.** A caption with the right person
 #   and a wrong car shares n-grams with its references, and can count as good.
 # - **The thresholds are a choice.** From 50 % on, 84 % of Flickr8k's validation captions are
@@ -1115,8 +1151,8 @@ if examples:
 # of an answer into a new cell below, after you have run all cells above. It is written for the
 # drawn sample; on photos its numbers differ.
 #
-# 1. *Vary*: What does the attention of the worst caption look like? Before you run it: guess
-#    whether the model attended to the wrong region, or misclassified the right one.
+# 1. *Vary*: What does the attention of the worst caption look like? Before you run it: which of its
+#    words name a thing that has a place, and should have a small spread?
 #
 # <details><summary>Hint</summary>
 #
@@ -1273,11 +1309,13 @@ if examples:
 # %% [markdown]
 # ## Glossary
 #
-# All terms of the five notebooks, with the number of the notebook that introduces each.
+# The main terms of the five notebooks, with the number of the notebook that introduces each.
 #
 # - **AdamW** (3): an optimizer that adapts the step of each weight, with weight decay apart from
 #   the gradient.
 # - **alt text** (5): the sentence that a screen reader reads aloud in place of an image.
+# - **artifact** (3): a file that one notebook saves and another one loads, with a record of the
+#   settings and the parents that it was made from.
 # - **attention** (3): computing, for each token, a weight for every grid cell, and the weighted sum
 #   of the cells' values.
 # - **attention weights** (3): for one token, a weight per grid cell; they sum to 1 over the cells.
@@ -1322,8 +1360,8 @@ if examples:
 # - **encoder** (1): the network that turns an image into features.
 # - **ensemble** (3): several models whose probabilities are averaged.
 # - **EOS** (2): the token that ends each sequence.
-# - **expected calibration error** (5): the mean difference between confidence and fraction of good
-#   captions.
+# - **expected calibration error** (5): the mean absolute difference between confidence and fraction
+#   of good captions.
 # - **exponential moving average** (3): EMA, a running mean of the weights during training;
 #   evaluated in their place.
 # - **exposure bias** (3): in training the decoder only sees references, in decoding its own tokens
@@ -1339,7 +1377,7 @@ if examples:
 # - **gradient** (3): the derivative of the loss with respect to each weight; training steps against
 #   it.
 # - **gradient clipping** (3): scales a gradient down whose norm exceeds a limit.
-# - **greedy search** (4): decoding that takes the most probable token at each step.
+# - **greedy search** (3): decoding that takes the most probable token at each step.
 # - **grid cell** (1): one position of the feature maps; it describes a region of the image by a
 #   feature vector.
 # - **hidden state** (3): the output of an LSTM at one step, from which the next token is predicted.

@@ -27,7 +27,13 @@ from utils.cli.score_files import load_captions
 from utils.config import Config
 from utils.errors import CaptionsError
 from utils.inference import Captioner, alt_text
-from utils.pretrained.captioner_file import load_run, save_captioner
+from utils.pretrained import PRETRAINED_FILE
+from utils.pretrained.captioner_file import (
+    load_confidence,
+    load_run,
+    read_captioner,
+    save_captioner,
+)
 
 
 @pytest.fixture
@@ -196,6 +202,31 @@ def test_confidence_of_few_photos_is_not_used_and_reported(run, folder, tmp_path
     assert f"--min-confidence: this captioner has none: {reason}" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "few.npz"), "--working", str(tmp_path)]) == 0
     assert f"without confidence: {reason}" in capsys.readouterr().out
+
+
+def test_captioner_from_the_pretrained_one_keeps_its_confidence_where_photos_are_few(tmp_path):
+    config = Config("flickr8k", working=str(tmp_path), start_from="pretrained")
+    pretrained = read_captioner(PRETRAINED_FILE)
+    for kind, data in {
+        "features": {},
+        "captions": {},
+        "tokenizer": pretrained.tokenizer.to_dict(),
+        "captioner": pretrained.captioner,
+        "confidence": {"problem": "fitted on 8 validation photos, at least 100 are needed"},
+    }.items():
+        artifacts.save(kind, data, config)
+    found, problem = load_confidence(config, is_fine_tuned=True)
+    np.testing.assert_equal(found, pretrained.confidence)
+    assert problem == (
+        "confidence of the pretrained captioner (confidence.pkl: fitted on 8 validation photos, at "
+        "least 100 are needed)"
+    )
+    assert load_run(config).confidence_problem == problem
+    frozen, problem = load_confidence(config, is_fine_tuned=False)  # takes other features
+    assert frozen is None
+    assert problem.endswith(
+        "confidence.pkl: fitted on 8 validation photos, at least 100 are needed"
+    )
 
 
 def test_captioner_without_confidence_refuses_a_minimum(folder, tmp_path, capsys):

@@ -143,6 +143,8 @@ def test_format_is_that_of_the_suffix_or_the_option(tmp_path, monkeypatch):
         find_output("a.out", None)
     with pytest.raises(CaptionsError, match="another format than --alt: omit one"):
         find_output("a.csv", "alt")
+    with pytest.raises(CaptionsError, match="a.html: alt text is plain text: use the suffix .txt"):
+        find_output("a.html", "alt")
 
 
 def test_captions_and_alt_text_are_not_mixed_in_a_file(tmp_path):

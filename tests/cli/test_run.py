@@ -563,7 +563,9 @@ def test_check_proposes_the_pretrained_captioner_for_few_photos_or_many_unknown_
 ):
     options = ["run", "--check", "--input", str(photos_folder), "--set"]
     assert main([*options, "max_length=25"]) == 0
-    assert "note        19 training photos are few: start from" in proposal(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert "note        19 training photos are few: start from" in proposal(out)
+    assert "validation photos: captions get no confidence that is fitted on them, which" in out
 
     monkeypatch.setattr(pretrained_hint, "FEW_PHOTOS", 19)
     assert main([*options, "max_length=25"]) == 0

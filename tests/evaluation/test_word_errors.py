@@ -36,6 +36,11 @@ def test_general_word_fits_any_other_word_of_its_category():
     assert word_errors("a person", ["a horse"])["people"].wrong == ["person"]
 
 
+def test_bird_is_general_for_ducks():
+    assert word_errors("a duck", ["a bird", "a bird"]) == {}
+    assert word_errors("a dog", ["a bird", "a bird"])["animals"] == WordErrors(["dog"], ["bird"])
+
+
 def test_child_is_general_for_boys_and_girls_only():
     assert word_errors("two girls", ["a couple of kids", "two children"]) == {}
     assert word_errors("a kid", ["a girl", "a girl"])["people"] == WordErrors([], ["girl"])

@@ -20,6 +20,7 @@ from utils.data.tokenizer import Tokenizer, join_tokens, tokenize
 from utils.errors import CaptionsError, program_name
 from utils.paths import find_files, working_folder
 from utils.pretrained import MODEL_CARD, PRETRAINED, PRETRAINED_FILE
+from utils.pretrained.captioner_file import load_run, read_captioner
 
 if TYPE_CHECKING:
     from utils.inference import Captioner
@@ -291,11 +292,11 @@ def load_captioner(found: Config | Path) -> "Captioner":
     with quiet_tensorflow():
         from utils.inference import Captioner
 
-    if isinstance(found, Path):
-        return Captioner.from_file(found)
-    captioner = Captioner.from_run(found)
+    captioner = Captioner(read_captioner(found) if isinstance(found, Path) else load_run(found))
     if captioner.confidence is None:
         print(f"no confidence: {captioner.confidence_problem}", file=sys.stderr)
+    elif captioner.confidence_problem:
+        print(captioner.confidence_problem, file=sys.stderr)
     return captioner
 
 

@@ -166,6 +166,8 @@ def choose_format(path: str | None, option: str | None) -> str:
         known = ", ".join(SUFFIXES)
         raise CaptionsError(f"--output {path}: its suffix names no format: use one of {known}")
     family = "text" if option == "alt" else option
+    if option == "alt" and by_suffix is None and Path(path).suffix:
+        raise CaptionsError(f"--output {path}: alt text is plain text: use the suffix .txt")
     if family and by_suffix and family != by_suffix:
         raise CaptionsError(
             f"--output {path}: its suffix names another format than --{option}: omit one"

@@ -20,9 +20,10 @@ from utils.cli.notebook_run import NotebookRun, run_notebook
 from utils.cli.pretrained_hint import propose_pretrained
 from utils.config import Config, format_change, load_config
 from utils.data.caption_files import describe_missing, find_captions_file
-from utils.data.photos import find_photos
+from utils.data.photos import Photos, find_photos
 from utils.data.report import describe_data
 from utils.errors import CaptionsError, program_name
+from utils.evaluation.calibration import MIN_PHOTOS
 from utils.models.warm_start import load_pretrained
 from utils.paths import REPOSITORY, input_folder, working_folder
 from utils.sample.dataset import sample_is_complete
@@ -127,11 +128,23 @@ def check_data(config: Config, words: Sequence[str], is_needed: bool) -> list[st
         return ["the drawn sample: 01_features draws it: check your own photos with --input FOLDER"]
     try:
         photos = find_photos(config)
-        return describe_data(photos, config, words) + propose_pretrained(photos, config)
+        lines = describe_data(photos, config, words)
+        return [*lines, *propose_pretrained(photos, config), *announce_confidence(photos)]
     except CaptionsError as error:
         if is_needed:
             raise
         return [f"photos not checked: {error}"]
+
+
+def announce_confidence(photos: Photos) -> list[str]:
+    """A line where there are too few validation photos to fit the confidence of captions."""
+    count = len(photos.splits["validation"])
+    if count >= MIN_PHOTOS:
+        return []
+    return [
+        f"note        {count:,} validation photos: captions get no confidence that is fitted on "
+        f"them, which takes at least {MIN_PHOTOS}"
+    ]
 
 
 # === Which notebooks ===

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+# With fewer validation photos a confidence is not used: RESULTS.md, "Confidence", measures why.
+MIN_PHOTOS = 100
 NORMAL_95 = 1.96  # standard errors to each side of the mean in a 95 % interval
 
 

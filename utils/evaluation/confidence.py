@@ -30,6 +30,7 @@ import tensorflow as tf
 
 from utils.data.tokenizer import BOS_ID, PAD_ID
 from utils.decoding.decoding_loop import GenerationOutput
+from utils.evaluation.calibration import MIN_PHOTOS
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner
 
@@ -37,8 +38,6 @@ NEIGHBORS = 5  # training photos whose mean distance counts
 REFERENCE_PHOTOS = 1000  # training photos among which they are found
 COMPONENTS = 32  # principal components
 PHOTOS_PER_COMPONENT = 30  # each one has a weight to fit, so that few photos allow only few
-# With fewer validation photos the confidence is not used: RESULTS.md, "Confidence", measures why.
-MIN_PHOTOS = 100
 # A photo is entirely familiar if at least this fraction of validation photos is farther away.
 FAMILIAR_FRACTION = 0.05
 ENOUGH_PHOTOS = 1000  # with fewer, the tail of the distances is extrapolated

@@ -20,7 +20,12 @@ for _category, _groups in WORD_CATEGORIES.items():
         for _word in _group.split():
             MEANINGS[_word] = (_category, _group)
 # General words, each with the words that it fits: a girl is a child. None: all of its category.
-GENERAL_WORDS = {"person": None, "animal": None, "child": ("boy", "girl", "baby")}
+GENERAL_WORDS = {
+    "person": None,
+    "animal": None,
+    "child": ("boy", "girl", "baby"),
+    "bird": ("duck",),
+}
 
 
 class WordErrors(NamedTuple):

@@ -21,7 +21,7 @@ from utils.data.tokenizer import Tokenizer
 from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors, program_name
 from utils.io import write_atomically
 from utils.paths import find_input, require_identical
-from utils.pretrained import PRETRAINED_FILE
+from utils.pretrained import PRETRAINED, PRETRAINED_FILE
 from utils.pretrained.quantization import QuantizedArray, dequantize, quantize
 
 PRETRAINED_FIX = (
@@ -42,7 +42,7 @@ class SavedCaptioner(NamedTuple):
         captioner: What `serialization.to_dict` returns.
         confidence: The artifact `confidence`, or None.
         path: The file of the model.
-        confidence_problem: Why there is no confidence.
+        confidence_problem: Why there is none, or only that of the pretrained captioner.
     """
 
     config: Config
@@ -61,13 +61,22 @@ def load_run(config: Config) -> SavedCaptioner:
     """
     tokenizer = Tokenizer.from_dict(artifacts.load("tokenizer", config))
     captioner = artifacts.load("captioner", config)
-    confidence, problem = load_confidence(config)
+    confidence, problem = load_confidence(config, "top_blocks" in captioner["members"][0])
     path = artifacts.artifact_path("captioner", config)
     return SavedCaptioner(config, tokenizer, captioner, confidence, path, problem)
 
 
-def load_confidence(config: Config) -> tuple[dict[str, Any] | None, str]:
-    """The confidence of a run's captioner, or None and the reason."""
+def load_confidence(config: Config, is_fine_tuned: bool) -> tuple[dict[str, Any] | None, str]:
+    """The confidence of a run's captioner, or None; and what is the matter with it, if anything.
+
+    A captioner that was trained further from the pretrained one, on too few photos for a confidence
+    of its own, keeps that of the pretrained one. It is not calibrated for the new captioner, but it
+    still says which photos are unlike all that were trained on.
+
+    Args:
+        config: The configuration of the run.
+        is_fine_tuned: Whether its captioner takes backbone features, as the pretrained one does.
+    """
     path = artifacts.find("confidence", config)
     if not path:
         return None, "run 04_evaluate first"
@@ -75,7 +84,12 @@ def load_confidence(config: Config) -> tuple[dict[str, Any] | None, str]:
         return None, f"{path}: of another captioner or damaged: run 04_evaluate again"
     confidence = artifacts.load("confidence", config)
     problem = confidence.get("problem")
-    return (None, f"{path}: {problem}") if problem else (confidence, "")
+    if not problem:
+        return confidence, ""
+    if config.start_from == PRETRAINED and is_fine_tuned and PRETRAINED_FILE.is_file():
+        confidence = read_captioner(PRETRAINED_FILE).confidence
+        return confidence, f"confidence of the pretrained captioner ({path.name}: {problem})"
+    return None, f"{path}: {problem}"
 
 
 def save_captioner(path: Path | str, saved: SavedCaptioner, bits: int = 8) -> None:
