@@ -102,9 +102,12 @@ ELSEWHERE = {
     "make lab": "tests/notebooks/test_jupyterlab.py",
     "make download": "tests/data/test_download.py",
     "make fault-test": "tests/faults/test_faults.py",
+    "python -m utils kaggle pack --user YOU": "tests/cli/test_packing.py",
     "python -m utils kaggle push --user YOU": "tests/cli/test_kaggle.py",
     "python -m utils kaggle outputs --user YOU": "tests/cli/test_kaggle.py",
     "kaggle kernels push -p .": "tests/cli/test_packing.py",
+    "kaggle kernels push -p build/kaggle/01_features": "tests/cli/test_packing.py",
+    "make kernel": "Makefile",
     "python -m utils kaggle dataset --user YOU": "tests/cli/test_packing.py",
     "python -m utils repository OWNER/NAME": "tests/cli/test_repository.py",
 }
