@@ -570,8 +570,8 @@ print(f"{share:.0%} of the variance of {len(eigenvalues):,} channels")
 # validation photos that are farther away). A hundred photos have only five beyond $d_{95}$, too few
 # for one in a thousand. So $f$ falls in a straight line, and only its end is extrapolated: if the
 # distances beyond $d_{95}$ exceed it by $s$ on average, and the excess is exponentially
-# distributed, then a fraction of $0.05 \, e^{-x/s}$ of all photos is farther away than $d_{95} +
-# x$. It is 0.001 at $x = s \log 50$:
+# distributed, then a fraction of $0.05 \, e^{-x/s}$ of all photos is farther away than
+# $d_{95} + x$. It is 0.001 at $x = s \log 50$:
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.confidence import ENOUGH_PHOTOS, familiarity
