@@ -478,6 +478,8 @@ left out    1 (no image): 00.png
 left out    1 (in none of the lists of the split): 29.png
 note        19 training photos are few: start from the pretrained captioner, which knows 100% of \
 the validation tokens: --set start_from=pretrained
+note        8 validation photos: captions get no confidence that is fitted on them, which takes \
+at least 100
 """
 
 
