@@ -1560,9 +1560,10 @@ for label, layer in {"trainable": trainable_norm, "frozen": batch_norm}.items():
 #
 # Now do it, on 300 photos. The small CNN was pretrained on drawn scenes of the same kind, so there
 # is nothing to gain by training it further on the drawn sample. To see fine-tuning work, give it a
-# CNN that does not fit: permute the output channels of the convolution in the last block. All that
-# it detects is still there, but each channel means something else to the decoder, as if the CNN had
-# been pretrained for another task.
+# CNN that does not fit: permute the output channels of the convolution in the last block. Each
+# channel then means something else to the decoder, as if the CNN had been pretrained for another
+# task. (The batch normalization behind it keeps the statistics of the old order, so the features
+# are distorted as well.)
 #
 # To see what the trainable CNN contributes, and not just two more epochs, train twice from the same
 # weights: with the top blocks frozen, and trainable. `train` is called without a stage, so it
@@ -1618,11 +1619,12 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # %% [markdown]
 # Compare the rows. Permuting the channels costs nearly everything. In two epochs with a frozen CNN,
 # the decoder begins to learn the new meaning of the channels. If the CNN is trainable, it can adapt
-# to the decoder at the same time, and both the loss and CIDEr-D are better. The difference between
-# the last two rows is the gain by fine-tuning. It is still far from the first row: two epochs at a
-# low rate are few. `train_all` guards against a loss: if a stage has lowered CIDEr-D, the weights
-# before it are restored. (With photos, the decoder of this demonstration is untrained, as it is not
-# the one of your encoder, so all rows are bad.)
+# to the decoder at the same time, and the loss is lower: this difference between the last two rows
+# is the gain by fine-tuning. (CIDEr-D is higher, too, but by less than it changes from one epoch to
+# the next on 100 photos.) It is still far from the first row: two epochs at a low rate are few.
+# `train_all` guards against a loss: if a stage has lowered CIDEr-D, the weights before it are
+# restored. (With photos, the decoder of this demonstration is untrained, as it is not the one of
+# your encoder, so all rows are bad.)
 #
 # ### What it gains
 #
@@ -1914,7 +1916,7 @@ _ = show_photos(paths, [title], size=3.6)
 # ```
 #
 # Tokens that follow from grammar cost almost nothing, for example an article after a preposition,
-# or EOS. Expensive are the words among which a human had a choice: which of several true things to
+# or EOS. The expensive words are those where a human had a choice: which of several true things to
 # mention, and what to call them. No model can predict that choice, so the loss does not reach 0.
 # </details>
 #

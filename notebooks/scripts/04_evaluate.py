@@ -624,10 +624,10 @@ print(f"{len(counted_rows)} changed captions of {len(validation_names)}")
 pd.DataFrame(parts).T.round(2)
 
 # %% [markdown]
-# On the drawn sample this is the small model again, as the tree above shows, too. *there* is, on
-# average, a less likely first word than those that it replaces, but the rest of such a caption is
-# likelier, because it leaves less to decide: references that begin with *there* name a color much
-# less often.
+# On the drawn sample this is the small model again, as the tree above shows, too. On average over
+# all changed captions, most of which begin with *there*, the first word is less likely than the one
+# that it replaces, but the rest of the caption is likelier, because it leaves less to decide:
+# references that begin with *there* name a color much less often.
 #
 # So beam search finds what it looks for: captions with a higher score, that is, log-probability
 # divided by a power of the length. Most of them are likelier, too. But many omit a detail that the
@@ -1090,8 +1090,8 @@ for system, texts in systems.items():
         assert np.allclose(bootstrap["CIDEr-D"], bootstrap_by_hand)
 
 # %% [markdown]
-# The scores with their intervals as black lines. (The human baseline is a mean of several scores,
-# and has none.)
+# The scores with their intervals as black lines. (None is computed for the human baseline, which is
+# a mean of several scores of each photo.)
 
 # %%
 from utils.plotting.charts import plot_bars

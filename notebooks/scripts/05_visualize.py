@@ -239,7 +239,7 @@ for row in range(len(names)):
 _ = show(selected["worst"], error_notes)
 
 # %% [markdown]
-# Three captions are anecdotes, so count over all captions: in how many percent of them does a
+# Three captions are anecdotes, so count over all captions: in what percentage of them does a
 # category have a wrong word, and a missing one? The last column compares the halves of the captions
 # with lower and higher scores: by how many points is the sum of both numbers larger in the lower
 # half?
@@ -470,8 +470,9 @@ if fitted["problem"]:
 # - the **log-probability** $\log p$ of the caption, divided by its number of tokens $n$;
 # - the pointwise mutual information (PMI, notebook 4) per token: how much more likely the caption
 #   is for this photo than for an average one, $\log p(c \mid x) - \log p(c \mid \bar{x})$, where
-#   $\bar{x}$ is the mean of the features of all training photos. "a man in a shirt" is likely for
-#   any photo;
+#   $\bar{x}$ is the mean of the features of all training photos. (It approximates the PMI of
+#   notebook 4 in one pass: the mean is over features instead of probabilities.) "a man in a shirt"
+#   is likely for any photo;
 # - a few [**principal
 #   components**](https://en.wikipedia.org/wiki/Principal_component_analysis) $\mathbf{z}$ of the
 #   photo's features, the directions in which the features of photos vary most: some subjects are
@@ -1097,8 +1098,8 @@ if query and search_photos:
 #
 # Five notebooks, in one column per photo: the encoder turns the photo into feature maps; the
 # decoder attends to a part of them for each word; the words form the caption. On the left is the
-# first photo of the split with the captioner of these notebooks, on the right, where it is there, a
-# real photograph with the pretrained one.
+# first photo of the split with the captioner of these notebooks, on the right, if it is available,
+# a real photograph with the pretrained one.
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.overview import OverviewExample, show_overview
