@@ -429,10 +429,11 @@ if has_attention:
     _ = show_attention(pixels, words, attention_weights)
 
 # %% [markdown]
-# Compare the figure with the table: the yellow spot of each word is in the cell that the table
-# names. Is the thing that the word names inside the line? Often the peak lies beside it. That need
-# not be an error: the receptive field of a cell is far larger than the cell (notebook 1), so the
-# features of a cell can describe what is in the cells around it.
+# Compare the figure with the table: the yellow spot of a word with a small spread is in the cell
+# that the table names; a diffuse word may have several. Is the thing that the word names inside the
+# line? Often the peak lies beside it. That need not be an error: the receptive field of a cell is
+# far larger than the cell (notebook 1), so the features of a cell can describe what is in the cells
+# around it.
 #
 # Interpret attention maps with care. Each one is scaled to its own maximum, so a diffuse map may
 # look as important as a sharp one. And the word also depends on the words before it: other weights
@@ -1027,10 +1028,10 @@ if alt_text_cards:
 # frequent beginning of Flickr8k's captions, and *man* is in 17 % of them, *woman* in 8 %. This is a
 # **bias** of the data, and the [model card](../utils/pretrained/MODEL_CARD.md) names it.
 #
-# Is that a contradiction to the reliability diagram? No, but it shows its limits:
+# Does that contradict the reliability diagram? No, but it shows its limits:
 #
 # - **Calibration holds for photos like those of training.** On Flickr8k, 77 % of the stated
-#   captions are good, as the table of thresholds shows. Of other photos nothing was measured, and
+#   captions are good, as the table of thresholds shows. For other photos, nothing was measured, and
 #   familiarity only sees a part of the difference: in the table above it is 1 for three of these
 #   photographs, both stated ones among them.
 # - **Good means a CIDEr-D of 0.2 or more; it doesn't mean true.** A caption with the right person
