@@ -1027,7 +1027,7 @@ print("constant caption:", systems["constant caption"][0])
 pd.DataFrame(scores).T.round(3)
 
 # %% [markdown]
-# Which share of the captioner's score does the constant caption get, without having seen a photo?
+# What share of the captioner's score does the constant caption get, without having seen a photo?
 
 # %% tags=["nbval-ignore-output"]
 for metric in ("BLEU-1", "BLEU-4", "CIDEr-D"):
