@@ -199,7 +199,8 @@ def test_confidence_of_few_photos_is_not_used_and_reported(run, folder, tmp_path
     assert f"no confidence: {reason}" in err.splitlines()
     assert {row["confidence"] for row in json.loads(out)} == {None}
     assert main([*arguments, "--min-confidence", "0.3"]) == 1
-    assert f"--min-confidence: this captioner has none: {reason}" in capsys.readouterr().err
+    expected_error = f"--min-confidence: omit it: this captioner has no confidence: {reason}"
+    assert expected_error in capsys.readouterr().err
     assert main(["export", str(tmp_path / "few.npz"), "--working", str(tmp_path)]) == 0
     assert f"without confidence: {reason}" in capsys.readouterr().out
 
@@ -232,7 +233,7 @@ def test_captioner_from_the_pretrained_one_keeps_its_confidence_where_photos_are
 def test_captioner_without_confidence_refuses_a_minimum(folder, tmp_path, capsys):
     arguments = ["caption", str(folder), "--working", str(tmp_path), "--min-confidence", "0.3"]
     assert main(arguments) == 1
-    assert "this captioner has none: run 04_evaluate first" in capsys.readouterr().err
+    assert "this captioner has no confidence: run 04_evaluate first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["1.1", "-0.1", "high", "nan"])

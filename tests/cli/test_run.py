@@ -478,8 +478,8 @@ left out    1 (no image): 00.png
 left out    1 (in none of the lists of the split): 29.png
 note        19 training photos are few: start from the pretrained captioner, which knows 100% of \
 the validation tokens: --set start_from=pretrained
-note        8 validation photos: captions get no confidence that is fitted on them, which takes \
-at least 100
+note        8 validation photos are too few to fit the confidence of captions: at least 100 are \
+needed
 """
 
 
@@ -567,7 +567,7 @@ def test_check_proposes_the_pretrained_captioner_for_few_photos_or_many_unknown_
     assert main([*options, "max_length=25"]) == 0
     out = capsys.readouterr().out
     assert "note        19 training photos are few: start from" in proposal(out)
-    assert "validation photos: captions get no confidence that is fitted on them, which" in out
+    assert "validation photos are too few to fit the confidence of captions" in out
 
     monkeypatch.setattr(pretrained_hint, "FEW_PHOTOS", 19)
     assert main([*options, "max_length=25"]) == 0

@@ -76,7 +76,8 @@ def caption(
         captioner = load_captioner(found)
         if min_confidence and captioner.confidence is None:
             raise CaptionsError(
-                f"--min-confidence: this captioner has none: {captioner.confidence_problem}"
+                "--min-confidence: omit it: this captioner has no confidence: "
+                f"{captioner.confidence_problem}"
             )
         rows = stream_captions(captioner, remaining, beam_width, target, failures)
         rows = keep_confident(rows, min_confidence)

@@ -142,8 +142,8 @@ def announce_confidence(photos: Photos) -> list[str]:
     if count >= MIN_PHOTOS:
         return []
     return [
-        f"note        {count:,} validation photos: captions get no confidence that is fitted on "
-        f"them, which takes at least {MIN_PHOTOS}"
+        f"note        {count:,} validation photos are too few to fit the confidence of captions: "
+        f"at least {MIN_PHOTOS} are needed"
     ]
 
 

@@ -69,9 +69,9 @@ def load_run(config: Config) -> SavedCaptioner:
 def load_confidence(config: Config, is_fine_tuned: bool) -> tuple[dict[str, Any] | None, str]:
     """The confidence of a run's captioner, or None; and what is the matter with it, if anything.
 
-    A captioner that was trained further from the pretrained one, on too few photos for a confidence
-    of its own, keeps that of the pretrained one. It is not calibrated for the new captioner, but it
-    still says which photos are unlike all that were trained on.
+    A captioner that was trained further from the pretrained one, and whose own confidence has a
+    problem (`find_problem`), keeps that of the pretrained one. It is not calibrated for the new
+    captioner, but it still says which photos are unlike those that the pretrained one has seen.
 
     Args:
         config: The configuration of the run.
