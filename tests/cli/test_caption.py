@@ -69,7 +69,7 @@ def test_place_without_photos_is_an_error_before_anything_is_loaded(tmp_path, ca
 def test_missing_captioner_names_the_notebook_to_run(folder, tmp_path, capsys):
     (tmp_path / "captioner.pkl").unlink()
     for command in (["caption"], ["search", "a dog"]):
-        assert main([*command, str(folder), "--working", str(tmp_path / "nowhere")]) == 1
+        assert main([*command, str(folder), "--working", str(tmp_path)]) == 1
         err = capsys.readouterr().err
         assert "captioner.pkl: " in err
         assert err.endswith(": run 03_train first\n")
@@ -80,12 +80,22 @@ def test_missing_working_folder_is_not_replaced_by_another_run(
     folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
-    assert main(["caption", str(folder), "--working", str(tmp_path / "typo")]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == (
-        f"--working {tmp_path / 'typo'}: contains no captioner.pkl: "
-        "name the folder of a run, or omit --working to use the pretrained captioner\n"
+    (tmp_path / "empty").mkdir()
+    for name, problem in (("typo", "no such folder"), ("empty", "contains no captioner.pkl")):
+        assert main(["caption", str(folder), "--working", str(tmp_path / name)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err == (
+            f"--working {tmp_path / name}: {problem}: "
+            "name the folder of a run, or omit --working to use the pretrained captioner\n"
+        )
+
+
+def test_misspelled_pretrained_is_proposed(folder, capsys):
+    assert main(["caption", str(folder), "--working", "pretraned"]) == 1
+    assert capsys.readouterr().err == (
+        "--working pretraned: no such folder: for the pretrained captioner write "
+        "--working pretrained\n"
     )
 
 
@@ -95,6 +105,7 @@ def pretrained(run, tmp_path, monkeypatch):  # noqa: F811
     path = tmp_path / "pretrained.npz"
     save_captioner(path, load_run(CONFIG))
     monkeypatch.setattr("utils.cli.caption.PRETRAINED_FILE", path)
+    monkeypatch.setattr("utils.cli.output_record.PRETRAINED_FILE", path)
     monkeypatch.setattr("utils.inference.PRETRAINED_FILE", path)
     monkeypatch.setattr("utils.pretrained.captioner_file.PRETRAINED_FILE", path)
     return path
@@ -117,6 +128,14 @@ def test_captioner_is_the_named_one_or_one_of_photos_or_the_pretrained_one(
     photos = replace(CONFIG, preset="flickr8k")
     for kind in ("captions", "tokenizer", "captioner"):
         artifacts.save(kind, artifacts.read_pickle(tmp_path / f"{kind}.pkl")["data"], photos)
+    # Nor is one that is trained, but not evaluated.
+    unfinished = (
+        f"{run_path}: not used, as 04_evaluate has not run after its training; "
+        f"--working {tmp_path} uses it"
+    )
+    assert used_captioner(capsys) == (unfinished, pretrained)
+    for kind in ("predictions", "confidence"):
+        artifacts.save(kind, {"problem": "fitted on few photos"}, photos)
     assert used_captioner(capsys) == (f"Captions by {run_path}", run_path)
     assert used_captioner(capsys, str(tmp_path)) == (f"Captions by {run_path}", run_path)
 
@@ -262,6 +281,72 @@ def test_search_reports_a_photo_without_permission_and_ranks_the_others(
         Captioner.from_run(CONFIG).search("a", collect_photos([str(folder)]).paths)
 
 
+# === Which captioner has written a file ===
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "txt"])
+def test_output_of_another_captioner_or_beam_width_is_not_continued(
+    folder, pretrained, tmp_path, capsys, suffix
+):
+    output = folder / f"captions.{suffix}"
+    photo = str(folder / "a.jpg")
+    by_run = ["--working", str(tmp_path), "--output", str(output)]
+    assert main(["caption", photo, *by_run]) == 0
+    written = output.read_text()
+    capsys.readouterr()
+
+    assert main(["caption", str(folder), "--output", str(output)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    run_record = (
+        f"{tmp_path / 'captioner.pkl'} (file {artifacts.fingerprint(tmp_path / 'captioner.pkl')}"
+    )
+    assert line.startswith(f"--output {output}: its captions are by {run_record}, beam width 3")
+    fingerprint = artifacts.fingerprint(pretrained)
+    assert f", not by the pretrained captioner (file {fingerprint}, beam width 3" in line
+    assert line.endswith("): name another file, or delete this one")
+
+    assert main(["caption", str(folder), *by_run, "--beam", "1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "beam width 3" in line.partition(", not by ")[0]
+    assert "beam width 1" in line.partition(", not by ")[2]
+    assert output.read_text() == written
+
+    assert main(["caption", str(folder), *by_run, "--beam", "3"]) == 0  # the default
+    assert capsys.readouterr().err.endswith("500 files skipped: no photos (500 .txt)\n")
+    assert output.read_text() != written
+    output.unlink()
+    assert main(["caption", str(folder), "--output", str(output)]) == 0
+    assert main(["caption", str(folder), *by_run]) == 1
+
+
+def test_output_without_a_record_is_continued_with_a_notice(folder, tmp_path, capsys):
+    output = tmp_path / "captions.csv"
+    arguments = ["--working", str(tmp_path), "--output", str(output)]
+    assert main(["caption", str(folder / "a.jpg"), *arguments]) == 0
+    record = tmp_path / ".captions.csv.captioner"
+    for content in (None, "no JSON", "[]"):
+        record.unlink()
+        if content is not None:
+            record.write_text(content)
+        capsys.readouterr()
+        assert main(["caption", str(folder), *arguments]) == 0
+        notice = f"{output}: which captioner has written it is not recorded"
+        assert notice in capsys.readouterr().err.splitlines()
+        record.touch()
+    assert len(output.read_text().splitlines()) == 4
+
+
+def test_record_of_the_same_captioner_by_another_name_is_accepted(
+    folder, pretrained, tmp_path, capsys
+):
+    output = tmp_path / "captions.csv"
+    copy = tmp_path / "copy.npz"
+    shutil.copy(pretrained, copy)
+    assert main(["caption", str(folder / "a.jpg"), "--output", str(output)]) == 0
+    assert main(["caption", str(folder), "--working", str(copy), "--output", str(output)]) == 0
+    assert len(output.read_text().splitlines()) == 4
+
+
 @pytest.fixture
 def expected(folder):
     """What the captioner returns for the photos in the folder."""
@@ -287,6 +372,10 @@ def test_captions_are_printed_as_text_json_csv_and_alt_text(folder, expected, tm
     assert json.loads(outputs["--json"]) == as_written(expected)
     lines = outputs["--jsonl"].splitlines()
     assert [json.loads(line) for line in lines] == as_written(expected)
+    assert main(["caption", str(folder), "--working", str(tmp_path), "--jsonl", "--alt"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row.pop("alt_text") for row in rows] == [alt_text(row) for row in expected]
+    assert rows == as_written(expected)
     header, *rows = csv.reader(outputs["--csv"].splitlines())
     assert header == ["image", "caption", "probability", "confidence"]
     for row, expected_row in zip(rows, expected, strict=True):
@@ -299,8 +388,9 @@ def test_printed_captions_can_be_scored(folder, expected, tmp_path, capsys, monk
     references = tmp_path / "references.json"
     captions = {Path(row["photo"]).name: row["caption"] for row in expected}
     references.write_text(json.dumps(captions))
-    for output_format in ("csv", "json", "jsonl"):
-        main(["caption", str(folder), "--working", str(tmp_path), f"--{output_format}"])
+    for output_format, *options in (("csv",), ("json",), ("jsonl",), ("csv", "--alt")):
+        arguments = ["caption", str(folder), "--working", str(tmp_path), f"--{output_format}"]
+        main([*arguments, *options])
         candidates = tmp_path / f"candidates.{output_format}"
         candidates.write_text(capsys.readouterr().out)
         files = ["--references", str(references), "--candidates", str(candidates)]

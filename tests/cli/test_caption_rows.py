@@ -1,5 +1,6 @@
 """Rows of captions are written one by one, and read back from interrupted files."""
 
+import csv
 import json
 
 import pytest
@@ -135,16 +136,17 @@ def test_device_is_no_output():
 def test_format_is_that_of_the_suffix_or_the_option(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_output(None, None).output_format == "text"
-    assert find_output(None, "alt").output_format == "alt"
+    assert find_output(None, None, alt=True).output_format == "alt"
     assert find_output("a.CSV", None).output_format == "csv"
-    assert find_output("a.txt", "alt").output_format == "alt"
+    assert find_output("a.txt", None, alt=True).output_format == "alt"
+    assert find_output("a.ndjson", None, alt=True).output_format == "jsonl"
     assert find_output("a.out", "jsonl").output_format == "jsonl"
     with pytest.raises(CaptionsError, match="--output a.out: its suffix names no format"):
         find_output("a.out", None)
-    with pytest.raises(CaptionsError, match="another format than --alt: omit one"):
-        find_output("a.csv", "alt")
-    with pytest.raises(CaptionsError, match="a.html: alt text is plain text: use the suffix .txt"):
-        find_output("a.html", "alt")
+    with pytest.raises(CaptionsError, match="a.html: its suffix names no format"):
+        find_output("a.html", None, alt=True)
+    with pytest.raises(CaptionsError, match="another format than --json: omit one"):
+        find_output("a.csv", "json")
 
 
 def test_captions_and_alt_text_are_not_mixed_in_a_file(tmp_path):
@@ -153,11 +155,51 @@ def test_captions_and_alt_text_are_not_mixed_in_a_file(tmp_path):
     fix = {"text": "has alt text: add --alt", "alt": "has captions that .*: omit --alt"}
     for present, text in lines.items():
         path.write_text(text)
-        assert find_output(str(path), present).contains("a.jpg")
-        other = "alt" if present == "text" else "text"
+        has_alt_text = present == "alt"
+        assert find_output(str(path), None, has_alt_text).contains("a.jpg")
+        other = "text" if has_alt_text else "alt"
         with pytest.raises(CaptionsError, match=f"captions.txt: {fix[other]}, or name another"):
-            find_output(str(path), other)
+            find_output(str(path), None, not has_alt_text)
         assert path.read_text() == text
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_rows_with_alt_text_and_rows_without_are_not_mixed(tmp_path, suffix):
+    for alt, problem in ((True, "has alt text: add --alt"), (False, "has no alt text: omit --alt")):
+        path = tmp_path / f"captions.{suffix}"
+        path.unlink(missing_ok=True)
+        with find_output(str(path), None, alt).open() as writer:
+            for row in ROWS:
+                writer.write(row)
+        content = path.read_bytes()
+        assert all(find_output(str(path), None, alt).contains(name) for name in PHOTOS)
+        with pytest.raises(CaptionsError, match=f"{suffix}: {problem}, or name another file"):
+            find_output(str(path), None, not alt)
+        assert path.read_bytes() == content
+
+
+def test_alt_text_is_a_column_beside_the_caption(tmp_path):
+    path = tmp_path / "captions.csv"
+    with find_output(str(path), None, alt=True).open() as writer:
+        writer.write(ROWS[0] | {"confidence": 0.3})
+        writer.write(ROWS[1] | {"confidence": 0.9})
+    with open(path, newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {
+                "image": "a.jpg",
+                "caption": "a dog runs",
+                "alt_text": "Possibly a dog runs.",
+                "probability": "0.25",
+                "confidence": "0.3",
+            },
+            {
+                "image": "b: c.jpg",
+                "caption": "a dog runs",
+                "alt_text": "A dog runs.",
+                "probability": "0.25",
+                "confidence": "0.9",
+            },
+        ]
 
 
 @pytest.mark.parametrize("output_format", ["json", "jsonl"])

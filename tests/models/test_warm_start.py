@@ -209,6 +209,7 @@ def test_runs_that_do_not_fit_are_refused(earlier, new, tmp_path):
 
     for folder in (str(tmp_path / "nowhere"), "nowhere", ".", "../.."):
         assert_refused("no captioner.pkl, or several", start_from=folder)
+    assert_refused("for the pretrained captioner set it to pretrained", start_from="pretraned")
     same_folder = earlier.run.config.working
     message = "it is the folder that this run writes to: move the earlier run elsewhere"
     assert_refused(message, start_from=same_folder, working=same_folder)

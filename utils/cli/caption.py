@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from glob import has_magic
 from itertools import takewhile
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import TYPE_CHECKING, Any
 from utils import artifacts
 from utils.artifacts import artifact_path, fingerprint, load_saved_config
 from utils.cli.caption_rows import IMAGE_KEY, Output, RowWriter, find_output, printable
+from utils.cli.output_record import (
+    make_record,
+    read_record,
+    require_same_captioner,
+    write_record,
+)
 from utils.cli.photo_paths import collect_photos, report_skipped
 from utils.cli.tensorflow_logs import quiet_tensorflow
 from utils.config import Config
@@ -49,23 +56,24 @@ def caption(
 
     Args:
         photos: Files, folders and patterns.
-        output_format: `csv`, `json`, `jsonl`, `alt`, or None for the one that the suffix of
-            `output` names, or one line per photo.
+        output_format: `csv`, `json`, `jsonl`, or None for the one that the suffix of `output`
+            names, or one line per photo.
         beam_width: Instead of the run's.
         working: The working folder of the run whose captioner is used, or a captioner's file.
         output: The file to write or to continue, instead of stdout.
-        **conditions: `force`: write alt text for any image, although the captioner only knows the
-            drawn sample; `min_confidence`: write no caption with a lower confidence.
+        **conditions: `alt`: write alt text; `force`: write it for any image, although the captioner
+            only knows the drawn sample; `min_confidence`: write no caption with a lower confidence.
 
     Returns:
         The exit status: 1 if a photo has no caption.
     """
     selection = collect_photos(photos, exclude=output)
-    target = find_output(output, output_format)
+    target = find_output(output, output_format, conditions.get("alt", False))
     found = find_captioner(working)
     min_confidence = conditions.get("min_confidence") or 0.0
-    if isinstance(found, Config) and target.output_format == "alt" and not conditions.get("force"):
+    if isinstance(found, Config) and conditions.get("alt") and not conditions.get("force"):
         require_drawn_images(selection.paths, found)
+    check_record(target, found, beam_width)
     remaining = [path for path in selection.paths if not target.contains(path)]
     done = len(selection.paths) - len(remaining)
     if target.photos:
@@ -87,6 +95,24 @@ def caption(
     status = report_failures(failures)
     report_skipped(selection)
     return status
+
+
+def check_record(output: Output, found: Config | Path, beam_width: int | None) -> None:
+    """Record which captioner writes a file; refuse to continue the file of another one.
+
+    Raises:
+        CaptionsError: Another captioner, or another beam width, has written the file.
+    """
+    if output.path is None:
+        return
+    current = make_record(found, beam_width)
+    earlier = read_record(output.path)
+    if not output.photos:
+        write_record(output.path, current)
+    elif earlier:
+        require_same_captioner(output.path, earlier, current)
+    else:
+        print(f"{output.path}: which captioner has written it is not recorded", file=sys.stderr)
 
 
 def stream_captions(
@@ -253,9 +279,9 @@ def find_captioner(working: str | None) -> Config | Path:
     """The configuration of the run whose captioner is used, or the file of a captioner.
 
     That is the run in `working`, or the `.npz` file of that name, or the pretrained captioner where
-    it is `pretrained`, as in the setting `start_from`; else the run of this machine, if it was
-    trained on photos; else the pretrained captioner. The captioner of the drawn sample is used
-    where it is named, or where the pretrained one is missing.
+    it is `pretrained`, as in the setting `start_from`. Without `working` it is the run of this
+    machine, if it was trained on photos and notebook 4 has evaluated it; else the pretrained
+    captioner. Other runs are used where they are named, or where the pretrained one is missing.
 
     Raises:
         CaptionsError: There is no captioner.
@@ -265,16 +291,46 @@ def find_captioner(working: str | None) -> Config | Path:
     if working and working.endswith(".npz"):
         return Path(working)
     if working:
-        config = load_saved_config(working)
-        if not (working_folder(config) / "captioner.pkl").is_file():
-            fix = "name the folder of a run, or omit --working to use the pretrained captioner"
-            raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
-        return config
+        return find_run(working)
     if artifacts.find("captioner", Config("flickr8k")):
         config = load_saved_config()
-        if config.preset != "sample" or not PRETRAINED_FILE.is_file():
+        if replaces_pretrained(config):
             return config
     return PRETRAINED_FILE
+
+
+def find_run(working: str) -> Config:
+    """The configuration of the run in a folder.
+
+    Raises:
+        CaptionsError: There is no such folder, or it contains no captioner.
+    """
+    fix = "name the folder of a run, or omit --working to use the pretrained captioner"
+    if not working_folder(Config(working=working)).is_dir():
+        if get_close_matches(working, [PRETRAINED]):
+            fix = f"for the pretrained captioner write --working {PRETRAINED}"
+        raise CaptionsError(f"--working {working}: no such folder: {fix}")
+    config = load_saved_config(working)
+    if not (working_folder(config) / "captioner.pkl").is_file():
+        raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
+    return config
+
+
+def replaces_pretrained(config: Config) -> bool:
+    """Whether a run is used by default; one on photos that is not evaluated is reported."""
+    if not PRETRAINED_FILE.is_file():
+        return True
+    if config.preset == "sample":
+        return False
+    if artifacts.is_current("confidence", config):
+        return True
+    path = artifact_path("captioner", config)
+    print(
+        f"{path}: not used, as 04_evaluate has not run after its training; "
+        f"--working {path.parent} uses it",
+        file=sys.stderr,
+    )
+    return False
 
 
 def load_captioner(found: Config | Path) -> "Captioner":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from utils.data.csv_cells import escape_cell, unescape_cell
 from utils.data.photos import is_image
@@ -25,12 +25,15 @@ from utils.io import require_folder
 FORMATS = ("text", "alt", "csv", "json", "jsonl")
 # The format of a file; `alt` text is text, too.
 SUFFIXES = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-HEADERS = {"csv": "image,caption,probability,confidence\n", "json": "[\n"}
 FOOTERS = {"json": "]\n"}
 # The key of a photo in JSON is the name of the column in CSV. It was `photo` in earlier versions.
 IMAGE_KEY = "image"
 FORMER_IMAGE_KEY = "photo"
-OTHER_KEYS = ("caption", "probability", "confidence")
+# The other keys, or columns: without alt text, and with it.
+OTHER_KEYS = {
+    False: ("caption", "probability", "confidence"),
+    True: ("caption", "alt_text", "probability", "confidence"),
+}
 # Characters that break a line, control a terminal, or are in no encoding.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -41,14 +44,13 @@ class RowWriter:
     def __init__(self, stream: TextIO, output: "Output"):
         """Continue a stream, which has the rows of the photos of an output already."""
         self.stream = stream
-        self.output_format = output.output_format
-        self.image_key = output.image_key
+        self.output = output
         self.rows = len(output.photos)
 
     def write(self, row: dict) -> None:
         """Write one row of a `Captioner`."""
-        line = format_row(row, self.output_format, self.image_key)
-        if self.output_format == "json" and self.rows:
+        line = format_row(row, self.output)
+        if self.output.output_format == "json" and self.rows:
             line = f",{line}"
         # A file name may have bytes that are no character.
         self.stream.write(line.encode("utf-8", "backslashreplace").decode("utf-8"))
@@ -63,6 +65,7 @@ class Output:
     Attributes:
         path: The file, or None for stdout.
         output_format: One of `FORMATS`.
+        alt_text: Whether the rows have a caption and an alt text; the format `alt` has no caption.
         kept: How many bytes of the file are kept.
         photos: The photos in the file, as `photo_key` gives them.
         unfinished: The last line of the file, if an interruption has cut it.
@@ -71,6 +74,7 @@ class Output:
 
     path: Path | None
     output_format: str
+    alt_text: bool = False
     kept: int = 0
     photos: set[str] = field(default_factory=set)
     unfinished: str = ""
@@ -102,7 +106,7 @@ class Output:
     def write_rows(self, stream: TextIO) -> Iterator[RowWriter]:
         """Write the header of the format, yield the writer, then write the footer."""
         if self.kept == 0:
-            stream.write(HEADERS.get(self.output_format, ""))
+            stream.write(header_of(self.output_format, self.alt_text))
         try:
             yield RowWriter(stream, self)
         finally:
@@ -110,7 +114,7 @@ class Output:
             stream.flush()
 
 
-def find_output(path: str | None, option: str | None) -> Output:
+def find_output(path: str | None, option: str | None, alt: bool = False) -> Output:
     """Where `caption` writes to, and what is there already.
 
     An unfinished last line, which an interruption has left, is not kept, and a line says so.
@@ -118,34 +122,46 @@ def find_output(path: str | None, option: str | None) -> Output:
     Args:
         path: The file, or None for stdout.
         option: The format that an option names, or None.
+        alt: Whether alt text is written: in place of the captions in text, else beside them.
 
     Raises:
         CaptionsError: The format is not clear, the folder does not exist, or the file is not of
             this format.
     """
-    output_format = choose_format(path, option)
+    output_format = choose_format(path, option, alt)
+    alt_text = alt and output_format != "alt"
     if path is None:
-        return Output(None, output_format)
+        return Output(None, output_format, alt_text)
     require_folder(path, f"--output {path}")
     file = Path(path)
     if not file.exists():
-        return Output(file, output_format)
+        return Output(file, output_format, alt_text)
     if not file.is_file():
         raise CaptionsError(f"--output {path}: is no regular file: name another one, or omit it")
     content = file.read_bytes()
     rows = complete_lines(content, output_format)
-    photos = read_photos(rows, content, output_format)
+    photos = read_photos(rows, content, output_format, alt_text)
     if photos is None:
-        raise CaptionsError(
-            f"--output {path}: was not written by this version of caption in the format "
-            f"{output_format}: name another file"
-        )
+        raise unreadable_output(path, rows, content, output_format, alt_text)
     if output_format in ("text", "alt"):
         require_same_texts(path, rows.decode("utf-8"), output_format)
     unfinished = content[len(rows) :].decode("utf-8", "replace")
     kept = len(rows.removesuffix(FOOTERS.get(output_format, "").encode()))
     keys = set(map(photo_key, photos))
-    return Output(file, output_format, kept, keys, unfinished, find_image_key(rows))
+    return Output(file, output_format, alt_text, kept, keys, unfinished, find_image_key(rows))
+
+
+def unreadable_output(
+    path: str, rows: bytes, content: bytes, output_format: str, alt_text: bool
+) -> CaptionsError:
+    """The error about a file that has no rows of the expected kind; arguments as `read_photos`."""
+    if read_photos(rows, content, output_format, not alt_text):
+        problem, fix = ("has no alt text", "omit") if alt_text else ("has alt text", "add")
+        return CaptionsError(f"--output {path}: {problem}: {fix} --alt, or name another file")
+    return CaptionsError(
+        f"--output {path}: was not written by this version of caption in the format "
+        f"{output_format}: name another file"
+    )
 
 
 def photo_key(photo: str) -> str:
@@ -153,53 +169,62 @@ def photo_key(photo: str) -> str:
     return printable(os.path.abspath(photo))
 
 
-def choose_format(path: str | None, option: str | None) -> str:
+def choose_format(path: str | None, option: str | None, alt: bool = False) -> str:
     """The format that an option names, or else the suffix of the output.
+
+    Returns:
+        One of `FORMATS`; `alt` for alt text in place of captions.
 
     Raises:
         CaptionsError: The two differ, or the suffix is unknown.
     """
-    if path is None:
-        return option or "text"
-    by_suffix = SUFFIXES.get(Path(path).suffix.lower())
-    if option is None and by_suffix is None:
-        known = ", ".join(SUFFIXES)
-        raise CaptionsError(f"--output {path}: its suffix names no format: use one of {known}")
-    family = "text" if option == "alt" else option
-    if option == "alt" and by_suffix is None and Path(path).suffix:
-        raise CaptionsError(f"--output {path}: alt text is plain text: use the suffix .txt")
-    if family and by_suffix and family != by_suffix:
+    by_suffix = None if path is None else SUFFIXES.get(Path(path).suffix.lower())
+    if option and by_suffix and option != by_suffix:
         raise CaptionsError(
             f"--output {path}: its suffix names another format than --{option}: omit one"
         )
-    return option or str(by_suffix)
+    output_format = option or by_suffix
+    if output_format is None and path is not None:
+        known = ", ".join(SUFFIXES)
+        raise CaptionsError(f"--output {path}: its suffix names no format: use one of {known}")
+    output_format = output_format or "text"
+    return "alt" if alt and output_format == "text" else output_format
 
 
 # === Write ===
 
 
-def format_row(row: dict, output_format: str, image_key: str = IMAGE_KEY) -> str:
-    """One row of a `Captioner` as a line."""
-    if output_format in ("json", "jsonl"):
-        values = {image_key: row["photo"]} | {key: row[key] for key in OTHER_KEYS}
-        return json.dumps(values, ensure_ascii=False) + "\n"
+def header_of(output_format: str, alt_text: bool) -> str:
+    """The first line of a file."""
     if output_format == "csv":
-        return csv_line(row)
-    caption = row["caption"]
-    if output_format == "alt":
+        return ",".join((IMAGE_KEY, *OTHER_KEYS[alt_text])) + "\n"
+    return "[\n" if output_format == "json" else ""
+
+
+def format_row(row: dict, output: Output) -> str:
+    """One row of a `Captioner` as a line."""
+    if output.alt_text or output.output_format == "alt":
         from utils.inference import alt_text  # which imports TensorFlow
 
-        caption = alt_text(row)
-    return f"{printable(row['photo'])}: {caption}\n"
+        row = row | {"alt_text": alt_text(row)}
+    keys = OTHER_KEYS[output.alt_text]
+    if output.output_format in ("json", "jsonl"):
+        values = {output.image_key: row["photo"]} | {key: row[key] for key in keys}
+        return json.dumps(values, ensure_ascii=False) + "\n"
+    if output.output_format == "csv":
+        return csv_line([row["photo"], *(row[key] for key in keys)])
+    text = row["alt_text" if output.output_format == "alt" else "caption"]
+    return f"{printable(row['photo'])}: {text}\n"
 
 
-def csv_line(row: dict) -> str:
-    """One row of a CSV file that is safe to open in a spreadsheet."""
+def csv_line(values: list[Any]) -> str:
+    """One row of a CSV file that is safe to open in a spreadsheet.
+
+    An unknown confidence, None, is an empty cell.
+    """
     line = io.StringIO()
-    texts = [escape_cell(row["photo"]), escape_cell(row["caption"])]
-    # An unknown confidence, None, is an empty cell.
-    numbers = [row["probability"], row["confidence"]]
-    csv.writer(line, lineterminator="\n").writerow(texts + numbers)
+    cells = [escape_cell(value) if isinstance(value, str) else value for value in values]
+    csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
@@ -211,22 +236,26 @@ def printable(text: str) -> str:
 # === Read ===
 
 
-def read_photos(rows: bytes, content: bytes, output_format: str) -> list[str] | None:
+def read_photos(
+    rows: bytes, content: bytes, output_format: str, alt_text: bool
+) -> list[str] | None:
     """The photos in an earlier output, or None if the file is of another kind.
 
     Args:
         rows: The complete lines of the file.
         content: The whole file.
         output_format: One of `FORMATS`.
+        alt_text: Whether the rows have an alt text beside the caption.
     """
-    header = HEADERS.get(output_format, "").encode()
+    header = header_of(output_format, alt_text).encode()
     if not rows.startswith(header):
         # Only the beginning of a header may be overwritten, nothing else.
         return [] if header.startswith(content) else None
     if content and not rows:
         return None
     try:
-        return PHOTO_READERS[output_format](rows[len(header) :].decode("utf-8"))
+        text = rows[len(header) :].decode("utf-8")
+        return PHOTO_READERS[output_format](text, OTHER_KEYS[alt_text])
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error):
         return None
 
@@ -246,30 +275,35 @@ def complete_lines(content: bytes, output_format: str) -> bytes:
     return content[:end]
 
 
-def photos_in_csv(text: str) -> list[str]:
-    """The photos in rows of CSV."""
-    return [unescape_cell(photo) for photo, _, _, _ in csv.reader(io.StringIO(text, newline=""))]
+def photos_in_csv(text: str, keys: tuple[str, ...]) -> list[str]:
+    """The photos in rows of CSV, with a column for each key beside that of the photo."""
+    photos = []
+    for photo, *values in csv.reader(io.StringIO(text, newline="")):
+        if len(values) != len(keys):
+            raise ValueError(f"{photo}: is no row of caption")
+        photos.append(unescape_cell(photo))
+    return photos
 
 
-def photos_in_json(text: str) -> list[str]:
+def photos_in_json(text: str, keys: tuple[str, ...]) -> list[str]:
     """The photos in an array with a row in each line."""
-    return photos_in_json_lines(text.removesuffix(FOOTERS["json"]).replace("\n,", "\n"))
+    return photos_in_json_lines(text.removesuffix(FOOTERS["json"]).replace("\n,", "\n"), keys)
 
 
-def photos_in_json_lines(text: str) -> list[str]:
+def photos_in_json_lines(text: str, keys: tuple[str, ...]) -> list[str]:
     """The photos in lines of JSON."""
     photos = []
     for line in text.split("\n"):
         if line:
             row = json.loads(line)
             image_key = FORMER_IMAGE_KEY if FORMER_IMAGE_KEY in row else IMAGE_KEY
-            if row.keys() != {image_key, *OTHER_KEYS}:
+            if row.keys() != {image_key, *keys}:
                 raise ValueError(f"{line}: is no row of caption")
             photos.append(row[image_key])
     return photos
 
 
-def photos_in_text(text: str) -> list[str]:
+def photos_in_text(text: str, _keys: tuple[str, ...]) -> list[str]:
     """The photos in lines of `photo: caption`.
 
     Raises:
@@ -291,7 +325,7 @@ def photos_in_text(text: str) -> list[str]:
 
 def find_image_key(rows: bytes) -> str:
     """The key of a photo in rows of JSON, which a file that is continued keeps."""
-    first_row = rows.removeprefix(HEADERS["json"].encode())
+    first_row = rows.removeprefix(header_of("json", False).encode())
     is_former = first_row.startswith(f'{{"{FORMER_IMAGE_KEY}": '.encode())
     return FORMER_IMAGE_KEY if is_former else IMAGE_KEY
 
@@ -314,7 +348,7 @@ def require_same_texts(path: str, text: str, output_format: str) -> None:
             )
 
 
-PHOTO_READERS: dict[str, Callable[[str], list[str]]] = {
+PHOTO_READERS: dict[str, Callable[[str, tuple[str, ...]], list[str]]] = {
     "text": photos_in_text,
     "alt": photos_in_text,
     "csv": photos_in_csv,

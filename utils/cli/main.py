@@ -289,8 +289,8 @@ def add_caption_parser(commands: Any) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="write to a file instead of stdout: .csv, .json, .jsonl or .txt names the format. If "
-        "the file exists, it is continued: photos that are in it are skipped",
+        help="write to a file instead of stdout: .csv, .json, .jsonl (or .ndjson) or .txt names "
+        "the format. If the file exists, it is continued: photos that are in it are skipped",
     )
     parser.add_argument(
         "--force",
@@ -310,12 +310,17 @@ def add_caption_parser(commands: Any) -> None:
         "spreadsheet would take for a formula, and `score` removes it",
         "json": "write one JSON array, with probabilities and confidence",
         "jsonl": "write JSON Lines, one object per line, with probabilities and confidence",
-        "alt": "write sentences for the alt attribute of images",
     }
     for name, help_text in formats.items():
         output.add_argument(
             f"--{name}", dest="output_format", action="store_const", const=name, help=help_text
         )
+    parser.add_argument(
+        "--alt",
+        action="store_true",
+        help="write sentences for the alt attribute of images: in place of the captions, or in CSV "
+        "and JSON beside them, as alt_text",
+    )
 
 
 def add_search_parser(commands: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from utils.cli.output_record import record_path
 from utils.data.image_formats import find_image_format
 from utils.data.photos import IMAGE_SUFFIXES
 from utils.errors import CaptionsError
@@ -63,7 +64,7 @@ def collect_photos(patterns: Sequence[str], exclude: str | Path | None = None) -
 
     Args:
         patterns: Files, which are taken whatever they are, folders, and patterns.
-        exclude: A file that is neither a photo nor skipped: the output of the command.
+        exclude: The output of the command, which is neither a photo nor skipped; nor is its record.
 
     Raises:
         CaptionsError: One of the names leads to no photo.
@@ -96,7 +97,8 @@ def expand_pattern(pattern: str, exclude: str | Path | None = None) -> PhotoSele
     else:
         raise CaptionsError(f"{pattern}: does not exist: name another file or folder")
     if exclude is not None:
-        candidates = [path for path in candidates if path.absolute() != Path(exclude).absolute()]
+        excluded = (Path(exclude).absolute(), record_path(exclude).absolute())
+        candidates = [path for path in candidates if path.absolute() not in excluded]
     selection.add(candidates, place)
     if not selection.paths:
         content = selection.describe_skipped() or "it is empty"

@@ -7,6 +7,7 @@ project; it can also be a file that `python -m utils export` has written.
 """
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def read_pretrained(config: Config) -> tuple[dict, list[str]]:
 def find_pretrained_folder(config: Config) -> Path:
     """The one folder that `start_from` names, with a captioner in it."""
     folders = find_pretrained_folders(config)
+    if not folders and get_close_matches(config.start_from, [PRETRAINED]):
+        raise warm_start_error(
+            config, "no folder of that name", f"for the pretrained captioner set it to {PRETRAINED}"
+        )
     if len(folders) != 1 or not (folders[0] / "captioner.pkl").is_file():
         raise warm_start_error(
             config,
