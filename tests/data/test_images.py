@@ -133,16 +133,34 @@ def png(width, height):
 def test_image_error_says_why_a_file_is_unreadable(tmp_path):
     Image.fromarray(COLORS).resize((500, 500)).save(tmp_path / "whole.jpg")
     whole = (tmp_path / "whole.jpg").read_bytes()
+    Image.fromarray(COLORS).resize((500, 500)).save(tmp_path / "whole.png")
+    whole_png = (tmp_path / "whole.png").read_bytes()
     for name, content, reason in (
         ("empty.jpg", b"", "empty or not an image"),
         ("text.jpg", b"hello " * 99, "empty or not an image"),
-        ("cut.jpg", whole[: len(whole) // 2], "truncated"),
+        ("cut.jpg", whole[: len(whole) // 2], "truncated JPEG (copy the whole file again)"),
+        ("changed.png", whole_png[:60] + bytes(100) + whole_png[160:], "damaged PNG"),
         ("bomb.png", png(30_000, 30_000), "more than 179 megapixels"),
     ):
         (tmp_path / name).write_bytes(content)
-        assert reason in image_error(tmp_path / name)
+        assert image_error(tmp_path / name) == reason
     assert image_error(tmp_path / "missing.jpg") == "No such file or directory"
     assert image_error(tmp_path / "whole.jpg") is None
+
+
+def test_tiff_of_an_unsupported_kind_is_not_called_damaged_alone(tmp_path):
+    path = tmp_path / "photo.tiff"
+    Image.fromarray(COLORS).save(path)
+    assert image_error(path) is None
+    content = path.read_bytes()
+    no_compression = struct.pack("<HHIHH", 259, 3, 1, 1, 0)  # the tag Compression
+    assert no_compression in content
+    for compression in (34712, 52546, 65000):  # JPEG 2000, JPEG XL, none that exists
+        other = struct.pack("<HHIHH", 259, 3, 1, compression, 0)
+        path.write_bytes(content.replace(no_compression, other))
+        assert image_error(path) == (
+            "damaged TIFF, or one with an unsupported compression (save it as JPEG or PNG)"
+        )
 
 
 def test_image_of_the_caller_is_not_changed(tmp_path):

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.data.image_formats import find_image_format
-from utils.errors import one_line
 
 # Pillow warns of photos that it reads, such as those with more than 89 megapixels (from twice as
 # many on it raises an error) or with damaged EXIF data. What it cannot read is an error.
@@ -120,7 +119,7 @@ def image_error(photo: str | Path) -> str | None:
     except Image.DecompressionBombError:
         return f"more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
     except Exception as error:  # a damaged file can fail in any way
-        return getattr(error, "strerror", None) or one_line(error)
+        return getattr(error, "strerror", None) or undecodable_reason(photo, error)
     return None
 
 
@@ -132,5 +131,24 @@ def unidentified_reason(photo: str | Path) -> str:
     if found == "AVIF" and ".avif" not in Image.registered_extensions():
         return "AVIF is not read by this Pillow (pip install -U pillow)"
     if found:
-        return f"damaged {found}"
+        return damaged_reason(found)
     return "empty or not an image"
+
+
+def undecodable_reason(photo: str | Path, error: Exception) -> str:
+    """Why Pillow fails to decode a file, in plainer words than its own."""
+    found = find_image_format(photo) or "image"
+    if "truncated" in str(error).lower():
+        return f"truncated {found} (copy the whole file again)"
+    return damaged_reason(found)
+
+
+def damaged_reason(image_format: str) -> str:
+    """Why a file in a known format is not read.
+
+    TIFF has many kinds of pixels and compression. Pillow refuses those that it does not know in
+    the same way as a damaged file.
+    """
+    if image_format == "TIFF":
+        return "damaged TIFF, or one with an unsupported compression (save it as JPEG or PNG)"
+    return f"damaged {image_format}"
