@@ -1,7 +1,8 @@
 """The devices of this machine, and the precision that suits them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,21 @@ def dtype_policy_scope(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(previous)
+
+
+def compile_graph(function: Callable, **options: Any) -> Any:
+    """`tf.function` with a count of its own for TensorFlow's warning about frequent retracing.
+
+    TensorFlow counts calls and traces by the code of a Python function. The training steps of five
+    stages have the same code; each one is a graph of its own, which is traced once. With few photos
+    each is called once or twice, and they would be reported as one function that is traced in
+    every call. A `partial` has no code, so it is counted by itself.
+
+    Args:
+        function: What is compiled.
+        **options: Those of `tf.function`.
+    """
+    return tf.function(partial(function), **options)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from utils.config import Config
 from utils.data.images import RESIZE_MODE, Mirrored, image_error, read_pixels
 from utils.data.photo_files import record_files
 from utils.data.photos import Photos, check_skipped
+from utils.devices import compile_graph
 from utils.errors import CaptionsError, os_errors_as_caption_errors
 from utils.models.encoders import find_encoder
 from utils.models.fine_tuning import split_encoder
@@ -131,12 +132,12 @@ def compiled_encoder(encoder: Any) -> Callable[[np.ndarray], Any]:
         own_pixels = tf.cast(pixels[start : start + length], tf.float32)
         return encoder(own_pixels, training=False)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *encoder.input_shape[1:]], tf.uint8)])
     def encode(pixels: Any) -> Any:
         per_replica = strategy.run(encode_replica, (pixels,))
         return tf.concat(strategy.experimental_local_results(per_replica), axis=0)
 
-    return encode
+    signature = [tf.TensorSpec([None, *encoder.input_shape[1:]], tf.uint8)]
+    return compile_graph(encode, input_signature=signature)
 
 
 @os_errors_as_caption_errors()

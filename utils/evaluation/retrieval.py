@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from utils.data.tokenizer import PAD_ID
 from utils.decoding.decoding_loop import repeat_state
+from utils.devices import compile_graph
 
 PAIRS_PER_BATCH = 256  # of a photo and a caption
 
@@ -68,7 +69,6 @@ def compiled_scorer(captioner: Any) -> Callable:
     The graphs of the last two captioners are cached, so that they are not traced again.
     """
 
-    @tf.function
     def score_pairs(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
         photos = len(features)
         captions = len(token_ids)
@@ -83,7 +83,7 @@ def compiled_scorer(captioner: Any) -> Callable:
             total += tf.where(target == PAD_ID, 0.0, target_log_probs)
         return tf.reshape(total, [photos, captions])
 
-    return score_pairs
+    return compile_graph(score_pairs)
 
 
 def pmi_scores(log_probs: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from utils.config import Config
-from utils.devices import dtype_policy
+from utils.devices import compile_graph, dtype_policy
 from utils.training.loss import masked_loss
 
 WARMUP_START = 0.1  # the fraction of the learning rate at which the warm-up starts
@@ -93,12 +93,11 @@ def make_train_step(
         apply_gradients(optimizer, gradients, weights, config)
         return loss
 
-    @tf.function
     def train_step(device_features: Any, features: Any, token_ids: Any) -> Any:
         losses = strategy.run(replica_step, args=(device_features, features, token_ids))
         return strategy.reduce("SUM", losses, axis=None)
 
-    return partial(train_step, device_features)
+    return partial(compile_graph(train_step), device_features)
 
 
 def apply_gradients(

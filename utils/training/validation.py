@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from utils.config import Config
 from utils.data.tokenizer import PAD_ID
 from utils.decoding.beam_search import generate
+from utils.devices import compile_graph
 from utils.evaluation.metrics import References, cider_d
 from utils.feature_grids import read_rows
 from utils.training.batching import TrainData, ValidationData, group_captions
@@ -88,13 +88,12 @@ def cross_entropy(captioner: Any, grid: np.ndarray, data: TrainData, batch_size:
 def compiled_loss(captioner: Any) -> Callable[[Any, Any], Any]:
     """The loss of one batch as a compiled graph; cached, so that it is traced once."""
 
-    @tf.function
     def batch_loss(features: Any, token_ids: Any) -> Any:
         captions = flatten_captions(token_ids)
         logits = captioner([features, captions[:, :-1]], training=False)
         return masked_loss(logits, captions[:, 1:], label_smoothing=0.0)
 
-    return batch_loss
+    return compile_graph(batch_loss)
 
 
 def full_batches(data: TrainData, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
