@@ -314,11 +314,15 @@ def artifact_path(kind: str, config: Config) -> Path:
 
 
 def find(kind: str, config: Config) -> Path | None:
-    """The path of an artifact in the working folder, else anywhere in the inputs, else None."""
+    """The path of an artifact in the working folder, else anywhere in the inputs, else None.
+
+    On Kaggle, the outputs of the notebook that makes it come before attached datasets.
+    """
     path = working_folder(config) / file_name(kind, config)
     if path.is_file():
         return path
-    return find_unique_input(path.name, exclude=find_pretrained_folders(config))
+    excluded = find_pretrained_folders(config)
+    return find_unique_input(path.name, excluded, ARTIFACTS[kind].notebook)
 
 
 def format_size(path: str | Path) -> str:

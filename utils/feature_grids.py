@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from utils.artifacts import rerun_hint
+from utils.artifact_specs import ARTIFACTS, rerun_hint
 from utils.config import Config
 from utils.errors import CaptionsError
 from utils.io import RETRY_HINT, check_free_space
@@ -103,7 +103,8 @@ def load_grid(features: dict[str, Any], config: Config) -> np.ndarray:
     shape = tuple(features["grid_shape"])
     path = working_folder(config) / name
     if not path.is_file():
-        path = find_unique_input(name) or path
+        notebook = ARTIFACTS["features"].notebook
+        path = find_unique_input(name, notebook=notebook) or path
     try:
         grid = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -109,14 +109,30 @@ def find_input(name: str) -> list[Path]:
     return sorted(find_files(input_folder(), name), key=lambda path: (len(path.parts), path))
 
 
-def find_unique_input(name: str, exclude: Collection[Path] = ()) -> Path | None:
+def kernel_slug(notebook: str) -> str:
+    """The name of a notebook on Kaggle, which is also the folder in which its outputs are mounted.
+
+    Args:
+        notebook: The notebook, such as `01_features`.
+    """
+    return f"captions-{notebook.replace('_', '-')}"
+
+
+def find_unique_input(
+    name: str, exclude: Collection[Path] = (), notebook: str | None = None
+) -> Path | None:
     """The input file of that name; several with different contents are an error.
 
     Args:
         name: A file name, or a pattern.
         exclude: Folders whose files are not considered.
+        notebook: The notebook that writes such files. Where its outputs are attached on Kaggle,
+            they are taken, and not those of an attached dataset.
     """
     found = [path for path in find_input(name) if path.parent not in exclude]
+    if notebook:
+        slug = kernel_slug(notebook)
+        found = [path for path in found if path.parent.name == slug] or found
     return require_identical(found)
 
 

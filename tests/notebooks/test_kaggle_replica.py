@@ -9,11 +9,12 @@ import shutil
 from urllib.error import URLError
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell
 
 from tests.packed_notebooks import read_files, replace_files
-from utils import artifacts, paths
+from utils import artifacts, feature_grids, paths
 from utils.cli import notebook_run, packing
 from utils.config import load_config
 from utils.data.caption_files import detect_preset
@@ -23,6 +24,7 @@ from utils.paths import REPOSITORY
 
 NAMES = ("01_features", "02_text", "03_train", "04_evaluate", "05_visualize")
 FLICKR8K = REPOSITORY.parent / "shared" / "flickr8k"
+GRID = {"grid": "features-1.npy", "grid_shape": (1, 2, 3)}
 SAMPLE_CNN = REPOSITORY / "utils" / "sample" / "cnn.npz"
 # Where Kaggle has mounted a data set, and the outputs of a notebook.
 LAYOUTS = {
@@ -225,21 +227,55 @@ def test_two_different_datasets_are_an_error_that_names_both(inputs):
 
 def attach_artifacts(inputs, slug, **changes):
     """Attach the tokenizer of a run with these settings, as the outputs of a notebook."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CAPTIONS_WORKING", str(inputs / slug))
-        config = load_config("sample", **changes)
-        artifacts.save("captions", {"of": slug}, config)
-        artifacts.save("tokenizer", {"of": slug}, config)
+    save_artifacts(inputs / slug, **changes)
     mount_outputs(inputs / "kaggle", "new", inputs / slug, slug)
 
 
-def test_older_artifact_beside_the_current_one_is_an_error_that_names_both(inputs):
-    attach_artifacts(inputs, "captions-02-text")
-    assert artifacts.load("tokenizer", load_config("sample")) == {"of": "captions-02-text"}
+def save_artifacts(folder, **changes):
+    """Write a feature grid, captions and a tokenizer, whose contents name their folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPTIONS_WORKING", str(folder))
+        config = load_config("sample", **changes)
+        feature_grids.save_grid(GRID, lambda row: [np.full((1, 2, 3), len(folder.name))], 1, config)
+        artifacts.save("captions", {"of": folder.name}, config)
+        artifacts.save("tokenizer", {"of": folder.name}, config)
+
+
+def test_two_runs_that_are_attached_are_an_error_that_names_both(inputs):
+    attach_artifacts(inputs, "a-run")
+    assert artifacts.load("tokenizer", load_config("sample")) == {"of": "a-run"}
     attach_artifacts(inputs, "an-older-run", min_count=3)
     message = error_message(artifacts.load, "tokenizer", load_config("sample"))
-    assert "/captions-02-text/" in message
+    assert "/a-run/" in message
     assert "/an-older-run/" in message
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_outputs_of_earlier_notebooks_come_before_the_artifacts_of_a_dataset(inputs, layout):
+    save_artifacts(inputs / "captions-utils" / "artifacts", min_count=3)
+    mount_dataset(inputs / "kaggle", layout, inputs / "captions-utils")
+    assert artifacts.load("tokenizer", load_config("sample", min_count=3)) == {"of": "artifacts"}
+    for slug in ("captions-01-features", "captions-02-text"):
+        save_artifacts(inputs / slug)
+        mount_outputs(inputs / "kaggle", layout, inputs / slug, slug)
+    config = load_config("sample")
+    assert artifacts.load("tokenizer", config) == {"of": "captions-02-text"}
+    grid = feature_grids.load_grid(GRID, config)
+    assert (grid == len("captions-01-features")).all()
+
+
+def test_dataset_made_from_other_artifacts_than_those_of_earlier_notebooks_is_refused(inputs):
+    dataset = inputs / "captions-utils"
+    save_artifacts(dataset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPTIONS_WORKING", str(dataset))
+        artifacts.save("features", GRID, load_config("sample"))
+        artifacts.save("captioner", {"of": "dataset"}, load_config("sample"))
+    mount_dataset(inputs / "kaggle", "new", dataset)
+    assert artifacts.load("captioner", load_config("sample")) == {"of": "dataset"}
+    attach_artifacts(inputs, "captions-02-text")
+    message = error_message(artifacts.load, "captioner", load_config("sample"))
+    assert "made from another captions.pkl: run 03_train again" in message
 
 
 def test_artifact_that_is_attached_twice_is_loaded(inputs):

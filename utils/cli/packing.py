@@ -26,7 +26,7 @@ from utils.cli.run import select_notebooks
 from utils.cli.tensorflow_logs import quiet_tensorflow
 from utils.errors import CaptionsError, program_name
 from utils.io import write_text
-from utils.paths import REPOSITORY
+from utils.paths import REPOSITORY, kernel_slug
 from utils.pretrained import PRETRAINED_FILE
 from utils.pretrained.captioner_file import read_captioner
 
@@ -122,7 +122,7 @@ def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, A
     """
     number, _, word = path.stem.partition("_")
     metadata: dict[str, Any] = {
-        "id": f"{owner}/captions-{number}-{word}",
+        "id": f"{owner}/{kernel_slug(path.stem)}",
         "title": f"Captions {number} {word}",
         "code_file": path.name,
     }
