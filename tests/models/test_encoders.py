@@ -25,14 +25,15 @@ from utils.models.encoders import (
 from utils.paths import REPOSITORY
 from utils.sample.cnn import WEIGHTS_FILE, build_cnn
 
-# The modules of `keras.applications` that are not named like the encoder.
+# The modules of `keras.applications` that are not named like the encoder. An encoder from elsewhere
+# needs no line here.
 MODULES = {
     "densenet201": "densenet",
     "efficientnet_v2b0": "efficientnet_v2",
     "convnext_base": "convnext",
 }
 KERAS_HOME = REPOSITORY.parent / "shared" / "keras_home"
-KERAS_ENCODERS = [
+LARGE_ENCODERS = [
     name if name == "mobilenet_v2" else pytest.param(name, marks=pytest.mark.slow)
     for name in sorted(set(ENCODERS) - {"sample_cnn", *VARIANTS})
 ]
@@ -71,15 +72,32 @@ def test_sample_encoder_uses_the_weights_in_its_file():
             np.testing.assert_array_equal(np.asarray(variable), arrays[variable.path])
 
 
-@pytest.mark.parametrize("name", KERAS_ENCODERS)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_split_layer_is_in_the_cnn_and_layers_with_weights_follow_it(name):
+    encoder = find_encoder(name)
+    backbone = encoder.build(weights=None)
+    split_layer = backbone.get_layer(encoder.split_layer)
+    top_blocks = keras.Model(split_layer.output, backbone.output)
+    assert top_blocks.trainable_weights
+    assert len(top_blocks.weights) < len(backbone.weights)
+
+
+def find_preprocessing(name):
+    """The preprocessing of the encoder's own module, where that is one of `keras.applications`."""
+    preprocess = find_encoder(name).preprocess
+    if preprocess.__module__.startswith("keras."):
+        return getattr(keras.applications, MODULES.get(name, name)).preprocess_input
+    return preprocess
+
+
+@pytest.mark.parametrize("name", LARGE_ENCODERS)
 def test_encoder_includes_preprocessing_and_gives_a_grid(name):
     model = build_encoder(name, pretrained=False)
     (cnn,) = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     image_size = find_encoder(name).image_size
     pixels = np.random.RandomState(0).randint(0, 256, (1, image_size, image_size, 3))
     pixels = pixels.astype(np.float32)
-    module = getattr(keras.applications, MODULES.get(name, name))
-    feature_map = cnn(module.preprocess_input(pixels.copy()), training=False)
+    feature_map = cnn(find_preprocessing(name)(pixels.copy()), training=False)
 
     cells, channels = model.output_shape[1:]
     assert cells in (49, 64, 81, 100)
