@@ -297,7 +297,11 @@ def test_package_without_notebooks_says_where_they_are(tmp_path, monkeypatch):
         (["--preset", "flickr8k"], "data"),
         (["--preset", "sample", "--input", "."], "--input"),
         (["--preset", "sample", "--columns", "image=a"], "--columns are for photos"),
-        (["--captions", "nowhere.csv"], "--captions nowhere.csv: does not exist"),
+        (["--captions", "nowhere.csv"], "--captions nowhere.csv: does not exist here: name a file"),
+        (
+            ["--captions", "a.csv", "--input", "mine"],
+            "--captions a.csv: does not exist here, nor in --input mine: name a file",
+        ),
         (["--columns", "a.csv"], "'columns=a.csv': names no column"),
         (["--working", "file"], "file"),
         (["--working", "."], "holds the notebooks themselves: name another --working"),
@@ -489,6 +493,23 @@ def test_check_reports_the_data_and_runs_and_writes_nothing(photos_folder, capsy
     assert main(["run", "--check", "--input", str(photos_folder)]) == 0
     assert capsys.readouterr().out == REPORT.format(folder=photos_folder)
     assert sorted(photos_folder.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["here", "input"])
+def test_captions_file_is_found_here_and_in_the_input_folder(
+    photos_folder, capsys, place, monkeypatch, tmp_path
+):
+    rows = "".join(f"{number:02}.png,two cats\n" for number in range(1, 30))
+    (photos_folder / "labels.csv").write_text("image,caption\n" + rows)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    if place == "here":  # which comes first
+        (elsewhere / "labels.csv").write_text("image,caption\n" + rows.replace("two", "big"))
+    command = ["run", "--check", "--input", str(photos_folder), "--captions", "labels.csv"]
+    assert main(command) == 0
+    folder = elsewhere if place == "here" else photos_folder
+    assert f"captions    labels.csv in {folder}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("with_input", [False, True])

@@ -207,13 +207,26 @@ def captions_changes(options: RunOptions) -> list[str]:
     """The settings that `--captions` and `--columns` change."""
     changes = []
     if options.captions:
-        path = Path(os.path.expanduser(options.captions)).resolve()
-        if not path.is_file():
-            raise CaptionsError(f"--captions {options.captions}: does not exist: name a file")
+        path = find_captions_option(options.captions, options.photos)
         changes.append(format_change("captions_file", str(path)))
     if options.columns:
         changes.append(format_change("columns", options.columns))
     return changes
+
+
+def find_captions_option(captions: str, photos: str | None) -> Path:
+    """The captions file that `--captions` names: from the current folder, or from `--input`.
+
+    Raises:
+        CaptionsError: There is none.
+    """
+    path = Path(os.path.expanduser(captions))
+    inside = Path(os.path.expanduser(photos or ""), path)
+    for candidate in (path, inside):
+        if candidate.is_file():
+            return candidate.resolve()
+    places = f"here, nor in --input {photos}" if photos else "here"
+    raise CaptionsError(f"--captions {captions}: does not exist {places}: name a file")
 
 
 def clear_variables() -> None:
