@@ -38,7 +38,7 @@ def read_all(folder):
 def test_links_lead_to_the_new_repository_and_back(clone, capsys):
     before = read_all(clone)
     old = repository.current_repository()
-    assert main(["repository", "ann/dogs.v2"]) == 0
+    assert main(["repository", "git@github.com:ann/dogs.v2.git"]) == 0
     count = int(capsys.readouterr().out.partition(" links")[0])
     after = read_all(clone)
     assert repository.current_repository() == "ann/dogs.v2"
@@ -60,12 +60,54 @@ def test_links_lead_to_the_new_repository_and_back(clone, capsys):
     assert read_all(clone) == before
 
 
-@pytest.mark.parametrize("name", ["ann", "ann/", "ann/a/b", "https://github.com/ann/a", "a b/c"])
+REFUSED = (
+    "ann",
+    "ann/",
+    "ann/a/b",
+    "a b/c",
+    "änn/a",
+    "ann.b/a",
+    "a" * 40 + "/a",
+    "ann/..",
+    "ann/a.git",
+    "OWNER/NAME",
+    "https://github.com/ann",
+    "https://github.com/ann/..",
+    "https://gitlab.com/ann/a",
+)
+
+
+@pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_repository_is_refused(clone, capsys, name):
     before = read_all(clone)
     assert main(["repository", name]) == 1
-    assert capsys.readouterr().err == f"'{name}': is no repository: write it as OWNER/NAME\n"
+    assert capsys.readouterr().err == (
+        f"'{name}': is no repository on GitHub: write yours as OWNER/NAME, or its address\n"
+    )
     assert read_all(clone) == before
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://github.com/ann/dogs.v2",
+        "https://github.com/ann/dogs.v2/",
+        "https://github.com/ann/dogs.v2.git",
+        "http://www.github.com/ann/dogs.v2",
+        "github.com/ann/dogs.v2",
+        "git@github.com:ann/dogs.v2.git",
+        "ssh://git@github.com/ann/dogs.v2.git",
+    ],
+)
+def test_address_of_a_repository_names_it(address):
+    assert repository.parse_repository(address) == "ann/dogs.v2"
+
+
+def test_address_is_that_of_the_clone_in_the_setup_cell():
+    setup = 'url = "https://github.com/{}"\nos.system(f"git clone {{url}}")'
+    assert repository.find_repository_address(setup.format("a/b")) == "https://github.com/a/b"
+    assert repository.find_repository_address(setup.format("INSERT_OWNER_HERE/b")) is None
+    assert repository.find_repository_address("import utils") is None
 
 
 def test_script_without_the_setup_cell_is_an_error(clone, capsys):

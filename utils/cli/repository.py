@@ -15,7 +15,9 @@ PATTERNS = (
     "utils/cli/kernel.ipynb",
 )
 CLONE = re.compile(r'url = "https://github\.com/([\w.-]+/[\w.-]+)"\n.*git clone .*\{url\}')
-NAME = re.compile(r"[\w-]+/[\w.-]+")
+ADDRESS = re.compile(r"(?:(?:https?|ssh)://)?(?:git@|www\.)?github\.com[/:](.+?)(?:\.git)?/?")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}/[A-Za-z0-9_.-]{1,100}")
+PLACEHOLDERS = ("OWNER/", "INSERT_")  # what a name begins with that is still to be filled in
 
 
 @os_errors_as_caption_errors()
@@ -23,13 +25,12 @@ def set_repository(name: str) -> None:
     """Replace the repository in all links to it.
 
     Args:
-        name: The new owner and name, such as `somebody/image-captioning`.
+        name: The new owner and name, such as `somebody/image-captioning`, or the address.
 
     Raises:
         CaptionsError: The name is not valid, or a file cannot be read or written.
     """
-    if not NAME.fullmatch(name):
-        raise CaptionsError(f"'{name}': is no repository: write it as OWNER/NAME")
+    name = parse_repository(name)
     current = current_repository()
     # Colab's links have no `.com`; a name goes on after a dot, but `.git` only ends an address.
     end = r"(?![\w-]|\.(?!git(?![\w-]))\w)"
@@ -42,6 +43,31 @@ def set_repository(name: str) -> None:
             write_text(path, text)
             links += count
     print(f"{links} links to {current} now lead to {name}")
+
+
+def parse_repository(text: str) -> str:
+    """The owner and name of a repository on GitHub, from these or from an address.
+
+    Raises:
+        CaptionsError: GitHub has no such names.
+    """
+    address = ADDRESS.fullmatch(text)
+    name = address[1] if address else text
+    repository = name.rpartition("/")[2]
+    is_reserved = repository in (".", "..") or repository.endswith(".git")
+    if not NAME.fullmatch(name) or is_reserved or name == "OWNER/NAME":
+        raise CaptionsError(
+            f"'{text}': is no repository on GitHub: write yours as OWNER/NAME, or its address"
+        )
+    return name
+
+
+def find_repository_address(setup: str) -> str | None:
+    """The address of the repository that a Setup cell clones; None for a placeholder."""
+    found = CLONE.search(setup)
+    if not found or found[1].startswith(PLACEHOLDERS):
+        return None
+    return f"https://github.com/{found[1]}"
 
 
 def current_repository() -> str:
