@@ -232,6 +232,9 @@ def test_notebooks_come_last_without_workers(conftest):
 def test_hooks_run_programs_of_the_environment():
     (repository,) = read_yaml(REPOSITORY / ".pre-commit-config.yaml")["repos"]
     for hook in repository["hooks"]:
+        if hook["id"] == "kernel":
+            assert hook["entry"] == "make kernel" and "kernel" in read_targets()
+            continue
         program, option, module = hook["entry"].split()[:3]
         assert (program, option) == (".venv/bin/python", "-m")
         subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
