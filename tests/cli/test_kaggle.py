@@ -27,6 +27,9 @@ def test_push_runs_notebooks_in_order_after_their_sources(stub, capsys):
     assert main(["kaggle", "push", "--user", "ann"]) == 0
     out = capsys.readouterr().out
     assert stub.pushes() == KERNELS
+    assert out.endswith(
+        "all complete: python -m utils kaggle outputs --user ann downloads what they wrote\n"
+    )
     for kernel in KERNELS:
         assert f"version 1, https://www.kaggle.com/code/{kernel}" in out
         assert f"{kernel}/1: complete, " in out
@@ -151,13 +154,15 @@ def test_push_without_an_answer_of_success_is_an_error(tmp_path, monkeypatch):
 
 def test_log_of_a_failed_run_is_printed(stub, capsys):
     stub.runs = {KERNELS[0]: ["COMPLETE"], KERNELS[1]: ["ERROR: no dogs"]}
-    assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 1
+    options = ["--user", "ann", "--from", "03", "--attach", "ann/captions-utils"]
+    assert main(["kaggle", "push", *options]) == 1
     out, err = capsys.readouterr()
     assert "ValueError: no dogs\n" in out
     assert "stream_name" not in out
-    assert KERNELS[1] in err
-    assert "--resume" in err
-    assert err.count("\n") == 1
+    assert err == (
+        f'{KERNELS[1]}: error "no dogs": fix it, then continue with python -m utils kaggle push '
+        "--user ann --resume --from 03 --attach ann/captions-utils\n"
+    )
     assert stub.pushes() == []  # 03 depends on 02
 
 
@@ -178,7 +183,7 @@ def test_failed_status_requests_are_repeated(stub):
     failure_count = kaggle.MAX_POLL_FAILURES - 1
     stub.answers = {("GetKernelSessionStatus", KERNELS[0]): [on_fire] * failure_count}
     complete = set()
-    kaggle.wait_until_complete(KERNELS[0], complete)
+    kaggle.wait_until_complete(KERNELS[0], complete, "push again")
     assert complete == {KERNELS[0]}
     requests = [method for method, _ in stub.requests if method == "GetKernelSessionStatus"]
     assert len(requests) == failure_count + len(states)

@@ -64,17 +64,19 @@ def push(
             one that is not: what comes after it must run again, too.
         attach: IDs of datasets that the notebooks get besides Flickr8k.
     """
+    selected = select_notebooks(start=start)
     all_metadata = packing.pack(user, attach, require_owner=True)
     runs = {}
     for name, metadata in all_metadata.items():
         kernel = metadata["id"]
         runs[kernel] = run_name(kernel, read_record(packing.BUILD / name, kernel))
+    again = push_command(user, start, attach)
     complete: set[str] = set()
-    for path in select_notebooks(start=start):
+    for path in selected:
         folder = packing.BUILD / path.stem
         kernel = all_metadata[path.stem]["id"]
         for source in all_metadata[path.stem]["kernel_sources"]:
-            wait_until_complete(runs[source], complete)
+            wait_until_complete(runs[source], complete, again)
         content = fingerprint(folder / packing.METADATA) + fingerprint(folder / path.name)
         resume = resume and is_pushed(read_record(folder, kernel), content)
         if not resume:
@@ -83,8 +85,19 @@ def push(
             record = PushRecord(kernel, version, content)
             write_text(folder / RECORD, json.dumps(asdict(record)) + "\n")
             runs[kernel] = run_name(kernel, record)
-    wait_until_complete(runs[kernel], complete)
-    print(f"all complete: {program_name()} kaggle outputs downloads what they wrote")
+    wait_until_complete(runs[kernel], complete, again)
+    command = f"{program_name()} kaggle outputs{packing.user_option(user)}"
+    print(f"all complete: {command} downloads what they wrote")
+
+
+def push_command(user: str | None, start: str | None, attach: list[str] | None) -> str:
+    """The command that continues a push after a failure."""
+    command = f"{program_name()} kaggle push{packing.user_option(user)} --resume"
+    if start:
+        command += f" --from {start}"
+    for dataset_id in attach or []:
+        command += f" --attach {dataset_id}"
+    return command
 
 
 def run_name(kernel: str, record: PushRecord | None) -> str:
@@ -128,8 +141,13 @@ def push_notebook(folder: Path) -> tuple[int, str]:
     return int(pushed[1]), output.split()[-1]
 
 
-def wait_until_complete(run: str, complete: set[str]) -> None:
+def wait_until_complete(run: str, complete: set[str], again: str) -> None:
     """Poll a run until it is complete, and add it to `complete`.
+
+    Args:
+        run: The run.
+        complete: The runs that are known to be complete.
+        again: The command that continues after a failure.
 
     Raises:
         CaptionsError: The run has failed, or has taken longer than `RUN_TIMEOUT`.
@@ -150,7 +168,7 @@ def wait_until_complete(run: str, complete: set[str]) -> None:
         if state not in ACTIVE_STATES:
             print(call_kaggle("logs", "--follow", run), end="")
         problem = f"{state.lower()} {message}".strip()
-        raise CaptionsError(f"{run}: {problem}: fix it, then push again with --resume")
+        raise CaptionsError(f"{run}: {problem}: fix it, then continue with {again}")
     complete.add(run)
 
 

@@ -233,8 +233,8 @@ def add_run_parser(commands: Any) -> None:
     parser.add_argument(
         "--captions",
         metavar="FILE",
-        help="the captions file, if another one is found; without --input, its folder is the "
-        "input folder",
+        help="the captions file, if another one is found: its path, or its place in the folder of "
+        "--input; without --input, its folder is the input folder",
     )
     parser.add_argument(
         "--columns",
@@ -451,7 +451,8 @@ def add_kaggle_parser(commands: Any) -> None:
             "--attach",
             action="append",
             metavar="OWNER/DATASET",
-            help="attach this dataset, too (repeatable)",
+            help="attach this dataset, too (repeatable); where it has artifacts of a kind that an "
+            "earlier notebook has written, those of the notebook are used",
         )
     push = kaggle_commands.choices["push"]
     push.add_argument(
@@ -487,4 +488,8 @@ def add_repository_parser(commands: Any) -> None:
         "cells, which clone it on Colab and Kaggle.",
     )
     parser.set_defaults(function_path="utils.cli.repository.set_repository")
-    parser.add_argument("name", metavar="OWNER/NAME", help="such as somebody/image-captioning")
+    parser.add_argument(
+        "name",
+        metavar="OWNER/NAME",
+        help="such as somebody/image-captioning, or the address of the repository",
+    )

@@ -20,8 +20,11 @@ from typing import Any
 
 import nbformat
 
-from utils.artifact_specs import ARTIFACTS
+from utils.artifact_specs import ARTIFACTS, rerun_hint
+from utils.artifacts import read_artifact
 from utils.cli.notebook_run import clear_outputs
+from utils.cli.packed_text import adapt_text
+from utils.cli.repository import find_repository_address
 from utils.cli.run import select_notebooks
 from utils.cli.tensorflow_logs import quiet_tensorflow
 from utils.errors import CaptionsError, program_name
@@ -70,18 +73,28 @@ def pack(
 
     Returns:
         The metadata of each notebook, in order.
+
+    Raises:
+        CaptionsError: The user name, or the ID of a dataset, is not valid.
     """
     notebooks = select_notebooks()
     template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
     owner = find_owner(user, required=require_owner)
-    template["dataset_sources"].extend(attach or [])
+    for dataset_id in attach or []:
+        check_dataset_id(dataset_id)
+        template["dataset_sources"].append(dataset_id)
+    addresses = {}
+    if user:  # the notebooks of this user link to each other
+        for path in notebooks:
+            slug = kernel_slug(path.stem)
+            addresses[path.stem] = f"https://www.kaggle.com/code/{user}/{slug}"
     packed: dict[str, dict] = {}
     for path in notebooks:
         earlier = [metadata["id"] for metadata in packed.values()]
         metadata = template | notebook_metadata(path, owner, earlier)
         folder = BUILD / path.stem
         write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
-        notebook = pack_notebook(nbformat.read(path, as_version=4))
+        notebook = pack_notebook(nbformat.read(path, as_version=4), addresses)
         write_text(folder / path.name, nbformat.writes(notebook) + "\n")
         print(folder / path.name, flush=True)
         packed[path.stem] = metadata
@@ -95,11 +108,11 @@ def find_owner(user: str | None, required: bool = True) -> str:
     """The user name on Kaggle, by default the one in kernel-metadata.json.
 
     Raises:
-        CaptionsError: It is not valid, and `required`.
+        CaptionsError: `user` is not valid, or there is no valid name and one is `required`.
     """
     template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
     owner = user or template["id"].partition("/")[0]
-    if required and not is_user_name(owner):
+    if (user or required) and not is_user_name(owner):
         raise CaptionsError(
             f"owner '{owner}': is not a valid Kaggle user name: set yours with --user or in "
             f"{METADATA}, in lower case"
@@ -110,6 +123,20 @@ def find_owner(user: str | None, required: bool = True) -> str:
 def is_user_name(owner: str) -> bool:
     """Whether it can be a user name on Kaggle, which the placeholder is not."""
     return re.fullmatch("[a-z0-9-]+", owner) is not None
+
+
+def check_dataset_id(dataset_id: str) -> None:
+    """Raise an error if it cannot be the ID of a dataset on Kaggle."""
+    if not re.fullmatch("[a-z0-9-]+/[a-z0-9-]+", dataset_id):
+        raise CaptionsError(
+            f"--attach '{dataset_id}': is no dataset on Kaggle: write it as OWNER/DATASET, as in "
+            "the address of its page"
+        )
+
+
+def user_option(user: str | None) -> str:
+    """The option `--user` for a printed command, where it was given; else nothing."""
+    return f" --user {user}" if user else ""
 
 
 def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, Any]:
@@ -133,14 +160,22 @@ def notebook_metadata(path: Path, owner: str, earlier: list[str]) -> dict[str, A
     return metadata
 
 
-def pack_notebook(notebook: Any) -> Any:
+def pack_notebook(notebook: Any, addresses: dict[str, str]) -> Any:
     """Let the Setup cell, the first code cell, unpack all text files which the notebook needs.
 
     The outputs are left out: Kaggle's client does not send them.
+
+    Args:
+        notebook: The notebook, which is changed.
+        addresses: The addresses on Kaggle of the notebooks to link to, by name.
     """
     code_cells = [code_cell.cell for code_cell in clear_outputs(notebook)]
     code = "\n".join(cell.source for cell in code_cells)
     setup = code_cells[0]
+    repository = find_repository_address(setup.source)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = adapt_text(cell.source, addresses, repository)
     archive = encode_files(find_needed_files(code))
     setup.source = SETUP.substitute(archive=archive, setup=setup.source)
     setup.metadata.update(FOLDED)
@@ -196,6 +231,14 @@ def find_modules(code: str) -> list[Path]:
 
 # === Dataset ===
 
+DATASET_DESCRIPTION = (
+    "For the notebooks captions-01-features to captions-05-visualize, which find these files where "
+    "the dataset is attached: the Python package utils, a captioner that was trained on Flickr8k "
+    "(utils/pretrained/MODEL_CARD.md says what it is for), and the weights of its encoder. The "
+    "folder artifacts, if there is one, contains what a run of the notebooks has written. See "
+    "LICENSE, NOTICE.md and the model card for the licenses."
+)
+
 
 def dataset(user: str | None = None, working: str | None = None) -> None:
     """Write the folder of a dataset with the package, all weights, and the artifacts of a run.
@@ -210,9 +253,10 @@ def dataset(user: str | None = None, working: str | None = None) -> None:
     metadata = {
         "title": "Captions utils",
         "id": f"{find_owner(user)}/captions-utils",
+        "description": DATASET_DESCRIPTION,
         "licenses": [{"name": "other"}],  # several: see NOTICE.md and the model card
     }
-    artifact_files = find_artifact_files(working) if working else []
+    artifact_files = find_artifact_files(Path(working)) if working else []
 
     with quiet_tensorflow():  # only after all checks
         from utils.models.efficientnet_lite import find_weights
@@ -230,13 +274,32 @@ def dataset(user: str | None = None, working: str | None = None) -> None:
         shutil.copy(path, folder / "artifacts")
     write_text(folder / "dataset-metadata.json", json.dumps(metadata, indent=2) + "\n")
     print(f"upload it:  kaggle datasets create --dir-mode zip -p {folder}")
-    print(f"attach it:  {program_name()} kaggle push --attach {metadata['id']}")
+    command = f"{program_name()} kaggle push{user_option(user)}"
+    print(f"attach it:  {command} --attach {metadata['id']}")
+    if artifact_files:
+        print("its artifacts are used where no earlier notebook has written the same kind of file")
 
 
-def find_artifact_files(working: str) -> list[Path]:
-    """The artifacts in a folder, and the feature grids that belong to them."""
-    names = [spec.file for spec in ARTIFACTS.values()]
-    found = [Path(working, name) for name in names if Path(working, name).is_file()]
-    if not found:
-        raise CaptionsError(f"--working {working}: has no artifacts: name the folder of a run")
-    return found + sorted(Path(working).glob("*.npy"))
+def find_artifact_files(folder: Path) -> list[Path]:
+    """The artifacts in a working folder, and the feature grids that they name.
+
+    Raises:
+        CaptionsError: There are none, or one is damaged, or its grid is missing.
+    """
+    files = []
+    presets = set()
+    for kind, spec in ARTIFACTS.items():
+        path = folder / spec.file
+        if not path.is_file():
+            continue
+        artifact = read_artifact(path, kind)
+        presets.add(artifact["config"].get("preset"))
+        grid = artifact["data"].get("grid")
+        if grid and not (folder / grid).is_file():
+            raise CaptionsError(f"{folder / grid}: not found: {rerun_hint(kind)}")
+        files += [folder / grid, path] if grid else [path]
+    if not files:
+        raise CaptionsError(f"--working {folder}: has no artifacts: name the folder of a run")
+    if "sample" in presets:
+        print(f"warning: {folder} has the artifacts of the drawn sample, not those of photos")
+    return files
