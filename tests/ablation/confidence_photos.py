@@ -4,8 +4,6 @@ The confidence of a trained captioner is fitted on few of the validation photos,
 and measured on all others, many times for each number of photos.
 """
 
-from typing import Any
-
 import numpy as np
 
 from tests.ablation.__main__ import prepare
@@ -13,11 +11,10 @@ from tests.ablation.pretrained import ValidationPhotos, decode, parse_options
 from tests.page import PAGE, markdown_table, replace_section
 from utils.evaluation.calibration import expected_calibration_error, roc_auc
 from utils.evaluation.confidence import (
-    all_signals,
+    caption_signals,
     combine,
     feature_distance,
     fit_signals,
-    num_components,
     pooled_features,
 )
 from utils.evaluation.metrics import cider_d
@@ -38,7 +35,7 @@ def main() -> None:
     _, scores = cider_d(captions, photos.references)
     fitted = photos.fit(model, output, scores)
     pooled = pooled_features(model, photos.grid, photos.rows)
-    signals = all_signals(model, pooled, output, fitted)
+    signals = caption_signals(model, output, fitted)
     rows = measure(signals, feature_distance(pooled, fitted), fitted["validation_good"])
     replace_section("confidence", markdown_table(COLUMNS, rows, len(COLUMNS) - 1), PAGE)
 
@@ -47,7 +44,7 @@ def measure(signals: np.ndarray, distances: np.ndarray, good: np.ndarray) -> lis
     """A row for each number of photos, with medians over the repetitions.
 
     Args:
-        signals: Of all validation photos, `(photos, 2 + components)`.
+        signals: Of all validation photos, `(photos, 2)`.
         distances: Their feature distances.
         good: Which of their captions are good.
     """
@@ -78,9 +75,8 @@ def measure_once(
         The AUC, the expected calibration error, the cross-entropy in nats, and the cross-entropy
         of a constant: the fraction of the fitted captions that are good.
     """
-    used = signals[:, : 2 + num_components(len(fit_rows))]
-    confidence: dict[str, Any] = fit_signals(used[fit_rows], distances[fit_rows], good[fit_rows])
-    values = combine(used[other_rows], distances[other_rows], confidence)
+    confidence = fit_signals(signals[fit_rows], distances[fit_rows], good[fit_rows])
+    values = combine(signals[other_rows], distances[other_rows], confidence)
     rate = (good[fit_rows].sum() + 1) / (len(fit_rows) + 2)  # never 0 or 1
     is_good = good[other_rows]
     return (

@@ -1,20 +1,18 @@
 """How likely it is that a caption is good, computed without any reference.
 
-Three kinds of signals need no reference:
+Two signals need no reference:
 
 - the **log-probability** per token, given the photo;
 - the **pointwise mutual information** (PMI) per token: how much more likely the caption is for this
-  photo than for the mean of the training photos. "a man in a shirt" is likely for any photo;
-- the **principal components** of the photo's features: some subjects are described better than
-  others.
+  photo than for the mean of the training photos. "a man in a shirt" is likely for any photo.
 
 Logistic regression turns them into a probability. It is fitted on validation photos, where the
 captions are scored: a caption is good if its CIDEr-D is at least the setting `good_score`.
 
 All validation photos are like the training photos. Of a photo unlike them the captioner knows
 nothing, however probable its caption is. Therefore the probability is multiplied by the photo's
-**familiarity**: 1 for a photo whose features are as near to those of training photos as most
-validation photos are, and 0 for one that is farther away than 999 of 1000 such photos.
+**familiarity**: 1 for a photo whose features are as near to those of training photos as 95 % of the
+validation photos are, and less for one that is farther away.
 
 A regression that was fitted on few photos, or where all captions are good, says nothing about a new
 photo, and is not used: `find_problem`.
@@ -36,14 +34,10 @@ from utils.models.fine_tuning import EndToEndCaptioner
 
 NEIGHBORS = 5  # training photos whose mean distance counts
 REFERENCE_PHOTOS = 1000  # training photos among which they are found
-COMPONENTS = 32  # principal components
-PHOTOS_PER_COMPONENT = 30  # each one has a weight to fit, so that few photos allow only few
-# A photo is entirely familiar if at least this fraction of validation photos is farther away.
-FAMILIAR_FRACTION = 0.05
-ENOUGH_PHOTOS = 1000  # with fewer, the tail of the distances is extrapolated
+FAMILIAR_FRACTION = 0.95  # of the validation photos are entirely familiar
 BATCH_SIZE = 32
 TIME_STEP = 5  # captions are padded to a multiple of this length
-L2_PENALTY = 30.0
+L2_PENALTY = 1.0
 FOLDS = 10  # of the cross-validation
 MAX_ITERATIONS = 50  # of Newton's method, which needs about five
 
@@ -78,35 +72,25 @@ def fit_confidence(
     """
     rng = np.random.RandomState(0)
     reference_rows = np.sort(rng.permutation(train_rows)[:REFERENCE_PHOTOS])
-    reference_features = pooled_features(captioner, grid, reference_rows)
-    feature_mean = reference_features.mean(axis=0)
-    _, _, components = np.linalg.svd(reference_features - feature_mean, full_matrices=False)
     confidence: dict[str, Any] = {
         "mean_input": mean_rows(grid, train_rows),
-        "reference_features": reference_features,
-        "feature_mean": feature_mean,
-        "components": components[: num_components(len(validation_rows))],
+        "reference_features": pooled_features(captioner, grid, reference_rows),
     }
     pooled = pooled_features(captioner, grid, validation_rows)
     distances = feature_distance(pooled, confidence)
-    signals = all_signals(captioner, pooled, output, confidence)
+    signals = caption_signals(captioner, output, confidence)
     confidence.update(fit_signals(signals, distances, good))
     confidence["problem"] = find_problem(confidence["validation_good"])
-    confidence["validation_signals"] = signals[:, :2]  # those of captions
+    confidence["validation_signals"] = signals
     confidence["validation_confidence"] = cross_validate(signals, distances, confidence)
     return confidence
-
-
-def num_components(num_photos: int) -> int:
-    """How many principal components become signals, if so many validation photos are there."""
-    return min(COMPONENTS, max(1, num_photos // PHOTOS_PER_COMPONENT))
 
 
 def fit_signals(signals: np.ndarray, distances: np.ndarray, good: np.ndarray) -> dict[str, Any]:
     """Fit the regression and the familiarity.
 
     Args:
-        signals: Of the validation photos, `(photos, signals)`.
+        signals: Of the validation photos, `(photos, 2)`.
         distances: Their feature distances, `(photos,)`.
         good: Which of their captions are good, `(photos,)`.
 
@@ -117,7 +101,7 @@ def fit_signals(signals: np.ndarray, distances: np.ndarray, good: np.ndarray) ->
     fitted: dict[str, Any] = {
         "signal_means": signals.mean(axis=0),
         "signal_stds": signals.std(axis=0) + 1e-6,
-        "validation_distances": np.sort(distances),
+        "validation_distances": distances,
         "validation_good": good,
     }
     fitted["coefficients"] = fit_logistic_regression(standardize(signals, fitted), good)
@@ -161,7 +145,7 @@ def caption_confidence(
     if len(rows) == 0:
         return np.zeros(0)
     pooled = pooled_features(captioner, grid, rows)
-    signals = all_signals(captioner, pooled, output, confidence)
+    signals = caption_signals(captioner, output, confidence)
     return combine(signals, feature_distance(pooled, confidence), confidence)
 
 
@@ -175,21 +159,6 @@ def describe_confidence(confidence: float | None) -> str:
 
 
 # === Signals ===
-
-
-def all_signals(
-    captioner: Any, pooled: np.ndarray, output: GenerationOutput, confidence: dict[str, Any]
-) -> np.ndarray:
-    """The signals of captions and photos, `(photos, 2 + components)`.
-
-    Args:
-        captioner: The model.
-        pooled: What `pooled_features` returns for the photos.
-        output: Their captions.
-        confidence: Has the principal components.
-    """
-    projected = (pooled - confidence["feature_mean"]) @ confidence["components"].T
-    return np.hstack([caption_signals(captioner, output, confidence), projected])
 
 
 def caption_signals(
@@ -309,7 +278,7 @@ def cross_validate(
     """The confidence of each validation photo, fitted on the photos of the other folds.
 
     Args:
-        signals: Of the validation photos, `(photos, signals)`.
+        signals: Of the validation photos, `(photos, 2)`.
         distances: Their feature distances.
         confidence: Has the means of the signals, and which captions are good.
     """
@@ -340,33 +309,20 @@ def standardize(signals: np.ndarray, confidence: dict[str, Any]) -> np.ndarray:
 def familiarity(distances: np.ndarray, validation_distances: np.ndarray) -> np.ndarray:
     """How like the training photos each photo is, from 0 to 1.
 
-    It falls where the farthest twentieth of the validation photos is. Of 100 validation photos, the
-    farthest is not farther than each hundredth photo of the same kind will be, which must not get
-    0. So with few photos the fall ends beyond them, where one in a thousand would be farther.
+    It is 1 up to the distance `near` that most validation photos do not exceed. The few that do
+    exceed it by `mean_excess` on average. If the excess is exponentially distributed, the fraction
+    of them that is farther away than a given photo is `exp(-excess / mean_excess)`: this is the
+    photo's familiarity.
 
     Args:
         distances: `feature_distance` of the photos.
-        validation_distances: Those of the validation photos, sorted.
+        validation_distances: Those of the validation photos.
     """
-    if len(validation_distances) < ENOUGH_PHOTOS:
-        return extrapolated_familiarity(distances, validation_distances)
-    nearer = np.searchsorted(validation_distances, distances, side="left")
-    fraction_farther = 1 - nearer / len(validation_distances)
-    return np.minimum(1, fraction_farther / FAMILIAR_FRACTION)
-
-
-def extrapolated_familiarity(distances: np.ndarray, validation_distances: np.ndarray) -> np.ndarray:
-    """The familiarity from few validation photos; arguments as in `familiarity`.
-
-    Beyond the quantile `near`, the distances are taken as exponentially distributed. Their mean
-    there gives the distance `far`, which one in `ENOUGH_PHOTOS` exceeds. Between them the
-    familiarity falls linearly.
-    """
-    near = np.quantile(validation_distances, 1 - FAMILIAR_FRACTION)
-    tail = validation_distances[validation_distances >= near]
-    scale = max(float(np.mean(tail - near)), 1e-6)
-    width = scale * math.log(FAMILIAR_FRACTION * ENOUGH_PHOTOS)
-    return np.clip(1 - (distances - near) / width, 0, 1)
+    near = np.quantile(validation_distances, FAMILIAR_FRACTION)
+    farthest = validation_distances[validation_distances >= near]
+    mean_excess = max(float(np.mean(farthest - near)), 1e-6)
+    excess = np.maximum(0, distances - near)
+    return np.exp(-excess / mean_excess)
 
 
 def fit_logistic_regression(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

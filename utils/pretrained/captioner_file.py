@@ -228,20 +228,14 @@ def build_saved(
 
 def check_confidence(confidence: dict[str, Any]) -> None:
     """Raise a ValueError if parts of the data of a confidence are missing, or do not fit."""
-    signals = 2 + len(confidence["components"])
-    expected = {
-        "coefficients": (signals + 1,),
-        "signal_means": (signals,),
-        "signal_stds": (signals,),
-        "feature_mean": confidence["components"].shape[1:],
-    }
+    expected = {"coefficients": (3,), "signal_means": (2,), "signal_stds": (2,)}
     for name, shape in expected.items():
         if confidence[name].shape != shape:
             raise ValueError(f"confidence/{name} has shape {confidence[name].shape}, not {shape}")
-    if confidence["reference_features"].shape[1:] != expected["feature_mean"]:
-        raise ValueError("confidence/reference_features has another number of channels")
-    if confidence["mean_input"].ndim != 2 or confidence["validation_distances"].ndim != 1:
-        raise ValueError("confidence/mean_input or confidence/validation_distances has no axes")
+    if confidence["reference_features"].ndim != 2 or confidence["mean_input"].ndim != 2:
+        raise ValueError("confidence/reference_features or confidence/mean_input has no axes")
+    if confidence["validation_distances"].ndim != 1:
+        raise ValueError("confidence/validation_distances has no axes")
 
 
 def restore_weights(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
