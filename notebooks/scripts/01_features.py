@@ -896,8 +896,10 @@ _ = show_channel(channel)
 #
 # ## Save
 #
-# `features.pkl` holds the names and one pooled vector per photo; the grid is a file beside it. Both
-# are written to a temporary name first, so that a reader never sees half a file.
+# Notebook 3 will load these features. A file that one notebook saves and a later one loads is an
+# **artifact**. It is a [pickle](https://docs.python.org/3/library/pickle.html) of plain data: the
+# names, one pooled vector per photo, and the name of the file with the grid, which lies beside it.
+# Both are written to a temporary name first, so that a reader never sees half a file.
 #
 # With the setting `fine_tune_epochs`, [notebook 3](03_train.ipynb) also trains the last layers of
 # the CNN. For this, `backbone_features.pkl` and a second grid are saved: the features below these
@@ -915,6 +917,50 @@ print("for notebooks 3 to 5: features.pkl", artifacts.format_size(path))
 print("its grid", artifacts.format_size(path.parent / features["grid"]))
 
 # %% [markdown]
+# ### Which file is the right one?
+#
+# Suppose that you extract the features again with another CNN, but not all later notebooks are run
+# again. Then a decoder would get features that it has never seen, and write nonsense without any
+# error. So each artifact has a header, which is checked when it is loaded. It records two things:
+#
+# - the **settings** that change the contents, here the encoder;
+# - the **fingerprints** of the artifacts that it was made from, its **parents**. A fingerprint is a
+#   hash of a file's contents: the first 16 characters of its
+#   [SHA-256](https://en.wikipedia.org/wiki/SHA-2). If one byte changes, so does the hash.
+#
+# Features are made from photos, so they have no parents. By hand and with the library:
+
+# %% tags=["nbval-ignore-output"]
+import hashlib
+
+header = artifacts.read_header(path, "features")
+by_hand = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+assert by_hand == header.fingerprint
+print("fingerprint:", by_hand)
+print("settings:   ", header.config)
+print("parents:    ", header.parents)
+
+# %% [markdown]
+# `artifacts.load` compares the header with the settings of this notebook. With another encoder it
+# refuses the file, and says what to do:
+
+# %%
+from dataclasses import replace
+
+from utils.errors import CaptionsError
+
+other = "resnet50" if encoder.name == "vgg16" else "vgg16"
+try:
+    artifacts.load("features", replace(config, encoder=other))
+except CaptionsError as error:
+    print(str(error).replace(f"{path.parent}{os.sep}", ""))
+assert artifacts.load("features", config)["names"] == features["names"]
+
+# %% [markdown]
+# [Notebook 2](02_text.ipynb) saves two more artifacts. The captioner of notebook 3 has all three as
+# its parents, so its header records their fingerprints: if one of them is made again with another
+# result, the captioner is refused until notebook 3 has been run again.
+#
 # ## What you learned
 #
 # - A convolution slides a kernel over the image; each kernel gives one channel of a feature map.

@@ -756,8 +756,8 @@ print(f"uniform {np.log(vocab_size):.2f}, bigram {np.mean(validation_losses):.2f
 #
 # ## Save
 #
-# `captions.pkl` holds the captions and the splits, `tokenizer.pkl` the tokens in the order of their
-# IDs. They are plain lists and dicts, which any version of any library can read.
+# Two artifacts: `captions.pkl` holds the captions and the splits, `tokenizer.pkl` the tokens in the
+# order of their IDs. They are plain lists and dicts, which any version of any library can read.
 
 # %%
 captions = {
@@ -769,6 +769,16 @@ captions = {
 for kind, data in {"captions": captions, "tokenizer": tokenizer.to_dict()}.items():
     path = artifacts.save(kind, data, config)
     print(path.name, artifacts.format_size(path), "for 03_train, 04_evaluate and 05_visualize")
+
+# %% [markdown]
+# The vocabulary was counted in the captions, so `captions.pkl` is the parent of `tokenizer.pkl`,
+# whose header records its fingerprint ([notebook 1](01_features.ipynb)):
+
+# %%
+header = artifacts.read_header(path, "tokenizer")
+assert header.parents == {"captions": artifacts.fingerprint(path.with_name("captions.pkl"))}
+print("made from:", list(header.parents))
+print("settings: ", header.config)
 
 # %% [markdown]
 # The loaded tokenizer gives the same token IDs.

@@ -98,8 +98,9 @@ print(summarize(config, "epochs", "batch_size", "learning_rate", "ema_momentum",
 print(summarize(config, "fine_tune_epochs", "scst_epochs", "ensemble_size"))
 
 # %% [markdown]
-# Load the **artifacts**, the files that the notebooks before have saved. If one of them was made
-# with other settings, or is missing, the error says which notebook to run again.
+# Load the artifacts that notebooks 1 and 2 have saved. `artifacts.load` checks their headers, as
+# [notebook 1](01_features.ipynb) has shown: if one of them is missing, or does not fit these
+# settings, the error says which notebook to run again.
 
 # %%
 from utils import feature_grids
@@ -972,7 +973,9 @@ for d in (4, 64, 512):
 # %% [markdown]
 # Without the division the weights collapse to a single cell as $d$ grows, before anything has been
 # learned. That is bad for learning, too: where softmax is nearly 0 or 1, its gradient is nearly 0.
-# With the division, the entropy hardly depends on $d$.
+# With the division, the entropy hardly depends on $d$. This holds for components of variance 1. How
+# long the queries and keys of a network are depends on its weights, so we measure it below, before
+# and after training.
 #
 # ### On the cells of a photo
 #
@@ -996,8 +999,29 @@ print(f"first word: from {first.min():.4f} to {first.max():.4f}; 1/cells is {1 /
 
 # %% [markdown]
 # An untrained captioner gives all cells nearly the same weight, so each context vector is nearly
-# the mean of the cells. A heatmap below shows what
-# training changes.
+# the mean of the cells. Its scores are small even without the division, because the initial weights
+# are small:
+
+
+# %% tags=["nbval-ignore-output"]
+def entropy_without_and_with_scaling(model, features, token_ids):
+    """The mean entropy of a captioner's attention weights, without and with the division by √d."""
+    state = model.initial_state(features)
+    hidden_states, *_ = model.attention_lstm(
+        model.embedding(token_ids), initial_state=state["attention_lstm"]
+    )
+    queries = tf.cast(model.query_projection(hidden_states), tf.float32)
+    products = tf.matmul(queries, tf.cast(state["keys"], tf.float32), transpose_b=True)
+    return mean_entropy(products), mean_entropy(products / queries.shape[-1] ** 0.5)
+
+
+unscaled, scaled = entropy_without_and_with_scaling(package_model, photo, inputs[:, :length])
+print(f"untrained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
+print(f"uniform weights: {np.log(len(first)):.2f}")
+
+# %% [markdown]
+# So here √d is no help at the start. It matters later: training makes queries and keys longer. We
+# print the same two numbers once the captioner is trained, and draw its weights.
 #
 # ### The decoder
 #
@@ -1201,6 +1225,19 @@ for word, entropy, cell_weights in zip(words, entropies, weights, strict=True):
     print(f"{word:12} entropy {entropy:.2f}, largest weight {cell_weights.max():.2f}")
 
 # %% [markdown]
+# And the same measurement as before training: the weights as they are, and those that the same
+# queries and keys would give without the division.
+
+# %% tags=["nbval-ignore-output"]
+photo_of_map = grid[rows].astype("float32")
+tokens_of_map = np.array([[inputs[0, 0], *output.token_ids[0][: len(words) - 1]]])  # BOS first
+unscaled, scaled = entropy_without_and_with_scaling(all_cells, photo_of_map, tokens_of_map)
+print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
+
+# %% [markdown]
+# Now the division keeps the weights from collapsing to a single cell. How concentrated they are is
+# then left to the network: it can learn longer queries where it is sure.
+#
 # No label says where anything is: the captioner was trained on captions alone. Which words have
 # concentrated weights, and are these the words that name what the photo shows?
 # [Notebook 5](05_visualize.ipynb) draws the heatmap of every word of a caption.
@@ -1388,7 +1425,7 @@ print(f" and {means[last]:.2f}")
 # In our run on the drawn sample the loss rises by nearly a fifth after its minimum. The mean of
 # CIDEr-D still rises for a few epochs, stays high, and is only a little lower at the end. And of
 # two epochs with the same loss, one before the minimum and the last one, the last one has far
-# better captions. So the loss doesn't say how good the captions are. (Which epoch exactly is the
+# better captions. So the loss alone doesn't say how good they are. (Which epoch exactly is the
 # best by CIDEr-D, one run with 100 photos can't say: a step from one epoch to the next is as large
 # as many of the differences in the table.) The reason is that the two measure different things, and
 # only one of them is what you want:
@@ -1434,14 +1471,13 @@ print(f" and {means[last]:.2f}")
 # ```
 #
 # Here it is live, with the small CNN of this project, whatever encoder your settings name, so that
-# it takes seconds. `split_encoder` cuts it in two; `EndToEndCaptioner` puts the top blocks in front
-# of a decoder.
+# it takes seconds. A model of the functional API can be cut at any layer: one `keras.Model` from
+# the input to this layer, and another one from there to the output. They share the layers and
+# weights of the whole.
 
 # %%
 from utils.errors import CaptionsError
-from utils.features import extract_features
-from utils.models.encoders import build_encoder
-from utils.models.fine_tuning import EndToEndCaptioner, split_encoder
+from utils.models.encoders import build_encoder, find_encoder
 
 with strategy.scope():
     try:
@@ -1449,17 +1485,24 @@ with strategy.scope():
     except CaptionsError:  # a notebook that is packed for Kaggle does not contain the weights
         print("The small CNN has no weights here. Random ones show the steps, but gain nothing.")
         encoder = build_encoder("sample_cnn", pretrained=False, full_precision=True)
-    backbone, top_blocks = split_encoder(encoder)
-    channels = top_blocks.output_shape[2]
-    decoder = build_captioner(
-        channels, vocab_size, replace(comparison_config, precision="float32"), frequencies
-    )
-if channels == grid.shape[2]:  # the sample: fine-tuning begins with a decoder that is trained
-    decoder.set_weights(all_cells.get_weights())
-with strategy.scope():
-    end_to_end = EndToEndCaptioner(top_blocks, decoder)
+cnn = next(layer for layer in encoder.layers if isinstance(layer, keras.Model))
+cut = cnn.get_layer(find_encoder("sample_cnn").split_layer).output
+lower_layers = keras.Model(cnn.input, cut)
+upper_layers = keras.Model(cut, cnn.output)
+print(f"whole CNN    {cnn.input_shape} -> {cnn.output_shape}, {len(cnn.layers)} layers")
+print(f"lower layers {lower_layers.input_shape} -> {lower_layers.output_shape}")
+print(f"upper layers {upper_layers.input_shape} -> {upper_layers.output_shape}")
 
-# 300 photos to train on, 100 to validate with.
+# %% [markdown]
+# **With the library**: `split_encoder` does this, and turns the feature maps into grids of cells.
+# Then the backbone's features of 400 photos are computed once: 300 to train on, 100 to validate
+# with.
+
+# %%
+from utils.features import extract_features
+from utils.models.fine_tuning import EndToEndCaptioner, split_encoder
+
+backbone, top_blocks = split_encoder(encoder)
 rows = [*train_data.rows[:300], *validation_data.rows[:100]]
 names = [features["names"][row] for row in rows]
 photos = [load_thumbnail(path) for path in recorded_paths(names, features, config)]
@@ -1469,14 +1512,50 @@ print(f"backbone features {backbone_grid.shape}: (photos, cells, channels)")
 print(f"grid {top_blocks(backbone_grid[:1]).shape}: (photos, cells, channels)")
 
 # %% [markdown]
-# **2. What is trainable?** A Keras layer with
-# [`trainable = False`](https://keras.io/guides/transfer_learning/) keeps its weights: they are not
-# in `trainable_weights`, so no gradient is computed for them. `set_encoder_trainable` sets it for
-# each layer of the top blocks:
+# The top blocks come in front of a decoder. Together they are one model, from backbone features and
+# tokens to logits, so that the gradient of the loss reaches the weights of both. By hand it is a
+# class of a few lines; the library's `EndToEndCaptioner` can also decode step by step.
+
 
 # %%
-end_to_end.set_encoder_trainable(True)
+class EndToEnd(keras.Model):
+    """A decoder behind the top blocks of a CNN."""
+
+    def __init__(self, top_blocks, decoder):
+        super().__init__()
+        self.top_blocks = top_blocks
+        self.decoder = decoder
+
+    def call(self, inputs):
+        backbone_features, token_ids = inputs
+        grid = self.top_blocks(backbone_features, training=False)
+        return self.decoder([grid, token_ids])
+
+
+channels = top_blocks.output_shape[2]
+decoder_config = replace(comparison_config, precision="float32")
+with strategy.scope():
+    decoder = build_captioner(channels, vocab_size, decoder_config, frequencies)
+if channels == grid.shape[2]:  # the sample: fine-tuning begins with a decoder that is trained
+    decoder.set_weights(all_cells.get_weights())
+with strategy.scope():
+    end_to_end = EndToEndCaptioner(top_blocks, decoder)
+by_hand = EndToEnd(top_blocks, decoder)([backbone_grid[:1], inputs])
+assert np.allclose(by_hand, end_to_end([backbone_grid[:1], inputs]), atol=1e-4)
+
+# %% [markdown]
+# **2. What is trainable?** A Keras layer with
+# [`trainable = False`](https://keras.io/guides/transfer_learning/) keeps its weights: they are not
+# in `trainable_weights`, so no gradient is computed for them. All layers of the top blocks are
+# trained, except batch normalization (`EndToEndCaptioner.set_encoder_trainable` does the same):
+
+# %%
 layers = [layer for block in top_blocks.layers for layer in getattr(block, "layers", [block])]
+for layer in layers:
+    layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+trainable_by_hand = [layer.trainable for layer in layers]
+end_to_end.set_encoder_trainable(True)
+assert [layer.trainable for layer in layers] == trainable_by_hand
 rows = []
 for layer in layers:
     if layer.weights:
@@ -1538,93 +1617,103 @@ for label, layer in {"trainable": trainable_norm, "frozen": batch_norm}.items():
 # **4. Which learning rate?** One rate for the top blocks and the decoder, which is trained further
 # with them, and a lower one than that of the decoder's own training: the pretrained weights are
 # good already, and large steps destroy them. But not too low, or nothing changes. On Flickr8k,
-# where the decoder was trained with 0.001, four epochs of fine-tuning gave these scores
+# where the decoder was trained with 0.001, fine-tuning gave these scores
 # (MobileNetV2, one seed, beam width 3; `tests/ablation/results.jsonl`):
 #
-# | learning rate of fine-tuning | relative to the decoder's | CIDEr-D |
-# | --- | ---: | ---: |
-# | not fine-tuned | | 0.508 |
-# | 0.0001 | 1/10 | 0.513 |
-# | 0.0003 | 3/10 | 0.527 |
+# | learning rate of fine-tuning | relative to the decoder's | epochs | CIDEr-D |
+# | --- | ---: | ---: | ---: |
+# | not fine-tuned | | | 0.508 |
+# | 0.0001 | 1/10 | 4 | 0.513 |
+# | 0.0003 | 3/10 | 4 | 0.527 |
+# | 0.0005 | 1/2 | 8 | 0.550 |
 #
-# The preset `flickr8k` has 0.0005, with eight epochs. There is no ratio that is always right: the
-# best rate depends on the number of steps, on the schedule and the EMA, and on how high the
-# decoder's own rate is. In the settings of the sample that rate is very high (0.004, for a small
-# decoder and few steps), so 0.0003 is less than a tenth of it. Compare a few rates on validation
-# photos.
+# The last row is that of the preset `flickr8k`. It has two changes at once, so it does not show
+# which of them helps. There is no ratio that is always right: the best rate depends on the number
+# of steps, on the schedule and the EMA, and on how high the decoder's own rate is. Compare a few
+# rates on validation photos.
 #
 # **5. When?** After the training of the decoder, as the gradients of an untrained decoder are large
 # and say little about the image.
 #
-# ### Two epochs of fine-tuning
+# ### Five epochs of fine-tuning
 #
 # Now do it, on 300 photos. The small CNN was pretrained on drawn scenes of the same kind, so there
 # is nothing to gain by training it further on the drawn sample. To see fine-tuning work, give it a
-# CNN that does not fit: permute the output channels of the convolution in the last block. Each
-# channel then means something else to the decoder, as if the CNN had been pretrained for another
-# task. (The batch normalization behind it keeps the statistics of the old order, so the features
-# are distorted as well.)
+# CNN that does not fit: permute the channels of the convolution in the last block, and those of the
+# batch normalization behind it in the same order. The features are still as informative as before,
+# but each channel means something else to the decoder, as if the CNN had been pretrained for
+# another task.
 #
-# To see what the trainable CNN contributes, and not just two more epochs, train twice from the same
-# weights: with the top blocks frozen, and trainable. `train` is called without a stage, so it
-# leaves the checkpoints of the real training alone.
+# To see what the trainable CNN contributes, and not just five more epochs, train twice from the
+# same weights: with the top blocks frozen, and trainable. The rate is a quarter of the decoder's.
+# `train` is called without a stage, so it leaves the checkpoints of the real training alone.
 
 # %% tags=["nbval-ignore-output"]
 fine_tune_config = replace(
-    comparison_config,
-    precision="float32",
-    epochs=min(2, config.epochs),
+    decoder_config,
+    epochs=min(5, config.epochs),
     ema_momentum=min(0.8, config.ema_momentum),  # few steps: a short average
 )
+fine_tune_rate = config.learning_rate / 4
 num_photos = len(train_data.rows[:300])
 tune_data = TrainData(np.arange(num_photos), train_data.token_ids[:num_photos])
 tune_validation = ValidationData(
     np.arange(num_photos, len(backbone_grid)), validation_data.references[:100], tokenizer
 )
 validate_tuned = make_validator(backbone_grid, tune_validation, fine_tune_config)
-results = {"CNN that fits": validate_tuned(end_to_end).metrics}
-kernel, *other_weights = convolution.get_weights()
+metrics = {"before": validate_tuned(end_to_end).metrics}
+
+kernel, *bias = convolution.get_weights()
 shuffled = np.random.RandomState(0).permutation(kernel.shape[-1])
-convolution.set_weights([kernel[..., shuffled], *other_weights])
+convolution.set_weights([kernel[..., shuffled], *[weights[shuffled] for weights in bias]])
+batch_norm.set_weights([weights[shuffled] for weights in batch_norm.get_weights()])
+metrics["channels permuted"] = validate_tuned(end_to_end).metrics
+pd.DataFrame(metrics).T[["val_loss", "CIDEr-D"]].round(3)
+
+# %% [markdown]
+# The same features in another order are of no use to the decoder. Now the two trainings:
+
+# %% tags=["nbval-ignore-output"]
 weights_before = end_to_end.get_weights()
+kernel_before = np.asarray(convolution.kernel)
+statistics_before = [np.asarray(weight) for weight in batch_norm.weights]
 
 
 def fine_tune(trainable, learning_rate):
-    """Train from the weights before; the metrics of the epoch that is kept."""
+    """Train from the weights before; the metrics of each epoch."""
     end_to_end.set_weights(weights_before)
     end_to_end.set_encoder_trainable(trainable)
     rate_config = replace(fine_tune_config, learning_rate=learning_rate)
-    return kept_epoch(train(end_to_end, tune_data, backbone_grid, validate_tuned, rate_config))
+    return train(end_to_end, tune_data, backbone_grid, validate_tuned, rate_config)
 
 
-statistics_before = [np.asarray(weight) for weight in batch_norm.weights]
-kernel_before = np.asarray(convolution.kernel)
-results["channels permuted"] = validate_tuned(end_to_end).metrics
-for label, trainable in {"two epochs, frozen": False, "two epochs, trainable": True}.items():
-    results[label] = fine_tune(trainable, config.fine_tune_learning_rate)
-pd.DataFrame(results).T[["val_loss", "CIDEr-D"]].round(3)
+columns = {}
+for label, trainable in {"frozen": False, "trainable": True}.items():
+    rows = pd.DataFrame(fine_tune(trainable, fine_tune_rate)).set_index("epoch")
+    columns[f"val_loss, {label}"] = rows["val_loss"]
+    columns[f"CIDEr-D, {label}"] = rows["CIDEr-D"]
+pd.DataFrame(columns).sort_index(axis=1, ascending=False).round(3)
 
 # %% [markdown]
+# With a frozen CNN the decoder learns the new meaning of the channels. With a trainable CNN both
+# adapt to each other, and the captioner gets further in the same number of steps: this difference
+# is the gain by fine-tuning. In our run on the drawn sample the loss was lower after every epoch,
+# and so CIDEr-D was higher. (With photos, the decoder of this demonstration is untrained, as it is
+# not the one of your encoder, so all numbers are bad.)
+#
 # What has changed in the CNN?
 
 # %% tags=["nbval-ignore-output"]
 for before, after in zip(statistics_before, batch_norm.weights, strict=True):
     assert np.array_equal(before, after)
 change = np.abs(np.asarray(convolution.kernel) - kernel_before).mean()
-ratio = config.fine_tune_learning_rate / config.learning_rate
-print(f"learning rate {config.fine_tune_learning_rate}, {ratio:.2f} of the decoder's")
 print(f"{convolution.name}: weights changed by {change / np.abs(kernel_before).mean():.1%}")
 print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 
 # %% [markdown]
-# Compare the rows. Permuting the channels costs nearly everything. In two epochs with a frozen CNN,
-# the decoder begins to learn the new meaning of the channels. If the CNN is trainable, it can adapt
-# to the decoder at the same time, and the loss is lower: this difference between the last two rows
-# is the gain by fine-tuning. (CIDEr-D is higher, too, but by less than it changes from one epoch to
-# the next on 100 photos.) It is still far from the first row: two epochs at a low rate are few.
-# `train_all` guards against a loss: if a stage has lowered CIDEr-D, the weights before it are
-# restored. (With photos, the decoder of this demonstration is untrained, as it is not the one of
-# your encoder, so all rows are bad.)
+# The pretrained weights have moved a little, and the batch normalization not at all.
+# `train_all` fine-tunes in the same way, and guards against a loss: if a stage has lowered CIDEr-D,
+# the weights before it are restored.
 #
 # ### What it gains
 #
@@ -1688,10 +1777,8 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # ## Save
 #
 # The captioner is saved as plain arrays in one file. Its header records the settings that it
-# depends on, and a **fingerprint** (a hash of the contents) of each artifact that it was made from,
-# its parents. With other settings, or where a parent has been replaced, it is refused. Without
-# this check a captioner would read the token IDs of another vocabulary, and write nonsense without
-# any error.
+# depends on, and the fingerprint of each of its three parents
+# ([notebook 1](01_features.ipynb) has computed one by hand).
 
 # %%
 from utils.models.serialization import from_dict, to_dict
@@ -1702,7 +1789,8 @@ print(f"{path.name} for 04_evaluate and 05_visualize")
 
 # %% [markdown]
 # Here is a part of the header, and what happens in two cases: a notebook has another setting than
-# this one; and notebook 2 has been run again with another vocabulary (in a copy of the folder).
+# this one; and notebook 2 has been run again with another vocabulary (in a copy of the folder). In
+# the second case the token IDs of the captioner would be other words, so it must be refused.
 
 # %% tags=["nbval-ignore-output"]
 import shutil
@@ -1864,18 +1952,18 @@ _ = show_photos(paths, [title], size=3.6)
 #
 # <details><summary>Hint</summary>
 #
-# `fine_tune(True, rate)` starts from the weights before, and returns the metrics.
+# `fine_tune(True, rate)` starts from the weights before, and returns the metrics of each epoch.
 # </details>
 #
 # <details><summary>An answer</summary>
 #
 # ```python
 # for factor in (1, 30):
-#     row = fine_tune(True, factor * config.fine_tune_learning_rate)
+#     last = fine_tune(True, factor * fine_tune_rate)[-1]
 #     change = np.abs(np.asarray(convolution.kernel) - kernel_before).mean()
 #     relative_change = change / np.abs(kernel_before).mean()
 #     print(f"rate times {factor:2}: weights changed by {relative_change:.1%}, ", end="")
-#     print(f"val_loss {row['val_loss']:.2f}, CIDEr-D {row['CIDEr-D']:.2f}")
+#     print(f"val_loss {last['val_loss']:.2f}, CIDEr-D {last['CIDEr-D']:.2f}")
 #     assert np.array_equal(batch_norm.weights[0], statistics_before[0])
 # ```
 #
