@@ -122,7 +122,7 @@ def test_only_the_fine_tuning_stage_changes_top_blocks_and_never_batch_norm(run,
     np.testing.assert_allclose(output.log_probs, expected.log_probs, rtol=1e-5)
 
 
-def test_a_stage_that_lowers_the_score_is_undone(run, monkeypatch):
+def test_a_stage_that_lowers_the_score_is_undone(run, monkeypatch, capsys):
     scores = {"train_end_to_end": 0.5, "fine_tune": 0.4, "scst": 0.6}
     bias_values = {"train_end_to_end": 1.0, "fine_tune": 2.0, "scst": 3.0}
     initial_biases = []
@@ -138,6 +138,13 @@ def test_a_stage_that_lowers_the_score_is_undone(run, monkeypatch):
     # SCST starts from the weights before fine-tuning, which made the score worse.
     assert initial_biases[1:] == [1.0, 1.0]
     assert float(captioner.captioner.bias[0]) == 3.0
+    assert capsys.readouterr().err.splitlines()[-1] == "kept: stage SCST, epoch 1, CIDEr-D 0.600"
+
+    scores["scst"] = 0.3
+    captioner, _ = train_run(run)
+    assert float(captioner.captioner.bias[0]) == 1.0
+    kept = "kept: stage attention, epoch 1, CIDEr-D 0.500"
+    assert capsys.readouterr().err.splitlines()[-1] == kept
 
 
 def test_end_to_end_captioner_gives_the_same_logits_stepwise(run):

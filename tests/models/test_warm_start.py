@@ -27,6 +27,7 @@ from utils.models.warm_start import load_matching_weights, load_pretrained
 from utils.pretrained.captioner_file import load_run, save_captioner
 from utils.training.batching import Datasets
 from utils.training.stages import train_all
+from utils.training.validation import make_validator
 
 
 class EarlierRun(NamedTuple):
@@ -124,7 +125,7 @@ def test_members_of_an_ensemble_start_from_different_members(earlier, new, tmp_p
         )
 
 
-def test_training_starts_from_the_earlier_weights(earlier, new):
+def test_training_starts_from_the_earlier_weights_and_says_so(earlier, new, capsys):
     config = replace(new.config, epochs=1, learning_rate=1e-9, fine_tune_epochs=0, scst_epochs=0)
     _, train_data, validation_data = make_training_inputs(earlier.run)
     token_ids = train_data.token_ids
@@ -141,6 +142,18 @@ def test_training_starts_from_the_earlier_weights(earlier, new):
         earlier.captioner.query_projection.get_weights(),
         atol=1e-6,
     )
+    # The score at the start is that of the earlier weights, which hardly change here.
+    start, *_, end = capsys.readouterr().err.splitlines()
+    name = re.escape(config.start_from)
+    score = re.fullmatch(
+        rf"starts from {name}: CIDEr-D (.+) on the val.+ before the first epoch", start
+    )
+    assert score
+    assert re.fullmatch(rf"kept: stage attention, epoch 1, CIDEr-D {score[1]} \(.0.000 .+\)", end)
+    grid = feature_grids.load_grid(features, config)
+    validate = make_validator(grid, validation_data, config)
+    load_matching_weights(new.captioner, None, 0, new.tokenizer, config)
+    assert f"{validate(new.captioner).metrics['CIDEr-D']:.3f}" == score[1]
     # Its checkpoint is not that of a training from random weights.
     assert artifacts.find("warm_start", config)
     assert not artifacts.find("train", config)

@@ -1,5 +1,6 @@
 """The stages of a training run: decoder, fine-tuning of the CNN, SCST; and ensembles."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
 from utils.models.warm_start import load_matching_weights
 from utils.training.batching import Datasets, TrainData
-from utils.training.checkpoint import History
+from utils.training.checkpoint import History, best_epoch
 from utils.training.loop import EpochCallback, Stage, train
 from utils.training.scst import self_critical_sampler
 from utils.training.validation import Validator, make_validator
@@ -78,18 +79,46 @@ def train_member(
     else:
         grid = feature_grids.load_grid(features, config)
     validate = make_validator(grid, datasets.validation, config)
+    start_score = report_start(captioner, validate, config)
     histories = {}
-    best_score = -1.0
+    kept: dict[str, Any] = {"CIDEr-D": -1.0}
     for stage in build_stages(config, captioner, train_data.token_ids):
         weights_before = captioner.get_weights()
         stage = replace(stage, on_epoch=on_epoch)
         history = train_stage(captioner, train_data, grid, validate, config, stage)
         histories[stage.title] = history
-        score = max(row["CIDEr-D"] for row in history)
-        if score < best_score:  # the stage made it worse: undo it
+        best = history[best_epoch(history) - 1]
+        if best["CIDEr-D"] < kept["CIDEr-D"]:  # the stage made it worse: undo it
             captioner.set_weights(weights_before)
-        best_score = max(best_score, score)
+        else:
+            kept = {**best, "stage": stage.title}
+    report_kept(kept, start_score)
     return captioner, histories
+
+
+def report_start(captioner: Any, validate: Validator, config: Config) -> float | None:
+    """Say on stderr which captioner a training starts from, and how good it is there.
+
+    Returns:
+        Its validation score; None without `start_from`.
+    """
+    if not config.start_from:
+        return None
+    score = validate(captioner).metrics["CIDEr-D"]
+    print(
+        f"starts from {config.start_from}: CIDEr-D {score:.3f} on the validation photos before the "
+        "first epoch",
+        file=sys.stderr,
+    )
+    return score
+
+
+def report_kept(kept: dict[str, Any], start_score: float | None) -> None:
+    """Say on stderr which stage and epoch the weights at the end come from."""
+    line = f"kept: stage {kept['stage']}, epoch {kept['epoch']}, CIDEr-D {kept['CIDEr-D']:.3f}"
+    if start_score is not None:
+        line += f" ({kept['CIDEr-D'] - start_score:+.3f} since the start)"
+    print(line, file=sys.stderr)
 
 
 def build_stages(config: Config, captioner: Any, token_ids: np.ndarray) -> Iterator[Stage]:
