@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,28 @@ class Parser(argparse.ArgumentParser):
         commands = super().add_subparsers(**options)
         commands.type = str
         return commands
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value that is none of the choices; propose a similar one."""
+        choices = action.choices or ()
+        similar = [] if value in choices else get_close_matches(str(value), map(str, choices), 1)
+        if similar:
+            raise argparse.ArgumentError(action, f"no '{value}': did you mean {similar[0]}?")
+        super()._check_value(action, value)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown arguments with the usage of the command that got them.
+
+        `argparse` would leave them to the parser of all commands.
+        """
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            similar = get_close_matches(
+                unknown[0].partition("=")[0], self._option_string_actions, 1
+            )
+            hint = f": did you mean {similar[0]}?" if similar else ""
+            self.error(f"unknown argument {unknown[0]}{hint}")
+        return parsed, unknown
 
 
 def require_text(text: str) -> str:
