@@ -292,9 +292,10 @@ def test_package_without_notebooks_says_where_they_are(tmp_path, monkeypatch):
         (["--set", "shard=9/8"], "'shard=9/8': not a shard: write 2/8"),
         (["--set", "start_from=d'or"], "a quotation mark is not closed"),
         (["--preset", "coco"], "coco"),
-        (["--input", "nowhere"], "nowhere"),
+        (["--input", "nowhere"], "nowhere: no such folder: name the folder of your photos\n"),
+        (["--check", "--input", "nowhere"], "no such folder: name the folder of your photos\n"),
         (["--input", "."], "captions.txt"),
-        (["--preset", "flickr8k"], "data"),
+        (["--preset", "flickr8k"], "data: no such folder: name one with --input, or download"),
         (["--preset", "sample", "--input", "."], "--input"),
         (["--preset", "sample", "--columns", "image=a"], "--columns are for photos"),
         (["--captions", "nowhere.csv"], "--captions nowhere.csv: does not exist here: name a file"),
@@ -482,8 +483,9 @@ left out    1 (no image): 00.png
 left out    1 (in none of the lists of the split): 29.png
 note        19 training photos are few: start from the pretrained captioner, which knows 100% of \
 the validation tokens: --set start_from=pretrained
-note        8 validation photos are too few to fit the confidence of captions: at least 100 are \
+note        too few validation photos (8) to fit the confidence of captions: at least 100 are \
 needed
+note        too few test photos (1) for scores that hold for others: at least 100 are needed
 """
 
 
@@ -588,7 +590,7 @@ def test_check_proposes_the_pretrained_captioner_for_few_photos_or_many_unknown_
     assert main([*options, "max_length=25"]) == 0
     out = capsys.readouterr().out
     assert "note        19 training photos are few: start from" in proposal(out)
-    assert "validation photos are too few to fit the confidence of captions" in out
+    assert "too few validation photos (8) to fit the confidence of captions" in out
 
     monkeypatch.setattr(pretrained_hint, "FEW_PHOTOS", 19)
     assert main([*options, "max_length=25"]) == 0

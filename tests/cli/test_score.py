@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from utils.__main__ import main
 from utils.cli import score as score_command
 from utils.cli.score_files import load_captions
+from utils.evaluation import protocol
+from utils.evaluation.bootstrap import bootstrap_scores
 from utils.evaluation.metrics import score
 from utils.paths import REPOSITORY
 
@@ -28,6 +31,12 @@ def without_java(monkeypatch):
     monkeypatch.setattr(score_command.shutil, "which", lambda name: None)
     for stream in (sys.stdout, sys.stderr):  # the streams of capsys lack this method
         monkeypatch.setattr(stream, "reconfigure", lambda **_: None, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def without_caution(monkeypatch):
+    """No line on few photos, which most of these tests have."""
+    monkeypatch.setattr(protocol, "MIN_SCORED_PHOTOS", 1)
 
 
 @pytest.fixture
@@ -316,6 +325,21 @@ def test_table_names_the_data_and_the_protocol(command):
     assert "BLEU-4" in out
     assert "CIDEr-D" in out
     assert "3 photos, 1 to 3 references each; lower case" in out.splitlines()[-1]
+
+
+def test_scores_of_few_photos_come_with_their_confidence_interval(command, monkeypatch):
+    monkeypatch.setattr(protocol, "MIN_SCORED_PHOTOS", 4)
+    status, out, err = command(REFERENCES, RESULTS, "--json")
+    assert status == 0
+    samples = bootstrap_scores([row["caption"] for row in RESULTS], list(REFERENCES.values()))
+    low, high = np.percentile(samples["CIDEr-D"], [2.5, 97.5])
+    assert low < json.loads(out)["CIDEr-D"] < high
+    assert err == (
+        "caution: 3 photos are too few for scores that hold for others: score 4 or more; "
+        f"95 % confidence interval of CIDEr-D: {low:.2f} to {high:.2f}\n"
+    )
+    monkeypatch.setattr(protocol, "MIN_SCORED_PHOTOS", 3)
+    assert command(REFERENCES, RESULTS, "--json") == (0, out, "")
 
 
 @pytest.mark.parametrize(

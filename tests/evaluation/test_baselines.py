@@ -36,6 +36,13 @@ def test_protocol_of_own_split_is_not_comparable_and_counts_references():
     assert "1 to 2 references" in line
 
 
+def test_protocol_says_that_few_photos_are_too_few():
+    for count, expected in ((1, "; caution: 1 photo is too few"), (99, "; caution: 99 photos are")):
+        line = protocol("test", "own split", REFERENCES[:1] * count, Config())
+        assert line.partition("sigma 6")[2].startswith(expected)
+    assert "caution" not in protocol("test", "own split", REFERENCES[:1] * 100, Config())
+
+
 def test_protocol_says_that_tokens_are_characters_where_a_script_has_no_spaces():
     line = protocol("test", "standard lists", [["犬が走る", "犬が草の上を走っている"]], Config())
     assert "a token for each character, lower case" in line

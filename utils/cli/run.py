@@ -24,6 +24,7 @@ from utils.data.photos import Photos, find_photos
 from utils.data.report import describe_data
 from utils.errors import CaptionsError, program_name
 from utils.evaluation.calibration import MIN_PHOTOS
+from utils.evaluation.protocol import MIN_SCORED_PHOTOS
 from utils.models.warm_start import load_pretrained
 from utils.paths import REPOSITORY, input_folder, working_folder
 from utils.sample.dataset import sample_is_complete
@@ -129,22 +130,31 @@ def check_data(config: Config, words: Sequence[str], is_needed: bool) -> list[st
     try:
         photos = find_photos(config)
         lines = describe_data(photos, config, words)
-        return [*lines, *propose_pretrained(photos, config), *announce_confidence(photos)]
+        return [*lines, *propose_pretrained(photos, config), *announce_few_photos(photos)]
     except CaptionsError as error:
         if is_needed:
             raise
         return [f"photos not checked: {error}"]
 
 
-def announce_confidence(photos: Photos) -> list[str]:
-    """A line where there are too few validation photos to fit the confidence of captions."""
+def announce_few_photos(photos: Photos) -> list[str]:
+    """Lines on what too few validation and test photos do not allow."""
+    lines = []
     count = len(photos.splits["validation"])
-    if count >= MIN_PHOTOS:
-        return []
-    return [
-        f"note        {count:,} validation photos are too few to fit the confidence of captions: "
-        f"at least {MIN_PHOTOS} are needed"
-    ]
+    if count < MIN_PHOTOS:
+        lines.append(
+            f"note        too few validation photos ({count:,}) to fit the confidence of captions: "
+            f"at least {MIN_PHOTOS} are needed"
+        )
+    # Without test photos, 04_evaluate scores the validation photos.
+    split = "test" if photos.splits["test"] else "validation"
+    count = len(photos.splits[split])
+    if count < MIN_SCORED_PHOTOS:
+        lines.append(
+            f"note        too few {split} photos ({count:,}) for scores that hold for others: "
+            f"at least {MIN_SCORED_PHOTOS} are needed"
+        )
+    return lines
 
 
 # === Which notebooks ===
@@ -248,10 +258,11 @@ def prepare_folders(config: Config) -> Path:
         source = folder / SAMPLE_FOLDER  # and not data/, which may hold other artifacts
     else:
         source = Path(os.path.expanduser(input_folder()))
+    is_named = "CAPTIONS_INPUT" in os.environ
     os.environ["CAPTIONS_INPUT"] = str(source.resolve())
     os.environ["CAPTIONS_WORKING"] = str(folder)
     if config.preset != "sample":
-        check_input(source, config)
+        check_input(source, is_named, config)
     if folder / "notebooks" == NOTEBOOKS:
         raise CaptionsError(f"{folder}: holds the notebooks themselves: name another --working")
     return folder
@@ -267,10 +278,19 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def check_input(source: Path, config: Config) -> None:
-    """Raise an error if the input folder holds no photos with captions."""
+def check_input(source: Path, is_named: bool, config: Config) -> None:
+    """Raise an error if the input folder holds no photos with captions.
+
+    Args:
+        source: The folder.
+        is_named: Whether an option or a variable names it; otherwise it is the default.
+        config: The configuration of the run.
+    """
     if not source.exists():
-        raise CaptionsError(f"{source}: does not exist: make download fetches Flickr8k into data/")
+        fix = "name the folder of your photos"
+        if not is_named:
+            fix = "name one with --input, or download Flickr8k into it with make download"
+        raise CaptionsError(f"{source}: no such folder: {fix}")
     if not find_captions_file(config):
         raise CaptionsError(f"{input_folder()}: {describe_missing()}")
 

@@ -24,11 +24,16 @@ from utils.cli.score_files import (
 )
 from utils.data.csv_cells import escape_cell
 from utils.errors import CaptionsError
+from utils.evaluation.bootstrap import bootstrap_scores
 from utils.evaluation.meteor import meteor
 from utils.evaluation.metrics import score as score_corpus
 from utils.evaluation.metrics import score_photos
 from utils.evaluation.ngrams import Caption, References, tokenize_all
-from utils.evaluation.protocol import describe_references, scoring_rules
+from utils.evaluation.protocol import (
+    caution_few_photos,
+    describe_references,
+    scoring_rules,
+)
 from utils.io import require_folder, write_text
 
 
@@ -76,9 +81,23 @@ def score(
         for name, value in scores.items():
             print(f"{name:26} {value:.4f}")
         print(f"\n{describe_references(prepared.words)}; {scoring_rules(prepared.words)}")
+    report_few_photos(texts, prepared)
     if per_photo is not None:
         photo_scores = {**score_photos(texts, prepared), meteor_name: meteor_scores}
         write_photo_scores(per_photo, dict(zip(names, texts, strict=True)), photo_scores)
+
+
+def report_few_photos(candidates: Sequence[Caption], references: References) -> None:
+    """Say on stderr how uncertain the scores of few photos are."""
+    caution = caution_few_photos(len(candidates))
+    if not caution:
+        return
+    samples = bootstrap_scores(candidates, references.words)["CIDEr-D"]
+    low, high = np.percentile(samples, [2.5, 97.5])
+    print(
+        f"{caution} or more; 95 % confidence interval of CIDEr-D: {low:.2f} to {high:.2f}",
+        file=sys.stderr,
+    )
 
 
 def check_per_photo(path: str) -> None:
