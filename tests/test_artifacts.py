@@ -135,7 +135,8 @@ def test_artifact_of_another_kind_or_version_is_refused(chain, monkeypatch):
     chain["features"].write_bytes(chain["captions"].read_bytes())
     with pytest.raises(CaptionsError, match="does not hold features"):
         artifacts.load("features", CONFIG)
-    monkeypatch.setattr(artifacts, "VERSION", 4321)
+    newer = replace(artifacts.ARTIFACTS["captions"], version=4321)
+    monkeypatch.setitem(artifacts.ARTIFACTS, "captions", newer)
     with pytest.raises(
         CaptionsError, match=r"has version \d, but this is version 4321: run 02_text again"
     ):
@@ -468,7 +469,7 @@ def test_header_with_nested_data_is_refused(part):
         nested = [nested, nested]  # as text it would fill all memory there is
     artifact = {
         "kind": "captions",
-        "version": artifacts.VERSION,
+        "version": artifacts.ARTIFACTS["captions"].version,
         "config": {},
         "parents": {},
         "data": {},

@@ -7,12 +7,17 @@ from utils.config import Config
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """A kind of artifact: its file, the notebook that makes it, and what it depends on."""
+    """A kind of artifact: its file, the notebook that makes it, and what it depends on.
+
+    A change of what `data` holds raises the version of that kind alone, so that a change of one
+    notebook does not cost a captioner that was trained for hours.
+    """
 
     file: str
     notebook: str
     config_fields: tuple[str, ...] = ()  # settings that change its contents
     parents: tuple[str, ...] = ()  # kinds of artifacts that it is made from
+    version: int = 4
 
 
 # The stages of a training, in order, and the settings that concern only some of them.
@@ -66,12 +71,14 @@ ARTIFACTS = {
         "04_evaluate",
         ("beam_width", "length_penalty", "good_score"),
         ("captioner", "captions"),
+        version=5,
     ),
     "confidence": ArtifactSpec(
         "confidence.pkl",
         "04_evaluate",
         ("beam_width", "length_penalty", "good_score"),
         ("captioner", "captions"),
+        version=5,
     ),
     # Checkpoints of unfinished trainings: one per stage, decoder and seed.
     **{

@@ -28,7 +28,6 @@ from utils.errors import CaptionsError, one_line, os_errors_as_caption_errors
 from utils.io import write_atomically
 from utils.paths import find_pretrained_folders, find_unique_input, working_folder
 
-VERSION = 4
 SCALAR_TYPES = {str, int, float, bool, type(None)}  # of the values in a header
 FINGERPRINT_LENGTH = 16  # characters of a SHA-256
 
@@ -75,7 +74,7 @@ def save(kind: str, data: dict[str, Any], config: Config) -> Path:
             settings[name] = getattr(config, name)
     artifact = {
         "kind": kind,
-        "version": VERSION,
+        "version": ARTIFACTS[kind].version,
         "config": settings,
         "parents": parents,
         "data": data,
@@ -200,9 +199,10 @@ def parse_artifact(path: Path, kind: str, content: bytes, digest: str) -> dict[s
     version = artifact.get("version")
     if not isinstance(version, int):
         raise CaptionsError(f"{path}: does not hold {kind}: {remake_hint(kind)}")
-    if version != VERSION:
+    expected = ARTIFACTS[kind].version
+    if version != expected:
         raise CaptionsError(
-            f"{path}: has version {version}, but this is version {VERSION}: {remake_hint(kind)}"
+            f"{path}: has version {version}, but this is version {expected}: {remake_hint(kind)}"
         )
     config = artifact.get("config")
     parents = artifact.get("parents")
