@@ -15,7 +15,7 @@ import pytest
 
 from utils import feature_cache, paths
 from utils.config import Config
-from utils.errors import CaptionsError, program_name
+from utils.errors import program_name
 from utils.paths import REPOSITORY
 from utils.sample.painter import paint
 from utils.sample.scenes import sample_scenes
@@ -248,9 +248,13 @@ def test_missing_package_names_what_to_install(monkeypatch, capsys, module, argu
     assert fix in line
 
 
-def test_missing_kaggle_client_names_what_to_install(monkeypatch):
+@pytest.mark.parametrize("command", ["push", "outputs"])
+def test_missing_kaggle_client_names_what_to_install_before_packing(monkeypatch, capsys, command):
     from utils.cli import kaggle
+    from utils.cli.main import main
 
     monkeypatch.setattr(kaggle, "find_spec", lambda name: None)
-    with pytest.raises(CaptionsError, match=r'pip install "\.\[kaggle\]"'):
-        kaggle.call_kaggle("status", "someone/captions-01-features")
+    monkeypatch.delattr(kaggle.packing, "pack")
+    assert main(["kaggle", command, "--user", "ann"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith('there is no package kaggle: pip install ".[kaggle]" in the repository')

@@ -349,6 +349,7 @@ def test_dataset_has_the_package_the_weights_and_metadata_that_kaggle_accepts(
     folder = repository / "build" / "kaggle" / "dataset"
     out = capsys.readouterr().out
     assert f"kaggle datasets create --dir-mode zip -p {folder}\n" in out
+    assert f"kaggle datasets version --dir-mode zip -m MESSAGE -p {folder}\n" in out
     assert "kaggle push --user ann --attach ann/captions-utils\n" in out
     assert "artifacts" not in out
     metadata = json.loads((folder / "dataset-metadata.json").read_text())

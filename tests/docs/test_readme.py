@@ -92,6 +92,7 @@ ELSEWHERE = {
     "python -m utils": "tests/test_packaging.py",
     "pip install .": "tests/test_packaging.py",
     'pip install ".[heic]"': "tests/test_packaging.py",
+    'pip install ".[kaggle]"': "tests/test_packaging.py",
     'pip install ".[demo]"': "tests/cli/test_demo.py",
     "captions demo": "tests/cli/test_demo.py",
     "make test": ".ci/run",

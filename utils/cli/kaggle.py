@@ -65,6 +65,7 @@ def push(
         attach: IDs of datasets that the notebooks get besides Flickr8k.
     """
     selected = select_notebooks(start=start)
+    check_client("push")
     all_metadata = packing.pack(user, attach, require_owner=True)
     runs = {}
     for name, metadata in all_metadata.items():
@@ -188,6 +189,7 @@ def kernel_status(run: str) -> tuple[str, str]:
 
 def outputs(user: str | None = None) -> None:
     """Download what the notebooks wrote into the working folder: everything, or nothing."""
+    check_client("output")
     target = working_folder(load_config("flickr8k"))
     downloaded: list[Path] = []
     for name, metadata in packing.pack(user, require_owner=True).items():
@@ -211,15 +213,19 @@ def is_artifact(path: Path) -> bool:
     return path.suffix == ".pkl"
 
 
+def check_client(command: str) -> None:
+    """Raise an error if the client is not installed."""
+    if not find_spec("kaggle"):
+        fix = 'pip install ".[kaggle]" in the repository'
+        raise CaptionsError(f"kaggle kernels {command}: there is no package kaggle: {fix}")
+
+
 def call_kaggle(*arguments: str, attempts: int = 1) -> str:
     """Run `kaggle kernels ...` and return what it prints.
 
     Raises:
-        CaptionsError: It is not installed, or has failed in all attempts.
+        CaptionsError: It has failed in all attempts.
     """
-    if not find_spec("kaggle"):
-        fix = 'pip install ".[kaggle]" in the repository'
-        raise CaptionsError(f"kaggle kernels {arguments[0]}: there is no package kaggle: {fix}")
     for attempt in range(attempts):
         if attempt > 0:
             time.sleep(POLL_SECONDS)

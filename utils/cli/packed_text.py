@@ -8,8 +8,8 @@ NOTEBOOK_LINK = re.compile(r"\[([^\]]+)\]\((\d\d_\w+)\.ipynb\)")
 FILE_LINK = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
 SETUP_TEXT = re.compile(r"^(## Setup\n\n).*", re.MULTILINE | re.DOTALL)
 PACKED_SETUP_TEXT = (
-    "All five notebooks start with such a cell: it unpacks and imports the modules of the package "
-    "`utils` that the notebook needs. Unfold it to read it."
+    "All five notebooks start with such a cell: it unpacks the modules of the package `utils` that "
+    "the notebook imports into the folder `utils`, where you can read them."
 )
 
 

@@ -274,6 +274,7 @@ def dataset(user: str | None = None, working: str | None = None) -> None:
         shutil.copy(path, folder / "artifacts")
     write_text(folder / "dataset-metadata.json", json.dumps(metadata, indent=2) + "\n")
     print(f"upload it:  kaggle datasets create --dir-mode zip -p {folder}")
+    print(f"later ones: kaggle datasets version --dir-mode zip -m MESSAGE -p {folder}")
     command = f"{program_name()} kaggle push{user_option(user)}"
     print(f"attach it:  {command} --attach {metadata['id']}")
     if artifact_files:
