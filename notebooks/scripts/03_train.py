@@ -1687,19 +1687,18 @@ def fine_tune(trainable, learning_rate):
     return train(end_to_end, tune_data, backbone_grid, validate_tuned, rate_config)
 
 
-columns = {}
+runs = {}
 for label, trainable in {"frozen": False, "trainable": True}.items():
-    rows = pd.DataFrame(fine_tune(trainable, fine_tune_rate)).set_index("epoch")
-    columns[f"val_loss, {label}"] = rows["val_loss"]
-    columns[f"CIDEr-D, {label}"] = rows["CIDEr-D"]
-pd.DataFrame(columns).sort_index(axis=1, ascending=False).round(3)
+    runs[label] = pd.DataFrame(fine_tune(trainable, fine_tune_rate)).set_index("epoch")
+table = pd.concat(runs, axis=1).swaplevel(axis=1)[["val_loss", "CIDEr-D"]]
+table.round(3)
 
 # %% [markdown]
 # With a frozen CNN the decoder learns the new meaning of the channels. With a trainable CNN both
 # adapt to each other, and the captioner gets further in the same number of steps: this difference
 # is the gain by fine-tuning. In our run on the drawn sample the loss was lower after every epoch,
-# and so CIDEr-D was higher. (With photos, the decoder of this demonstration is untrained, as it is
-# not the one of your encoder, so all numbers are bad.)
+# and CIDEr-D higher from the second one on. (With photos, the decoder of this demonstration is
+# untrained, as it is not the one of your encoder, so all numbers are bad.)
 #
 # What has changed in the CNN?
 
