@@ -1,7 +1,14 @@
 """A small repository in place of this one, and a server, for tests of the `kaggle` commands."""
 
+import io
 import json
+import runpy
 import shutil
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
+from unittest import mock
 
 import nbformat
 import pytest
@@ -42,9 +49,34 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
+def run_client(command, **_):
+    """`subprocess.run` for Kaggle's client, but in this process: its modules are loaded anew."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "kaggle":
+            del sys.modules[name]
+    assert command[:3] == [sys.executable, "-m", "kaggle"]
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    arguments = mock.patch.object(sys, "argv", command[2:])
+    with arguments, redirect_stdout(out), redirect_stderr(err):
+        try:
+            runpy.run_module("kaggle", run_name="__main__")
+        except SystemExit as end:
+            status = end.code or 0
+    return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def client_process(monkeypatch):
+    """Kaggle's client runs in a process of its own, as outside the tests."""
+    monkeypatch.setattr(kaggle, "subprocess", subprocess)
+
+
 @pytest.fixture
 def stub(repository, monkeypatch):
-    """A server that the client uses, and polling without pauses."""
+    """A server that the client uses, in this process and without pauses between its requests."""
+    client = SimpleNamespace(run=run_client, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(kaggle, "subprocess", client)
     server = Stub()
     for name, value in server.variables(repository).items():
         monkeypatch.setenv(name, value)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pickle
 import shutil
 import sys
 from dataclasses import replace
@@ -34,6 +35,27 @@ from utils.pretrained.captioner_file import (
     read_captioner,
     save_captioner,
 )
+
+captioners: dict[bytes, Captioner] = {}  # those that the tests have built, by their content
+build = Captioner.__init__
+
+
+def build_once(captioner, saved):
+    """Build each captioner once for all tests: equal ones share their models and graphs."""
+    content = pickle.dumps((saved.captioner, replace(saved.config, working="")))
+    if content not in captioners:
+        captioners[content] = object.__new__(Captioner)
+        build(captioners[content], saved)
+    vars(captioner).update(vars(captioners[content]))
+    captioner.has_graphs = True  # a first photo without graphs: see test_inference.py
+    for name in ("config", "tokenizer", "confidence", "confidence_problem", "path"):
+        setattr(captioner, name, getattr(saved, name))
+
+
+@pytest.fixture(autouse=True)
+def shared_models(monkeypatch):
+    """Commands in one process share the models of a captioner; test_inference.py loads them."""
+    monkeypatch.setattr(Captioner, "__init__", build_once)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def error_line(capsys):
     return err
 
 
-def test_push_runs_notebooks_in_order_after_their_sources(stub, capsys):
+def test_push_runs_notebooks_in_order_after_their_sources(stub, client_process, capsys):
     assert main(["kaggle", "push", "--user", "ann"]) == 0
     out = capsys.readouterr().out
     assert stub.pushes() == KERNELS
@@ -166,7 +166,7 @@ def test_log_of_a_failed_run_is_printed(stub, capsys):
     assert stub.pushes() == []  # 03 depends on 02
 
 
-def test_timeouts_are_one_line(stub, capsys, monkeypatch):
+def test_timeouts_are_one_line(stub, client_process, capsys, monkeypatch):
     stub.runs = dict.fromkeys(KERNELS[:2], ["QUEUED"])
     monkeypatch.setattr(kaggle, "RUN_TIMEOUT", 0)
     assert main(["kaggle", "push", "--user", "ann", "--from", "03"]) == 1
@@ -205,7 +205,9 @@ def test_client_that_is_not_signed_in_is_one_line(stub, capsys, monkeypatch):
     assert "Authentication required" in error_line(capsys)
 
 
-def test_missing_or_silent_client_is_one_line(stub, repository, capsys, monkeypatch):
+def test_missing_or_silent_client_is_one_line(
+    stub, client_process, repository, capsys, monkeypatch
+):
     monkeypatch.setenv("PYTHONPATH", str(repository))
     client = repository / "kaggle.py"
     client.write_text("raise ModuleNotFoundError('No module named kaggle')")
@@ -256,7 +258,9 @@ def target(tmp_path, monkeypatch):
     return folder
 
 
-def test_outputs_are_downloaded_without_the_files_in_subfolders(server_files, target):
+def test_outputs_are_downloaded_without_the_files_in_subfolders(
+    server_files, client_process, target
+):
     assert main(["kaggle", "outputs", "--user", "ann"]) == 0
     downloaded = {path.name: path.read_bytes() for path in target.iterdir()}
     expected = {name: content for name, content in server_files.items() if "/" not in name}
