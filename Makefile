@@ -85,15 +85,27 @@ test-slow: environment
 	echo "== .venv: the slow tests"
 	.venv/bin/python -m pytest -m slow $(IN_TWO) --ignore tests/test_versions.py $(ARGS)
 
-# All tests on the releases of Kaggle's image, in another order of additions; and artifacts exchanged
+# What `test-kaggle` and `test-next` leave to `make test`: texts, pages, packing, installation and
+# CI, which do not depend on the packages in tests/requirements-kaggle*.txt; the measurements, which
+# only .venv makes; and more data sets in the notebooks, which nbval and other tests run, too.
+ONLY_NEWEST = tests/ablation tests/docs tests/faults tests/pretraining tests/cli/test_api.py \
+    tests/cli/test_html.py tests/cli/test_html_links.py tests/cli/test_kaggle.py \
+    tests/cli/test_packing.py tests/cli/test_repository.py tests/data/test_download.py \
+    tests/notebooks/test_artifact_diagrams.py tests/notebooks/test_data_sets.py \
+    tests/notebooks/test_exercises.py tests/notebooks/test_jupyterlab.py \
+    tests/notebooks/test_notebooks.py tests/notebooks/test_terms.py tests/test_architecture.py \
+    tests/test_environment.py tests/test_packaging.py tests/test_workflows.py
+LEFT_OUT = $(addprefix --ignore ,$(ONLY_NEWEST))
+
+# The tests on the releases of Kaggle's image, in another order of additions; and artifacts exchanged
 # between the two environments, in the usual order.
 test-kaggle: environment
-	export $(OTHER_ORDER); $(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt)
+	export $(OTHER_ORDER); $(call test_in,.venv-kaggle,3.12,tests/requirements-kaggle.txt,$(LEFT_OUT))
 	.venv/bin/python -m pytest -m slow tests/test_versions.py
 
-# All tests on the releases that Kaggle's next image will probably have.
+# The tests on the releases that Kaggle's next image will probably have.
 test-next:
-	$(call test_in,.venv-3.13,3.13,tests/requirements-kaggle-next.txt)
+	$(call test_in,.venv-3.13,3.13,tests/requirements-kaggle-next.txt,$(LEFT_OUT))
 
 # All tests on the newest releases within the bounds, installed anew. NumPy 2.5 needs Python 3.12.
 test-newest:
@@ -108,11 +120,11 @@ test-demo:
 	.venv-demo/bin/python -m pip install --quiet --disable-pip-version-check -e ".[demo]"
 	.venv-demo/bin/python -m pytest tests/cli/test_demo.py $(ARGS)
 
-# $(call test_in,folder,Pythons,constraints). .ci/environment exits with 77, and has printed a line,
+# $(call test_in,folder,Pythons,constraints,options of pytest). .ci/environment exits with 77, and has printed a line,
 # where there is no such Python: the tests are skipped then.
 test_in = echo "== $(1) (skipped without a Python $(2))"; \
 	PYTHON= .ci/environment $(1) "$(2)" $(3) || { test $$? -eq 77 && exit; exit 1; }; \
-	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
+	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(4) $(ARGS)
 
 check: environment
 	.venv/bin/python -m ruff check

@@ -121,6 +121,18 @@ def test_tests_on_the_versions_of_kaggle_add_in_another_order():
     assert re.findall(settings, dry_run("test-next")) == []
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_only_two_environments_leave_out_the_tests_without_their_packages():
+    ignored = {}
+    for target in ("test", "test-kaggle", "test-next", "test-newest"):
+        (line,) = [line for line in dry_run(target).splitlines() if "--nbval" in line]
+        ignored[target] = re.findall(r"--ignore (\S+)", line)
+    assert ignored["test"] == ignored["test-newest"] == []
+    assert ignored["test-kaggle"] == ignored["test-next"]
+    assert "tests/docs" in ignored["test-next"]
+    assert [path for path in ignored["test-next"] if not (REPOSITORY / path).exists()] == []
+
+
 def dry_run(target):
     """The commands that make would run for a target."""
     command = ["make", "--dry-run", "--no-print-directory", target]
