@@ -120,6 +120,8 @@ def snapshot(folder):
 def test_packed_notebooks_run_on_the_sample(replica, layout):
     (replica / "datasets" / "sample_cnn").mkdir()
     shutil.copy(SAMPLE_CNN, replica / "datasets" / "sample_cnn")
+    # Those of another run, which must not be taken.
+    save_artifacts(replica / "datasets" / "artifacts")
     for name in NAMES:
         run_packed(replica, name, layout)
     assert (replica / "05_visualize" / "working" / "gallery.html").stat().st_size > 1e5
