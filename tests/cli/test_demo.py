@@ -54,7 +54,7 @@ def test_photo_gives_the_caption_and_alt_text_of_the_captioner(captioner, path):
     caption, confidence, text, _ = demo.describe(captioner, path)
     assert caption == row["caption"]
     assert text == alt_text(row)
-    assert confidence == "unknown"  # 04_evaluate has not fitted it
+    assert confidence == "unknown: run 04_evaluate first"
 
 
 def test_path_pillow_image_and_array_give_the_same(captioner, path):

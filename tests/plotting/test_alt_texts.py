@@ -113,6 +113,11 @@ def test_each_card_has_verdict_confidence_text_words_and_credit(cards):
     assert next(panels, None) is None
 
 
+def test_card_without_a_confidence_says_that_it_is_unknown(cards):
+    figure = show_alt_texts([cards[1]._replace(confidence=None)])
+    assert figure.texts[0].get_text() == "hedged · confidence unknown"
+
+
 def test_photos_keep_their_proportions(cards):
     figure = show_alt_texts(cards)
     figure.canvas.draw()

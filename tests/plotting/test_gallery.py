@@ -121,6 +121,45 @@ def test_gallery_filters_by_confidence(page, gallery):
     assert set(shown) == {CAPTIONS[row] for row in range(5) if CONFIDENCE[row] >= threshold}
 
 
+def test_gallery_without_confidence_shows_no_percentage_and_no_filter(page, gallery, tmp_path):
+    cards = []
+    for number in range(2):
+        card = {
+            "path": gallery[0].with_name(f"{number}.png"),
+            "caption": CAPTIONS[number],
+            "references": [],
+            "score": SCORES[number],
+            "confidence": None,
+            "attention_weights": np.zeros((0, 0)),
+        }
+        cards.append(card)
+
+    def shown():
+        """The line below each caption, the visible filters, and the ways to sort."""
+        page.open(tmp_path / "page.html")
+        lines = page.run("[...document.querySelectorAll('.score')].map(s => s.textContent)")
+        labels = page.run(
+            "[...document.querySelectorAll('label')].filter(l => l.checkVisibility())"
+            ".map(l => l.textContent.trim().split(' ')[0])"
+        )
+        options = page.run("[...document.querySelectorAll('option')].map(o => o.value)")
+        return lines, labels, options
+
+    write_gallery(tmp_path / "page.html", cards, "Two", "")
+    orders = ["score,-1", "score,1", "index,1"]
+    expected = ["CIDEr-D 2.00", "CIDEr-D 0.50"], ["Search", "Sort", "Score", "to"], orders
+    assert shown() == expected
+
+    cards[0]["confidence"] = 0.25
+    write_gallery(tmp_path / "page.html", cards, "Two", "")
+    lines, labels, options = shown()
+    assert lines == ["CIDEr-D 2.00", "CIDEr-D 0.50, confidence 25 %"]
+    assert labels[-1] == "Confidence"
+    assert "confidence,-1" in options
+    enter(page, "minConfidence", 50)
+    assert visible_captions(page) == [CAPTIONS[1]]  # the other one is below 50 %
+
+
 def shown_attention(page):
     """The active token, its photo's caption, the slider's text, and the most opaque cell."""
     return page.run(

@@ -114,7 +114,9 @@ def describe(captioner: "Captioner", photo: Any) -> tuple[str, str, str, Any]:
     if photo is None:
         return "", "", "", None
     (row,) = captioner.stream([photo], no_repetition=True, progress=False, attention_weights=True)
-    confidence = "unknown" if row["confidence"] is None else f"{row['confidence']:.2f}"
+    confidence = f"unknown: {captioner.confidence_problem}"
+    if row["confidence"] is not None:
+        confidence = f"{row['confidence']:.2f}"
     maps = None
     if row["attention_weights"].size:
         pixels = load_thumbnail(photo, THUMBNAIL)

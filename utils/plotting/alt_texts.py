@@ -49,7 +49,7 @@ class AltTextCard(NamedTuple):
         photo: The path.
         text: What the captioner says of it.
         verdict: What `describe_confidence` returns.
-        confidence: From 0 to 1.
+        confidence: From 0 to 1, or None if it is unknown.
         attention_weights: For each shown word its weights `(cells,)`.
         credit: Title, creator and license.
     """
@@ -57,7 +57,7 @@ class AltTextCard(NamedTuple):
     photo: Any
     text: str
     verdict: str
-    confidence: float
+    confidence: float | None
     attention_weights: Mapping[str, np.ndarray]
     credit: str
 
@@ -132,7 +132,8 @@ def draw_card(figure: Any, card: AltTextCard, layout: Layout, top: float) -> Non
         figure.text(MARGIN / PAGE_WIDTH, y, words, va="top", linespacing=1.1, **style)
 
     label, color = VERDICTS[card.verdict]
-    verdict = f"{label} · confidence {card.confidence:.0%}"
+    confidence = "unknown" if card.confidence is None else f"{card.confidence:.0%}"
+    verdict = f"{label} · confidence {confidence}"
     write(verdict, 0, color=color, fontweight="bold")
     text_color = DARK_GRAY if card.verdict == "none" else INK
     write(layout.lines, LINE_HEIGHT, color=text_color)

@@ -29,7 +29,8 @@ def write_gallery(path: str | Path, cards: Sequence[dict[str, Any]], title: str,
     Args:
         path: The HTML file.
         cards: For each photo a dict with `path`, `caption`, `references`, `score`, `confidence` and
-            `attention_weights` `(tokens, cells)`; a `path` of None is a photo that is missing.
+            `attention_weights` `(tokens, cells)`; a `path` of None is a photo that is missing, a
+            `confidence` of None one that is unknown or not to be trusted.
         title: The title of the page.
         note: A line below it.
     """
