@@ -1,7 +1,9 @@
 """Run the notebooks, caption and search photos, and score captions from a terminal.
 
-An error that a user can fix is one line on stderr, and the exit status is 1. A wrong option exits
-with status 2, and so does a file that the command `score` cannot use.
+The exit status is 0 if all is done. An error that a user can fix is one line on stderr, and the
+exit status is 1, also if only some photos have no caption. A wrong option exits with status 2, and
+so does a file that the command `score` cannot use; Ctrl-C exits with 130. `data` and `find`, the
+earlier names of `download` and `search`, still work.
 """
 
 import argparse
@@ -297,7 +299,8 @@ def add_caption_parser(commands: Any) -> None:
         help="write captions for your own photos",
         description="Write a caption for each photo, as soon as it is there. In folders, images "
         "are recognized by their content (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); the last "
-        "line says which files were skipped. No caption has a word twice in a row or a trigram "
+        "line says which files were skipped. The exit status is 1 if a photo has no caption. No "
+        "caption has a word twice in a row or a trigram "
         "twice, except in languages whose tokens are single characters.",
     )
     parser.set_defaults(function_path="utils.cli.caption.caption")
@@ -380,8 +383,9 @@ def add_working_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--working",
         metavar="FOLDER",
-        help="the working folder of the run to use (default: a run on photos on this machine, or "
-        "else the pretrained captioner), a file that `export` has written, or `pretrained`",
+        help="the working folder of the run to use (default: an evaluated run on photos on this "
+        "machine, or else the pretrained captioner), a file that `export` has written, or "
+        "`pretrained`",
     )
 
 
