@@ -61,6 +61,18 @@ def test_full_precision_file_has_the_contents_of_the_run(run, tmp_path):  # noqa
     assert path.read_bytes() == content
 
 
+def test_file_without_a_confidence_says_so_and_the_pretrained_one_has_nothing_to_say(
+    run,  # noqa: F811
+    tmp_path,
+):
+    pretrained = read_captioner(PRETRAINED_FILE)
+    assert pretrained.confidence
+    assert pretrained.confidence_problem == ""
+    save_captioner(tmp_path / "without.npz", load_run(CONFIG))
+    saved = read_captioner(tmp_path / "without.npz")
+    assert (saved.confidence, saved.confidence_problem) == (None, "saved without one")
+
+
 def test_file_gives_the_captions_of_the_run(run, tmp_path):  # noqa: F811
     path = tmp_path / "captioner.npz"
     save_captioner(path, load_run(CONFIG), bits=32)

@@ -50,7 +50,7 @@ class SavedCaptioner(NamedTuple):
     captioner: dict[str, Any]
     confidence: dict[str, Any] | None
     path: Path
-    confidence_problem: str = "saved without one"
+    confidence_problem: str = ""
 
 
 def load_run(config: Config) -> SavedCaptioner:
@@ -223,6 +223,7 @@ def build_saved(
         {"members": members},
         confidence,
         path,
+        "" if confidence else "saved without one",
     )
 
 
