@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,15 +22,30 @@ CONFIG = Config(units=16, embedding_dim=8, max_length=9)
 EMBEDDING_SCALE = 25.0
 
 
-def build(decoder):
+@cache
+def build_once(decoder):
+    """A captioner and its weights; the tests share it and the graphs compiled for it."""
     captioner = build_captioner(CHANNELS, VOCAB_SIZE, replace(CONFIG, decoder=decoder))
     captioner.embedding.embeddings.assign(captioner.embedding.embeddings * EMBEDDING_SCALE)
+    return captioner, captioner.get_weights()
+
+
+def build(decoder):
+    """The captioner with the weights that it had before any test."""
+    captioner, weights = build_once(decoder)
+    captioner.set_weights(weights)
     return captioner
 
 
-@pytest.fixture(params=CAPTIONERS)
-def captioner(request):
-    return build(request.param)
+@pytest.fixture(scope="module", params=CAPTIONERS)
+def decoder(request):
+    """The scope groups the tests of a decoder, because only a few graphs are kept."""
+    return request.param
+
+
+@pytest.fixture
+def captioner(decoder):
+    return build(decoder)
 
 
 @pytest.fixture
