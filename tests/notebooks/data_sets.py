@@ -417,6 +417,18 @@ def in_language(language: str) -> Writer:
     return write
 
 
+def one_photo_in_each_split_in_japanese(folder: Path) -> Captions:
+    """What is least like the drawn sample: three photos, in Karpathy's format."""
+    names = numbered(3, "Images/{}.jpg")
+    write_photos(folder, names)
+    captions = {name: list(SENTENCES["japanese"]) for name in names}
+    images = karpathy(captions)
+    for image, split in zip(images["images"], ("train", "val", "test"), strict=True):
+        image["split"] = split
+    write_json(folder / "dataset_flickr8k.json", images)
+    return captions
+
+
 def decomposed_german(folder: Path) -> Captions:
     captions = captioned_photos(folder, count=40)
     for name in captions:
@@ -460,6 +472,7 @@ FORMATS = (
     captions_without_words,
     first_photos_cannot_be_read,
     decomposed_german,
+    one_photo_in_each_split_in_japanese,
 )
 DATA_SETS: dict[str, Writer] = {}
 for writer in FORMATS:

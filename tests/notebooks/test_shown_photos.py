@@ -1,33 +1,21 @@
 """Notebooks 3 to 5 show the photos that notebook 1 has read, whatever lies nearer by that name."""
 
 import importlib.util
-import runpy
 import shutil
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
-import tensorflow as tf
 
 from tests.notebooks.data_sets import equal_names_in_two_folders, write_photo
+from tests.notebooks.in_process import fast_scripts, run_scripts
 from utils import artifacts
 from utils.config import load_config
 from utils.errors import CaptionsError
-from utils.paths import REPOSITORY
 from utils.plotting import figures, gallery
-
-SCRIPTS = REPOSITORY / "notebooks" / "scripts"
-TINY = "encoder=sample_cnn,units=8,embedding_dim=8,epochs=1,fine_tune_epochs=0,min_count=1"
 
 
 class Unusable(Exception):
     """Raised in place of a captioner."""
-
-
-def run_script(name):
-    """Run the script of one notebook."""
-    runpy.run_path(str(SCRIPTS / f"{name}.py"))
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +26,15 @@ def folders(tmp_path_factory):
     inputs.mkdir()
     (folder / "working").mkdir()
     equal_names_in_two_folders(inputs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("CAPTIONS_PRESET", raising=False)
+    with fast_scripts() as patch:
         patch.setenv("CAPTIONS_INPUT", str(inputs))
         patch.setenv("CAPTIONS_WORKING", str(folder / "working"))
-        patch.setenv("CAPTIONS_SET", TINY)
-        patch.chdir(SCRIPTS.parent)
-        tf.config.run_functions_eagerly(True)
-        run_script("01_features")
-        run_script("02_text")
+        run_scripts(["01_features", "02_text"])
         # From now on other pictures of the same names lie nearer, in both folders.
         for number in range(1, 16):
             for place in (inputs, folder / "working", folder / "working" / "summer"):
                 write_photo(place / f"{number}.jpg", seed=100 + number)
         yield inputs, folder / "working"
-        tf.config.run_functions_eagerly(False)
 
 
 def record_paths(monkeypatch, module):
@@ -83,13 +65,13 @@ def test_photos_are_those_of_their_captions_and_the_gallery_is_written_first(
     folders, shown, in_gallery, monkeypatch
 ):
     inputs, working = folders
-    run_script("03_train")
+    run_scripts(["03_train"])
     config = load_config("flickr8k")
     splits = artifacts.load("captions", config)["splits"]
     assert shown == [inputs / splits["train"][0], inputs / splits["validation"][0]]
 
     shown.clear()
-    run_script("04_evaluate")
+    run_scripts(["04_evaluate"])
     names = artifacts.load("predictions", config)["names"]
     assert shown == [inputs / names[0]]
 
@@ -101,7 +83,7 @@ def test_photos_are_those_of_their_captions_and_the_gallery_is_written_first(
 
     monkeypatch.setattr("utils.inference.Captioner.load", fail)
     with pytest.raises(Unusable):
-        run_script("05_visualize")
+        run_scripts(["05_visualize"])
     assert (working / "gallery.html").is_file()
     expected = [inputs / name for name in names]
     assert in_gallery == expected
@@ -112,11 +94,10 @@ def test_photos_are_those_of_their_captions_and_the_gallery_is_written_first(
 def test_notebooks_run_where_the_photos_are_missing(folders, capsys, monkeypatch):
     inputs, working = folders
     if not (working / "predictions.pkl").is_file():
-        run_script("03_train")
-        run_script("04_evaluate")
+        run_scripts(["03_train", "04_evaluate"])
     for place in ("summer", "winter"):
         shutil.move(inputs / place, inputs.parent / place)
-    run_script("05_visualize")
+    run_scripts(["05_visualize"])
     output = capsys.readouterr().out
     assert "photos are not where 01_features has read them" in output
     assert Path(working / "gallery.html").is_file()
@@ -125,8 +106,7 @@ def test_notebooks_run_where_the_photos_are_missing(folders, capsys, monkeypatch
 def test_section_of_real_photographs_says_what_is_missing(folders, capsys, monkeypatch):
     _, working = folders
     if not (working / "predictions.pkl").is_file():
-        run_script("03_train")
-        run_script("04_evaluate")
+        run_scripts(["03_train", "04_evaluate"])
 
     def find_spec(name):
         return None if name == "skimage" else importlib.util.find_spec(name)
@@ -136,7 +116,7 @@ def test_section_of_real_photographs_says_what_is_missing(folders, capsys, monke
 
     monkeypatch.setattr("utils.data.open_photos.find_spec", find_spec)
     monkeypatch.setattr("utils.inference.Captioner.pretrained", fail)
-    run_script("05_visualize")
+    run_scripts(["05_visualize"])
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if "pip install scikit-image" in line]
     assert line.startswith("Without astronaut, chelsea, coffee, ")
