@@ -772,7 +772,7 @@ for label, values in {"correct": two_images, "scaled twice": two_images / 255}.i
 # 4. Choose the pairs of a channel and a word for which both differences are large: those with the
 #    largest minimum of the two.
 #
-# First, which photo has which of the 300 most frequent words?
+# First, which photo has which of the (up to) 300 most frequent words?
 
 # %%
 from collections import Counter

@@ -441,6 +441,16 @@ print(f"same caption         {np.mean(~is_changed):.0%}")
 print(f"likelier caption     {np.mean(is_changed & (gain > 0)):.0%}")
 print(f"less likely caption  {np.mean(is_changed & (gain <= 0)):.0%}")
 
+
+def normalized_scores(output):
+    """The score s of each caption: its log-probability, normalized by the length."""
+    lengths = np.maximum(1, (output.token_ids != PAD_ID).sum(axis=1))
+    return output.log_probs / lengths**config.length_penalty
+
+
+higher = normalized_scores(output) > normalized_scores(greedy_output)
+print(f"higher score s       {np.mean(higher[is_changed]):.0%} of the changed captions")
+
 # %% [markdown]
 # The first photo for which the two differ within three tokens, and these three steps of its beam
 # search. Where the thick line is not the most likely branch, greedy search goes another way.
@@ -463,7 +473,7 @@ _ = plot_beam_tree(beam_steps[:3], best_beam.token_ids, tokenizer.vocabulary)
 # %% tags=["nbval-ignore-output"]
 from dataclasses import replace
 
-for length_penalty in (0.0, 0.5, 1.0):
+for length_penalty in sorted({0.0, config.length_penalty, 1.0}):
     changed = replace(config, length_penalty=length_penalty)
     trial = generate(captioner, grid, changed, rows=rows, progress=False)
     texts = [tokenizer.decode(token_ids) for token_ids in trial.token_ids]
@@ -471,10 +481,10 @@ for length_penalty in (0.0, 0.5, 1.0):
     print(f"length penalty {length_penalty}: {mean_words:.2f} words")
 
 # %% [markdown]
-# So beam search finds captions with a higher score $s$, and most of them are likelier. Are they
-# also *better*? To answer this, we need to compare captions with what people wrote. The next two
-# sections build such measures, BLEU and CIDEr-D; then the section *When does beam search help?*
-# comes back to the question.
+# The larger $\alpha$, the longer the captions. So beam search does what it is made for: it finds
+# captions with a higher score $s$. Are they also *better*? To answer this, we need to compare
+# captions with what people wrote. The next two sections build such measures, BLEU and CIDEr-D; then
+# the section *When does beam search help?* comes back to the question.
 #
 # ## BLEU
 #
@@ -556,13 +566,18 @@ table.rename_axis("n")
 
 
 # %%
-def brevity_penalty(tokens, reference_tokens):
-    """1 for a caption as long as the closest reference, less for a shorter one."""
+def closest_reference_length(tokens, reference_tokens):
+    """The length of the reference closest in length; of two as close, the shorter."""
 
     def distance(length):
-        return abs(length - len(tokens)), length  # of two as close, the shorter
+        return abs(length - len(tokens)), length
 
-    closest = min((len(reference) for reference in reference_tokens), key=distance)
+    return min((len(reference) for reference in reference_tokens), key=distance)
+
+
+def brevity_penalty(tokens, reference_tokens):
+    """1 for a caption as long as the closest reference, less for a shorter one."""
+    closest = closest_reference_length(tokens, reference_tokens)
     return min(1.0, np.exp(1 - closest / max(1, len(tokens))))
 
 
@@ -584,15 +599,15 @@ pd.DataFrame(table, columns=["caption", "brevity penalty", *bleu_names]).round(3
 
 # %% [markdown]
 # The short caption has precision 1 for all n. Its 4 words against the closest reference's 6 give
-# $b = e^{1 - 6/4} = 0.607$, which is its score.
+# $b = e^{1 - 6/4} = 0.607$, which is its score. By BLEU-1 the long caption is slightly ahead, with
+# 0.636. From BLEU-2 on it is lower, because the repetition and *with* break its longer n-grams: the
+# penalty lowers the score of a caption that is too short, but doesn't make a wrong one better.
 #
 # **With the library**, and with [NLTK](https://www.nltk.org/api/nltk.translate.bleu_score.html),
 # which many notebooks use. For a whole split, BLEU adds up the counts and lengths of all captions
 # before it divides; it is not the mean over the captions. (The library adds tiny numbers to all
 # counts, as the evaluation toolkit of COCO does, to avoid divisions by zero. NLTK treats captions
-# of fewer than four tokens in another way.) The long caption is still lower, because of its
-# repetition and its wrong words: the penalty lowers the score of a caption that is too short, but
-# it does not make a wrong one better.
+# of fewer than four tokens in another way.)
 
 # %%
 from nltk.translate.bleu_score import corpus_bleu
@@ -604,6 +619,17 @@ reference_tokens = []
 for group in references:
     reference_tokens.append([tokenize(text) for text in group])
 corpus_scores, caption_scores = bleu(predicted, references)
+corpus_counts = np.zeros((4, 2))
+corpus_length = closest_length = 0
+for tokens, group in zip(predicted_tokens, reference_tokens, strict=True):
+    corpus_counts += count_matches(tokens, group)
+    corpus_length += len(tokens)
+    closest_length += closest_reference_length(tokens, group)
+precisions = corpus_counts[:, 0] / np.maximum(1, corpus_counts[:, 1])
+corpus_penalty = min(1.0, np.exp(1 - closest_length / max(1, corpus_length)))
+assert np.isclose(corpus_scores[3], corpus_penalty * np.prod(precisions) ** 0.25, atol=1e-3)
+print(f"BLEU-4 of the split {corpus_scores[3]:.3f}, ", end="")
+print(f"mean of the captions {caption_scores[:, 3].mean():.3f}")
 if len(predicted_tokens[0]) >= 4:  # a shorter caption has no 4-grams: the tiny numbers decide
     by_hand = bleu_scores(predicted_tokens[0], reference_tokens[0])
     assert np.allclose(caption_scores[0], by_hand, atol=0.01)
@@ -1135,12 +1161,14 @@ print(f"{color_share(without_word):.0%} of all others")
 pd.DataFrame(table).T.round(2)
 
 # %% [markdown]
-# On the drawn sample the word is *there*, and it is the small model again. As a first token *there*
-# is less likely than the word that it replaces. But references that begin with *there* rarely name
-# a color, so the tokens after it leave less to decide, and are likelier by more than *there* has
-# cost. Greedy search never gets there; beam search does, and finds the likelier caption, which
-# leaves out the color. CIDEr-D lowers its score for that. (Not every change is an omission: some
-# captions name another thing.)
+# On the drawn sample the word is *there*, and the same happens as in the small model with nine
+# captions. As a first token *there* is less likely than the word that it replaces. But references
+# that begin with it name a color less often, so the tokens after it leave less to decide, and are
+# likelier by more than *there* has cost. For these photos greedy search has already discarded that
+# branch; beam search keeps it, and finds the likelier caption. It even exaggerates: its captions
+# name a color far less often than the references do, as the version without is the likelier one for
+# each photo. CIDEr-D lowers their scores for that. (Not every change is an omission: some captions
+# name another thing.)
 #
 # ### On photographs
 #
@@ -1167,7 +1195,8 @@ pd.DataFrame(table).T.round(2)
 # animals, colors, numbers, actions, places (English only), with synonyms as one word.
 #
 # - *Precision*: of the words that the captions contain, the share that any reference of the photo
-#   contains. Low precision means that the captioner states what isn't there.
+#   contains. Low precision means that the captioner states what no reference mentions: it may be
+#   wrong, or only unmentioned.
 # - *Recall*: of the words that at least two references of a photo contain, the share that the
 #   caption contains. Low recall means that it omits what people mention.
 
@@ -1256,7 +1285,8 @@ pd.DataFrame(table, columns=["ranked by", "sentence", "log p(c|x)", "log p(c)", 
 # A sentence with a high $\log p(c)$ is likely for many photos. PMI subtracts this, so a sentence
 # that is likely for this photo and for few others moves up.
 #
-# **R@5** (recall at 5) is the share of queries with the correct result among the first five.
+# **R@5** (recall at 5) is the share of queries with the correct result among the first five; the
+# median rank is that of the correct result, 1 at best.
 
 # %% tags=["nbval-ignore-output"]
 photo_of_sentence = np.arange(num_ranked)
@@ -1326,11 +1356,12 @@ if config == Config():
 # ## Labels for the confidence
 #
 # For a new photo there are no references, so there is no score. Still, a user wants to know whether
-# to trust its caption. [Notebook 5](05_visualize.ipynb) *learns* to estimate this: it trains a
-# small classifier on captions whose score is known, those of the validation photos. Its two classes
-# are **good**, a CIDEr-D of at least the setting `good_score`, and not good. On drawn scenes the
-# bound is higher than on photos (2.0 instead of 0.2), because scores are higher: in both cases
-# about 70 % of the validation captions are good, so that there is something to predict.
+# to trust its caption. This can be *learned*: we fit a small classifier on captions whose score is
+# known, those of the validation photos. [Notebook 5](05_visualize.ipynb) explains it step by step,
+# fits it again by hand, and checks how good it is. The two classes are **good**, a CIDEr-D of at
+# least the setting `good_score`, and not good. On drawn scenes the bound is higher than on photos
+# (2.0 instead of 0.2), because scores are higher: in both cases about 70 % of the validation
+# captions are good, so that there is something to predict.
 
 # %% tags=["nbval-ignore-output"]
 validation_output, validation_captions = trials[config.beam_width]
@@ -1341,21 +1372,55 @@ for row in range(min(3, len(is_good))):
 print(f"{is_good.mean():.0%} of {len(is_good):,} validation captions are good")
 
 # %% [markdown]
-# `fit_confidence` needs the captioner, which is at hand here. It computes the classifier's inputs
-# (for example, the log-probability of each caption) and fits it by logistic regression. Notebook 5
-# builds it again, step by step, from what is saved here. The result is the probability that a
-# caption is good, here for three captions of the split that is scored:
+# The inputs of the classifier need no reference. They are two numbers for each caption:
+#
+# - its log-probability, divided by its number of tokens;
+# - its PMI per token: $\log p(c \mid x) - \log p(c \mid \bar{x})$. Here the prior is approximated
+#   by a single pass, for the mean photo $\bar{x}$, whose features are the mean of those of all
+#   training photos. "a man in a shirt" is likely for any photo, so its PMI is low.
+#
+# **By hand** for the first validation caption:
+
+# %% tags=["nbval-ignore-output"]
+_, train_rows = photos_of("train")
+mean_photo = np.mean([grid[row].astype("float32") for row in train_rows], axis=0)
+token_ids = validation_output.token_ids[0]
+token_ids = token_ids[token_ids != PAD_ID]
+
+
+def caption_log_prob(photo, token_ids):
+    """The log-probability of a caption for a photo, `(cells, channels)`."""
+    state = captioner.initial_state(photo[None])
+    total = 0.0
+    for previous_id, token_id in zip([BOS_ID, *token_ids], token_ids, strict=False):
+        logits, state, _ = captioner.decode_step(np.array([previous_id]), state)
+        total += log_softmax(np.asarray(logits, np.float64)[0])[token_id]
+    return total
+
+
+log_prob = caption_log_prob(grid[validation_rows[0]].astype("float32"), token_ids)
+log_prob_of_mean = caption_log_prob(mean_photo, token_ids)
+log_prob_per_token = log_prob / len(token_ids)
+pmi_per_token = (log_prob - log_prob_of_mean) / len(token_ids)
+print(validation_captions[0])
+print(f"log-probability {log_prob:.2f}, for the mean photo {log_prob_of_mean:.2f}")
+print(f"per token: log-probability {log_prob_per_token:.3f}, PMI {pmi_per_token:.3f}")
+
+# %% [markdown]
+# **With the library**: `fit_confidence` computes these signals for all validation captions and fits
+# the classifier, a logistic regression. The result is the probability that a caption is good, here
+# for three captions of the split that is scored:
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.confidence import caption_confidence, fit_confidence
 
-_, train_rows = photos_of("train")
 confidence = fit_confidence(
     captioner, grid, train_rows, validation_rows, validation_output, is_good
 )
 confidence["good_score"] = config.good_score
 predicted_confidence = caption_confidence(captioner, confidence, grid, output, rows)
-assert ((predicted_confidence >= 0) & (predicted_confidence <= 1)).all()
+by_library = confidence["validation_signals"][0]
+assert np.allclose(by_library, [log_prob_per_token, pmi_per_token], rtol=0.01, atol=0.01)
 for value, text in zip(predicted_confidence[:3], predicted, strict=False):
     print(f"confidence {value:.0%}  {text}")
 if confidence["problem"]:
