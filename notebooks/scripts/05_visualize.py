@@ -681,7 +681,8 @@ from utils.plotting.charts import plot_reliability
 
 library_error = expected_calibration_error(validation_confidence, validation_good, num_bins)
 assert np.isclose(library_error, calibration_error)
-_ = plot_reliability(validation_confidence, validation_good, num_bins)
+if not fitted["problem"]:
+    _ = plot_reliability(validation_confidence, validation_good, num_bins)
 
 # %% [markdown]
 # Look at the histogram first: a dot of a few captions says little. Where its interval crosses the
@@ -846,7 +847,7 @@ for row in range(len(names)):
             "caption": predicted[row],
             "references": references[row],
             "score": scores[row],
-            "confidence": confidence[row],
+            "confidence": None if fitted["problem"] else confidence[row],
             "attention_weights": predictions["attention_weights"][row][:num_words],
         }
     )
