@@ -81,6 +81,15 @@ def test_nothing_is_said_where_nothing_is_skipped(album, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_outputs_and_their_records_are_neither_photos_nor_skipped(album):
+    for name in ("captions.json", "earlier.csv"):
+        (album / name).touch()
+        (album / f".{name}.captioner").touch()
+    selection = collect_photos([str(album / "2020"), str(album)], exclude=album / "captions.json")
+    skipped = {path.name for path in selection.skipped if path.suffix != ".txt"}
+    assert skipped == {"earlier.csv"}
+
+
 def test_file_that_cannot_be_opened_is_skipped_with_that_reason(album, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))

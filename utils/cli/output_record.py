@@ -25,6 +25,11 @@ def record_path(output: str | Path) -> Path:
     return output.with_name(f".{output.name}.captioner")
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file is the record of an output, by its name."""
+    return path.name.startswith(".") and path.suffix == ".captioner"
+
+
 def make_record(found: Config | Path, beam_width: int | None) -> Record:
     """What decides which captions are generated.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.cli.output_record import record_path
+from utils.cli.output_record import is_record
 from utils.data.image_formats import find_image_format
 from utils.data.photos import IMAGE_SUFFIXES
 from utils.errors import CaptionsError
@@ -64,7 +64,8 @@ def collect_photos(patterns: Sequence[str], exclude: str | Path | None = None) -
 
     Args:
         patterns: Files, which are taken whatever they are, folders, and patterns.
-        exclude: The output of the command, which is neither a photo nor skipped; nor is its record.
+        exclude: The output of the command, which is neither a photo nor skipped. Nor are the
+            records of outputs.
 
     Raises:
         CaptionsError: One of the names leads to no photo.
@@ -97,8 +98,9 @@ def expand_pattern(pattern: str, exclude: str | Path | None = None) -> PhotoSele
     else:
         raise CaptionsError(f"{pattern}: does not exist: name another file or folder")
     if exclude is not None:
-        excluded = (Path(exclude).absolute(), record_path(exclude).absolute())
-        candidates = [path for path in candidates if path.absolute() not in excluded]
+        output = Path(exclude).absolute()
+        candidates = [path for path in candidates if path.absolute() != output]
+    candidates = [path for path in candidates if not is_record(path)]
     selection.add(candidates, place)
     if not selection.paths:
         content = selection.describe_skipped() or "it is empty"
