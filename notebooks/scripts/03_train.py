@@ -840,7 +840,7 @@ def train_by_hand(model, data, validate, config):
             )
         model.set_weights(average)  # the EMA is validated
         metrics = validate(model).metrics
-        history.append({"epoch": epoch, "loss": np.mean(losses), **metrics})
+        history.append({"epoch": epoch, "loss": float(np.mean(losses)), **metrics})
         model.set_weights(weights)  # and the training continues from the weights themselves
     model.set_weights(average)
     return history
@@ -1678,19 +1678,18 @@ for size in (2, 8, 32):
 
 # %% tags=["nbval-ignore-output"]
 trainable_layers = keras.models.clone_model(upper_layers)
-trainable_layers.trainable = True
-sizes = [size for size in (2, config.batch_size) if 2 * size <= len(some_maps) * 2]
+for layer in trainable_layers.layers:
+    layer.trainable = True
 maps = backbone_grid.reshape(-1, side, side, backbone_grid.shape[2])
-for size in sizes:
+for size in sorted({2, min(config.batch_size, len(backbone_grid) // 2)}):
     features_of_photo = []
     for start in (1, size):
         others = maps[start : start + size - 1]
         trainable_layers.set_weights(upper_layers.get_weights())
         batch = trainable_layers(np.concatenate([maps[:1], others]), training=True)
         features_of_photo.append(batch[0])
-    moved = np.abs(
-        np.asarray(trainable_layers.get_layer(batch_norm.name).moving_mean) - moving_mean
-    ).mean()
+    new_mean = np.asarray(trainable_layers.get_layer(batch_norm.name).moving_mean)
+    moved = np.abs(new_mean - moving_mean).mean()
     difference = np.abs(features_of_photo[0] - features_of_photo[1]).mean()
     difference /= np.std(features_of_photo[0])
     print(f"batches of {size:2}: features differ by {difference:.1%}, ", end="")
@@ -1706,10 +1705,11 @@ for size in sizes:
 def loss_of_features(compute_features, size):
     """The mean loss of the decoder, for features that are computed in batches."""
     batch_losses = []
-    for start in range(0, 60 - size + 1, size):
-        rows = slice(start, start + size)
-        token_ids = train_data.token_ids[rows, 0]
-        feature_maps = compute_features(maps[rows])
+    num_photos = min(60, len(train_data.rows))
+    for start in range(0, num_photos - size + 1, size):
+        batch = slice(start, start + size)
+        token_ids = train_data.token_ids[batch, 0]
+        feature_maps = compute_features(maps[batch])
         cells = tf.reshape(feature_maps, (size, -1, feature_maps.shape[-1]))
         predicted = decoder([cells, token_ids[:, :-1]])
         batch_losses.append(masked_loss(predicted, token_ids[:, 1:], label_smoothing=0.0))
@@ -1721,8 +1721,8 @@ def in_training_mode(feature_maps):
     return trainable_layers(feature_maps, training=True)
 
 
-print(f"inference mode: loss {loss_of_features(upper_layers, 30):.2f}")
-for size in (2, 8, 30):
+print(f"inference mode: loss {loss_of_features(upper_layers, 2):.2f}")
+for size in (2, 5, 20):
     print(f"training mode, batches of {size:2}: {loss_of_features(in_training_mode, size):.2f}")
 
 # %% [markdown]
