@@ -1727,7 +1727,7 @@ for size in (2, 5, 20):
 
 # %% [markdown]
 # The smaller the batch, the more its statistics distort the features, and the higher the loss of a
-# decoder that has learned from undistorted ones. In batches of 30 little is left of the effect
+# decoder that has learned from undistorted ones. In batches of 20 little is left of the effect
 # within one step. But the moving statistics, which are used for every photo later, would follow 300
 # photos instead of the many thousands of the pretraining. Freezing them costs nothing.
 #
