@@ -1383,7 +1383,9 @@ print(f"{is_good.mean():.0%} of {len(is_good):,} validation captions are good")
 
 # %% tags=["nbval-ignore-output"]
 _, train_rows = photos_of("train")
-mean_photo = np.mean([grid[row].astype("float32") for row in train_rows], axis=0)
+mean_photo = np.zeros(grid.shape[1:], "float32")
+for row in train_rows:
+    mean_photo += grid[row].astype("float32") / len(train_rows)
 token_ids = validation_output.token_ids[0]
 token_ids = token_ids[token_ids != PAD_ID]
 
