@@ -18,27 +18,35 @@ from xdist.scheduler import LoadScopeScheduling
 hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("reproducible")
 
-# The files that take longest, about in this order; any other file may be missing here.
+# The files that take longest, about in this order; any other file may be missing here. Those of the
+# slow tests come first: few of their tests are fast.
 SLOWEST_FIRST = (
     "tests/notebooks/test_data_sets.py",
-    "tests/cli/test_caption.py",
-    "tests/test_inference.py",
-    "tests/decoding/test_decoding.py",
-    "tests/training/test_loop.py",
-    "tests/cli/test_kaggle.py",
-    "tests/cli/test_html.py",
-    "tests/docs/test_readme.py",
-    "tests/cli/test_run.py",
+    "tests/notebooks/test_kaggle_replica.py",
     "tests/models/test_fine_tuning.py",
-    "tests/pretrained/test_captioner_file.py",
-    "tests/cli/test_demo.py",
-    "tests/models/test_warm_start.py",
+    "tests/notebooks/test_exercises.py",
+    "tests/training/test_loop.py",
+    "tests/decoding/test_decoding.py",
+    "tests/cli/test_html.py",
+    "tests/cli/test_caption.py",
+    "tests/docs/test_readme.py",
+    "tests/test_inference.py",
+    "tests/training/test_distribution.py",
+    "tests/notebooks/test_shown_photos.py",
     "tests/training/test_resume.py",
+    "tests/cli/test_run.py",
     "tests/training/test_scst.py",
-    "tests/models/test_encoders.py",
-    "tests/cli/test_packing.py",
     "tests/models/test_captioners.py",
+    "tests/cli/test_kaggle.py",
+    "tests/cli/test_demo.py",
+    "tests/cli/test_tensorflow_logs.py",
+    "tests/cli/test_packing.py",
+    "tests/pretrained/test_captioner_file.py",
+    "tests/models/test_warm_start.py",
+    "tests/models/test_encoders.py",
+    "tests/models/test_ensemble.py",
     "tests/evaluation/test_retrieval.py",
+    "tests/notebooks/test_jupyterlab.py",
 )
 FAILED_CELL = pytest.StashKey[str]()  # the first notebook cell that raised an error
 
