@@ -4,7 +4,7 @@
 # make test      all tests, and the notebooks against their committed outputs
 # make lab       the notebooks in JupyterLab; make lab DATA=folder: on your photos
 # make html      the notebooks as pages for a browser             python -m utils html
-# make check     style, types and spelling; make format fixes the style
+# make check     style, types, spelling and quick tests; make format fixes the style
 #
 # Each target first makes .venv with Python 3.11, 3.12 or 3.13; PYTHON=... names the interpreter.
 # ARGS="..." is passed on to the program that a target runs. CONTRIBUTING.md has more targets.
@@ -18,7 +18,7 @@ LOCK ?= tests/requirements-lock.txt
 
 .SILENT:
 .PHONY: help environment run download data lab html test test-quick test-all test-order \
-    test-slow test-kaggle test-next test-newest test-demo check format lock bench fault-test notebooks \
+    test-slow test-kaggle test-next test-newest test-demo check style format lock bench fault-test notebooks \
     kernel sample-encoder clean
 
 help:
@@ -120,13 +120,16 @@ test-demo:
 	.venv-demo/bin/python -m pip install --quiet --disable-pip-version-check -e ".[demo]"
 	.venv-demo/bin/python -m pytest tests/cli/test_demo.py $(ARGS)
 
-# $(call test_in,folder,Pythons,constraints,options of pytest). .ci/environment exits with 77, and has printed a line,
-# where there is no such Python: the tests are skipped then.
+# $(call test_in,folder,Pythons,constraints,options of pytest). .ci/environment exits with 77, and
+# has printed a line, where there is no such Python: the tests are skipped then.
 test_in = echo "== $(1) (skipped without a Python $(2))"; \
 	PYTHON= .ci/environment $(1) "$(2)" $(3) || { test $$? -eq 77 && exit; exit 1; }; \
 	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(4) $(ARGS)
 
-check: environment
+# Before each commit: half a minute.
+check: style test-quick
+
+style: environment
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 	.venv/bin/python -m mypy
