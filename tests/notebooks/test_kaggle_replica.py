@@ -117,7 +117,8 @@ def snapshot(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_packed_notebooks_run_on_the_sample(replica, layout):
+def test_packed_notebooks_run_on_the_sample(replica, layout, monkeypatch):
+    monkeypatch.setenv("CAPTIONS_SET", "epochs=2")
     (replica / "datasets" / "sample_cnn").mkdir()
     shutil.copy(SAMPLE_CNN, replica / "datasets" / "sample_cnn")
     # Those of another run, which must not be taken.
@@ -145,7 +146,7 @@ def test_packed_notebooks_run_on_photos(replica, monkeypatch):
     (folder / "Images").mkdir(parents=True)
     train_names = (FLICKR8K / "Flickr_8k.trainImages.txt").read_text().split()
     validation_names = (FLICKR8K / "Flickr_8k.devImages.txt").read_text().split()
-    chosen = train_names[:500] + validation_names[:100]
+    chosen = train_names[:200] + validation_names[:40]
     for name in chosen:
         shutil.copy(FLICKR8K / "Images" / name, folder / "Images")
     for path in FLICKR8K.glob("Flickr_8k.*.txt"):
@@ -156,8 +157,8 @@ def test_packed_notebooks_run_on_photos(replica, monkeypatch):
     (folder / "captions.txt").write_text(header + "".join(kept_rows), encoding="utf-8")
 
     monkeypatch.delenv("CAPTIONS_PRESET")
-    small_model = "epochs=6,units=128,embedding_dim=64,batch_size=10,learning_rate=4e-3"
-    monkeypatch.setenv("CAPTIONS_SET", small_model)
+    small_model = "units=128,embedding_dim=64,batch_size=10,learning_rate=4e-3"
+    monkeypatch.setenv("CAPTIONS_SET", f"epochs=2,fine_tune_epochs=1,{small_model}")
     monkeypatch.setenv("KERAS_HOME", str(FLICKR8K.parent / "keras_home"))
     for name in NAMES:
         run_packed(replica, name, layout="old")
