@@ -122,6 +122,18 @@ def test_artifact_made_with_other_settings_is_refused_with_the_difference(
     assert f"{name}={getattr(CONFIG, name)} (now {value})" in str(error.value)
 
 
+def test_artifact_without_a_setting_that_was_added_later_had_its_default(chain):
+    for kind in ("backbone_features", "captioner", "predictions"):
+        content = artifacts.read_pickle(chain[kind])
+        del content["config"]["crops"]
+        chain[kind].write_bytes(safe_pickle.dumps(content))
+        if kind == "captioner":  # its fingerprint is in the artifacts that are made from it
+            artifacts.save("predictions", {"of": "predictions"}, CONFIG)
+        assert artifacts.load(kind, CONFIG) == {"of": kind}
+        with pytest.raises(CaptionsError, match=r"made with crops=0 \(now 2\): run 0"):
+            artifacts.load(kind, replace(CONFIG, crops=2))
+
+
 def test_artifact_with_a_changed_parent_is_refused(chain):
     artifacts.save("features", {"of": "other features"}, CONFIG)
     for kind in ("captioner", "predictions"):
@@ -505,6 +517,7 @@ def test_any_plain_data_round_trip(data):
     [
         ("fine_tune_learning_rate", 1e-5, ("train", "warm_start", "train_end_to_end")),
         ("fine_tune_epochs", 9, ("train", "warm_start", "train_end_to_end")),
+        ("crops", 3, ("train", "warm_start", "train_end_to_end")),
         ("scst_learning_rate", 1e-6, ("train", "warm_start", "train_end_to_end", "fine_tune")),
         ("scst_epochs", 9, ("train", "warm_start", "train_end_to_end", "fine_tune")),
         ("ensemble_size", 3, artifacts.STAGES),

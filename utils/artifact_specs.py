@@ -22,7 +22,7 @@ class ArtifactSpec:
 
 # The stages of a training, in order, and the settings that concern only some of them.
 STAGES = ("train", "warm_start", "train_end_to_end", "fine_tune", "scst")
-FINE_TUNE_FIELDS = ("fine_tune_epochs", "fine_tune_learning_rate")
+FINE_TUNE_FIELDS = ("fine_tune_epochs", "fine_tune_learning_rate", "crops")
 SCST_FIELDS = ("scst_epochs", "scst_learning_rate")
 TRAIN_FIELDS = (
     "seed",
@@ -50,10 +50,13 @@ STAGE_FIELDS = {
 }
 CAPTIONER_PARENTS = ("features", "captions", "tokenizer")
 
+# Settings that older artifacts of the same version lack, and the value that they were made with.
+ADDED_SETTINGS = {"crops": 0}
+
 ARTIFACTS = {
     "features": ArtifactSpec("features.pkl", "01_features", ("encoder",)),
     "backbone_features": ArtifactSpec(
-        "backbone_features.pkl", "01_features", parents=("features",)
+        "backbone_features.pkl", "01_features", ("crops",), ("features",)
     ),
     "captions": ArtifactSpec("captions.pkl", "02_text", ("preset",)),
     "tokenizer": ArtifactSpec(

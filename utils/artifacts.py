@@ -15,6 +15,7 @@ from typing import Any
 
 from utils import safe_pickle
 from utils.artifact_specs import (
+    ADDED_SETTINGS,
     ARTIFACTS,
     STAGES,
     STALE_PATTERNS,
@@ -231,6 +232,7 @@ def check_config(path: Path, kind: str, recorded: dict[str, Any], config: Config
 
     The error names the first notebook in the chain whose artifact has other settings.
     """
+    recorded = {**ADDED_SETTINGS, **recorded}
     for ancestor in ancestors(kind):
         differences = []
         for name in ARTIFACTS[ancestor].config_fields:
@@ -251,7 +253,7 @@ def has_current_settings(ancestor: str, kind: str, config: Config) -> bool:
     path = find(ancestor, config)
     recorded = {}
     if path and ancestor != kind:
-        recorded = read_header(path, ancestor).config
+        recorded = {**ADDED_SETTINGS, **read_header(path, ancestor).config}
     for name in ARTIFACTS[ancestor].config_fields:
         value = getattr(config, name)
         if value != "auto" and value != recorded.get(name):

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from utils import artifacts, feature_grids
 from utils.config import Config
+from utils.data.crops import random_crops
 from utils.data.images import RESIZE_MODE, Mirrored, image_error, read_pixels
 from utils.data.photo_files import record_files
 from utils.data.photos import Photos, check_skipped
@@ -301,17 +302,31 @@ def extract_backbone_features(features: dict, photos: Photos, encoder: Any, conf
 
     Returns:
         The data of backbone_features.pkl: `grid` and `grid_shape` of the features of all photos,
-        then of the same photos mirrored; `encoder` (its name) and `top_blocks` (the weights of the
-        layers above).
+        then of the first crop of every training photo, of the second, and so on, then of all of
+        these mirrored; `train_rows`, the rows of the training photos, `(photos,)`, and `crop_rows`,
+        those of their crops, `(photos, crops)`; `encoder` (its name) and `top_blocks` (the weights
+        of the layers above).
     """
     backbone, top_blocks = split_encoder(encoder)
     split_layer = find_encoder(encoder.name).split_layer
     paths = [photos.paths[name] for name in features["names"]]
-    views = [*paths, *(Mirrored(path) for path in paths)]
-    features_hash = features["grid"].partition("-")[2]
+    row_of = {name: row for row, name in enumerate(features["names"])}
+    train_rows = np.array([row_of[name] for name in photos.splits["train"] if name in row_of], int)
+    crops = random_crops([paths[row] for row in train_rows], config.crops)
+    crop_rows = len(paths) + np.arange(len(crops)).reshape(config.crops, len(train_rows)).T
+    views = [*paths, *crops]
+    views += [Mirrored(view) for view in views]
+
+    # The name must contain all that affects the values.
+    name = f"backbone_features-{split_layer}"
+    if crops:
+        parts = [(crop.photo.name, crop.box) for crop in crops]
+        name += f"-crops-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     backbone_features = {
-        "grid": f"backbone_features-{split_layer}-{features_hash}",
+        "grid": f"{name}-{features['grid'].partition('-')[2]}",
         "grid_shape": [len(views), *backbone.output_shape[1:]],
+        "train_rows": train_rows,
+        "crop_rows": crop_rows,
         "encoder": encoder.name,
         "top_blocks": top_blocks.get_weights(),
     }

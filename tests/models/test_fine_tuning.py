@@ -9,15 +9,27 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.training.fine_tuned import CONFIG, make_run, make_training_inputs
+from tests.training.fine_tuned import (
+    CONFIG,
+    PHOTOS_PER_SPLIT,
+    make_run,
+    make_training_inputs,
+)
 from utils import artifacts, feature_grids
+from utils.data.crops import SEED, random_box
 from utils.decoding.beam_search import generate
 from utils.errors import CaptionsError
-from utils.features import extract_features
+from utils.features import extract_backbone_features, extract_features
 from utils.inference import Captioner
 from utils.models.encoders import ENCODERS, build_encoder
-from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks, split_encoder
+from utils.models.fine_tuning import (
+    EndToEndCaptioner,
+    attach_top_blocks,
+    build_top_blocks,
+    split_encoder,
+)
 from utils.models.serialization import from_dict, to_dict
 from utils.paths import REPOSITORY
 from utils.training import loop, stages
@@ -64,10 +76,21 @@ def test_backbone_and_top_blocks_together_equal_the_encoder(name):
     assert not backbone.trainable_weights
 
 
-def test_backbone_features_hold_photos_then_mirrored_photos(run):
+def attach_run(run, backbone_features=None, config=None):
+    """The rows of the views of the training photos, and the grid."""
+    captioner, train_data, _ = make_training_inputs(run)
+    backbone_features = backbone_features or run.backbone_features
+    _, views, grid = attach_top_blocks(
+        captioner, backbone_features, train_data.rows, config or run.config
+    )
+    return views, grid
+
+
+def test_backbone_features_hold_photos_then_crops_then_all_mirrored(run):
     grid = feature_grids.load_grid(run.backbone_features, run.config)
     names = run.features["names"]
-    assert len(grid) == 2 * len(names)
+    half = len(names) + len(run.photos.splits["train"])
+    assert len(grid) == 2 * half
 
     top_blocks = build_top_blocks(run.backbone_features)
     encoded = top_blocks(np.asarray(grid[: len(names)], np.float32))
@@ -78,17 +101,83 @@ def test_backbone_features_hold_photos_then_mirrored_photos(run):
     photos = [np.asarray(keras.utils.load_img(run.photos.paths[name])) for name in names[:2]]
     mirrored = [photo[:, ::-1] for photo in photos]
     (expected_mirrored,) = extract_features(mirrored, backbone, "mirrored")
-    mirrored_rows = grid[len(names) : len(names) + 2]
+    mirrored_rows = grid[half : half + 2]
     np.testing.assert_allclose(mirrored_rows, expected_mirrored, atol=0.02)
+
+
+def test_views_are_the_photo_its_crops_and_their_mirror_images(run, tmp_path):
+    config = replace(run.config, crops=2, working=str(tmp_path))
+    backbone_features = extract_backbone_features(run.features, run.photos, run.encoder, config)
+    views, grid = attach_run(run, backbone_features, config)
+    names = run.photos.splits["train"]
+    assert views.shape == (len(names), 6)
+    assert len(np.unique(views)) == views.size
+
+    rng = np.random.default_rng(SEED)
+    boxes = [[random_box(rng) for _ in names] for _ in range(2)]
+    backbone, _ = split_encoder(run.encoder)
+    size = backbone.input_shape[1]
+    for number in (0, 7, 15):
+        image = keras.utils.load_img(run.photos.paths[names[number]])
+        scale = np.tile(image.size, 2)
+        whole, first, second = (
+            np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, tuple(scale * box)))
+            for box in ((0, 0, 1, 1), boxes[0][number], boxes[1][number])
+        )
+        pixels = np.stack(
+            [whole, whole[:, ::-1], first, second, first[:, ::-1], second[:, ::-1]]
+        ).astype(np.float32)
+        np.testing.assert_allclose(grid[views[number]], backbone(pixels), rtol=0.01, atol=0.02)
+
+
+def test_an_interrupted_extraction_of_crops_is_continued(run, tmp_path):
+    config = replace(run.config, working=str(tmp_path))
+    arguments = (run.features, run.photos, run.encoder, config)
+    name = extract_backbone_features(*arguments)["grid"]
+    assert name == run.backbone_features["grid"]
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / f"{name}.partial").write_bytes(content[: len(content) * 2 // 3])
+    (tmp_path / name).unlink()
+    extract_backbone_features(*arguments)
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_backbone_features_without_crops_have_two_views(run, tmp_path):
+    config = replace(run.config, crops=0, working=str(tmp_path))
+    backbone_features = extract_backbone_features(run.features, run.photos, run.encoder, config)
+    assert "crops" not in backbone_features["grid"]
+    rows_of_views = ("train_rows", "crop_rows")
+    earlier = {key: value for key, value in backbone_features.items() if key not in rows_of_views}
+    for data in (backbone_features, earlier):  # files of earlier versions have no such rows
+        views, grid = attach_run(run, data, config)
+        np.testing.assert_array_equal(views[:, 1] - views[:, 0], len(grid) // 2)
+        assert views.shape == (PHOTOS_PER_SPLIT, 2)
+
+
+def test_training_photos_without_crops_are_refused(run):
+    only_others = {**run.backbone_features, "train_rows": np.arange(3, 19)}
+    missing = set(attach_run(run)[0][:, 0]) - set(range(3, 19))
+    message = f"has no crops of {len(missing)} training photos: run 01_features again"
+    with pytest.raises(CaptionsError, match=message):
+        attach_run(run, only_others)
+
+
+def test_backbone_features_with_other_crops_are_refused(run):
+    with pytest.raises(
+        CaptionsError, match=r"backbone_features.pkl: made with crops=1 \(now 3\): run 01_features"
+    ):
+        artifacts.load("backbone_features", replace(run.config, crops=3))
 
 
 def test_only_the_fine_tuning_stage_changes_top_blocks_and_never_batch_norm(run, monkeypatch):
     before = {}
     after = {}
+    views = {}
     original_train = stages.train
 
     def record_top_blocks(captioner, data, grid, validate, config, stage):
         before[stage.name] = captioner.top_blocks.get_weights()
+        views[stage.name] = data.rows
         history = original_train(captioner, data, grid, validate, config, stage)
         after[stage.name] = captioner.top_blocks.get_weights()
         return history
@@ -99,6 +188,12 @@ def test_only_the_fine_tuning_stage_changes_top_blocks_and_never_batch_norm(run,
     assert [len(history) for history in histories.values()] == [2, 2, 1]
     assert reported == [row for history in histories.values() for row in history]
     assert list(before) == ["train_end_to_end", "fine_tune", "scst"]
+
+    # Crops are views in fine-tuning only.
+    expected_views, _ = attach_run(run)
+    np.testing.assert_array_equal(views["fine_tune"], expected_views)
+    for stage in ("train_end_to_end", "scst"):
+        np.testing.assert_array_equal(views[stage], expected_views[:, :2])
 
     assert same_arrays(before["train_end_to_end"], run.backbone_features["top_blocks"])
     assert same_arrays(before["train_end_to_end"], after["train_end_to_end"])
@@ -209,7 +304,7 @@ def test_interrupted_fine_tuning_resumes_with_the_same_result(run, monkeypatch):
 @pytest.mark.slow
 def test_notebooks_run_with_all_stages_an_ensemble_and_a_warm_start(tmp_path):
     def run_notebooks(folder, *settings):
-        settings = [*settings, "fine_tune_epochs=1", "scst_epochs=1", "ensemble_size=2"]
+        settings = [*settings, "fine_tune_epochs=1", "crops=1", "scst_epochs=1", "ensemble_size=2"]
         command = [sys.executable, "-m", "utils", "run", "--preset", "sample"]
         for setting in settings:
             command += ["--set", setting]
@@ -218,6 +313,8 @@ def test_notebooks_run_with_all_stages_an_ensemble_and_a_warm_start(tmp_path):
         assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
 
         assert (folder / "gallery.html").stat().st_size > 1e5
+        backbone_features = artifacts.read_pickle(folder / "backbone_features.pkl")["data"]
+        assert backbone_features["crop_rows"].shape == (len(backbone_features["train_rows"]), 1)
         members = artifacts.read_pickle(folder / "captioner.pkl")["data"]["members"]
         assert len(members) == 2
         assert all("top_blocks" in member for member in members)

@@ -29,6 +29,7 @@ CONFIG = load_config(
     embedding_dim=16,
     epochs=2,
     fine_tune_epochs=2,
+    crops=1,
     scst_epochs=1,
     min_count=1,
     batch_size=8,

@@ -11,6 +11,8 @@ from utils.data.tokenizer import BOS_ID
 from utils.errors import CaptionsError
 from utils.models.encoders import build_encoder, find_encoder
 
+WHOLE_VIEWS = 2  # of each photo: as it is and mirrored, before those of its crops
+
 
 class EndToEndCaptioner(keras.Model):
     """A captioner behind the top blocks of a CNN: its features are those of the frozen backbone."""
@@ -136,12 +138,45 @@ def attach_top_blocks(
         config: The configuration, which says where the grid is.
 
     Returns:
-        The end-to-end captioner; the rows `(photos, 2)` of two views of every photo, as it is and
-        mirrored; and the grid of backbone features.
+        The end-to-end captioner; the rows of the views of every photo, `(photos, 2 + 2 * crops)`:
+        as it is, mirrored, its crops, its crops mirrored; and the grid of backbone features.
+
+    Raises:
+        CaptionsError: A training photo has no crops, although others have.
     """
     grid = feature_grids.load_grid(backbone_features, config)
-    mirrored_rows = rows + len(grid) // 2
-    views = np.stack([rows, mirrored_rows], axis=1)
+    as_they_are = rows[:, None]
+    crop_rows = find_crop_rows(backbone_features, rows)
+    to_mirrored = len(grid) // 2  # the second half of the grid mirrors the first
+    views = np.concatenate(
+        [as_they_are, as_they_are + to_mirrored, crop_rows, crop_rows + to_mirrored], axis=1
+    )
     with captioner.distribute_strategy.scope():
         end_to_end = EndToEndCaptioner(build_top_blocks(backbone_features), captioner)
     return end_to_end, views, grid
+
+
+def find_crop_rows(backbone_features: dict, rows: np.ndarray) -> np.ndarray:
+    """The rows of the crops of training photos.
+
+    Args:
+        backbone_features: The artifact of `extract_backbone_features`.
+        rows: The rows of the photos, `(photos,)`.
+
+    Returns:
+        The rows of their crops, `(photos, crops)`.
+
+    Raises:
+        CaptionsError: A training photo has no crops, although others have.
+    """
+    crop_rows = backbone_features.get("crop_rows", np.zeros((0, 0), int))
+    if not crop_rows.size:  # without crops, or of an earlier version
+        return np.zeros((len(rows), 0), int)
+    position_of = {row: position for position, row in enumerate(backbone_features["train_rows"])}
+    missing = set(rows.tolist()) - set(position_of)
+    if missing:
+        raise CaptionsError(
+            f"backbone_features.pkl: has no crops of {len(missing)} training photos: "
+            "run 01_features again"
+        )
+    return crop_rows[[position_of[row] for row in rows]]

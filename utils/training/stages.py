@@ -10,7 +10,7 @@ import numpy as np
 from utils import feature_grids
 from utils.config import Config
 from utils.models.ensemble import Ensemble
-from utils.models.fine_tuning import EndToEndCaptioner, attach_top_blocks
+from utils.models.fine_tuning import WHOLE_VIEWS, EndToEndCaptioner, attach_top_blocks
 from utils.models.warm_start import load_matching_weights
 from utils.training.batching import Datasets, TrainData
 from utils.training.checkpoint import History, best_epoch
@@ -165,7 +165,10 @@ def train_stage(
     config: Config,
     stage: Stage,
 ) -> History:
-    """`train` with the CNN's top blocks trainable in their stage only."""
+    """`train` with the CNN's top blocks trainable, and crops of the photos, in one stage only."""
     if isinstance(captioner, EndToEndCaptioner):
-        captioner.set_encoder_trainable(stage.name == "fine_tune")
+        is_fine_tuning = stage.name == "fine_tune"
+        captioner.set_encoder_trainable(is_fine_tuning)
+        if not is_fine_tuning:
+            data = TrainData(data.rows[:, :WHOLE_VIEWS], data.token_ids)
     return train(captioner, data, grid, validate, config, stage)
