@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tests.ablation.crops import add_crops, load_or_extract_crops
-from tests.ablation.photo_data import PhotoData
+from tests.ablation.photo_data import PhotoData, link_features
 from tests.ablation.results import Key, rounded
 from tests.ablation.runs import DECODING, PROTOCOL, RUNS
 from tests.ablation.timing import COSTS, Costs, StageClock, Stopwatch, add
@@ -65,19 +64,15 @@ class Experiment:
         previous = run.get("after") or run.get("ensemble_of")
         base = self.config_of(previous, seed) if previous else self.data.config
         changes = {setting: value for setting, value in run.items() if setting not in OPTIONS}
+        changes["crops"] = crops_of(name)
         slug = f"{name}-{seed}".replace(",", "").replace(" ", "-")
         return replace(base, seed=seed, working=str(self.data.folder / slug), **changes)
 
     def prepare_folder(self, config: Config) -> None:
         """The run's folder, with the artifacts that a checkpoint says it was made from."""
-        self.data.extract()
-        folder = working_folder(config)
-        folder.mkdir(parents=True, exist_ok=True)
-        for pattern in ("*features-*.npy", "features.pkl", "backbone_features.pkl"):
-            for path in self.data.folder.glob(pattern):
-                link = folder / path.name
-                link.unlink(missing_ok=True)
-                link.symlink_to(path)
+        self.data.backbone_features(config.crops)
+        source = working_folder(self.data.config_with(config.crops))
+        link_features(source, working_folder(config))
         artifacts.save("captions", {"splits": self.data.photos.splits}, config)
         artifacts.save("tokenizer", self.data.tokenizer(config).to_dict(), config)
 
@@ -189,16 +184,13 @@ class Experiment:
         mirrored = RUNS[name].get("mirrored", True)
         if not mirrored and not config.fine_tune_epochs:
             return captioner, train_data, self.data.grid(config)
-        backbone = self.data.backbone_features()
+        backbone = self.data.backbone_features(config.crops)
         if isinstance(captioner, EndToEndCaptioner):
             backbone = {**backbone, "top_blocks": captioner.top_blocks.get_weights()}
             captioner = captioner.captioner
         model, views, grid = attach_top_blocks(captioner, backbone, train_data.rows, config)
         if not mirrored:
             views = views[:, :1]
-        if crops_of(name):
-            crop_grid = load_or_extract_crops(self.data, crops_of(name))
-            views, grid = add_crops(views, grid, crop_grid, self.data.rows("train"))
         return model, TrainData(views, train_data.token_ids), grid
 
     # === Scores ===

@@ -18,6 +18,7 @@ from utils.io import write_atomically
 from utils.models.efficientnet_lite import VARIANTS, build_efficientnet_lite
 from utils.models.encoders import ENCODERS, build_encoder, choose_encoder, find_encoder
 from utils.models.fine_tuning import split_encoder
+from utils.paths import working_folder
 
 DEFAULT_FOLDER = Path("working/ablation")
 MEASURED_PHOTOS = 320  # enough for the throughput of the extraction
@@ -31,6 +32,16 @@ def set_image_size(name: str, image_size: int) -> None:
         )
     build = partial(build_efficientnet_lite, name, image_size=image_size)
     ENCODERS[name] = replace(ENCODERS[name], build=build, image_size=image_size)
+
+
+def link_features(source: Path, folder: Path) -> None:
+    """Link the features of one folder into another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in ("*features-*.npy", "*features.pkl"):
+        for path in source.glob(pattern):
+            link = folder / path.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.resolve())
 
 
 class PhotoData:
@@ -70,6 +81,12 @@ class PhotoData:
 
     # === Features ===
 
+    def config_with(self, crops: int) -> Config:
+        """The configuration of features with crops, which are in a subfolder."""
+        if not crops:
+            return self.config
+        return replace(self.config, working=str(self.folder / f"crops-{crops}"), crops=crops)
+
     def extract(self) -> None:
         """Extract the features of all photos, where that has not been done yet."""
         if artifacts.find("backbone_features", self.config):
@@ -77,23 +94,34 @@ class PhotoData:
         encoder = build_encoder(self.config.encoder)
         features = extract_dataset(self.photos, encoder, self.config)
         artifacts.save("features", features, self.config)
-        backbone = extract_backbone_features(features, self.photos, encoder, self.config)
-        artifacts.save("backbone_features", backbone, self.config)
+        self.extract_backbone(encoder, self.config)
+
+    def extract_backbone(self, encoder: Any, config: Config) -> None:
+        """Extract the features below the split layer into the folder of `config`."""
+        features = artifacts.load("features", config)
+        backbone = extract_backbone_features(features, self.photos, encoder, config)
+        artifacts.save("backbone_features", backbone, config)
 
     def features(self) -> dict[str, Any]:
         """The artifact that names the photos with features."""
         self.extract()
         return artifacts.load("features", self.config)
 
-    def backbone_features(self) -> dict[str, Any]:
-        """The artifact that fine-tuning starts from."""
+    def backbone_features(self, crops: int = 0) -> dict[str, Any]:
+        """The artifact that fine-tuning with so many crops of each photo starts from."""
         self.extract()
-        return artifacts.load("backbone_features", self.config)
+        config = self.config_with(crops)
+        if not artifacts.is_current("backbone_features", config):
+            link_features(self.folder, working_folder(config))
+            self.extract_backbone(build_encoder(config.encoder), config)
+        return artifacts.load("backbone_features", config)
 
     def grid(self, config: Config) -> np.ndarray:
         """The grid that a captioner of this configuration takes."""
-        source = self.backbone_features() if config.fine_tune_epochs else self.features()
-        return feature_grids.load_grid(source, self.config)
+        if not config.fine_tune_epochs:
+            return feature_grids.load_grid(self.features(), self.config)
+        backbone = self.backbone_features(config.crops)
+        return feature_grids.load_grid(backbone, self.config_with(config.crops))
 
     def positions(self) -> dict[str, int]:
         """The row of each photo in the grids."""

@@ -5,7 +5,8 @@ entries of `DECODING`. `after` names the run whose captioner a run starts from, 
 that comes last does not repeat the stages before it. `ensemble_of` names a run of which three, with
 this seed and the next two, form an ensemble. Training photos are also shown mirrored, unless
 `mirrored` is false. With `views: 8` every epoch shows one of eight views of each photo: the whole
-photo, one of three random crops, or the mirror image of one of these four.
+photo, one of three random crops, or the mirror image of one of these four: the setting `crops`
+is 3.
 """
 
 from typing import Any
