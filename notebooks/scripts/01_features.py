@@ -961,7 +961,9 @@ assert artifacts.load("features", config)["names"] == features["names"]
 # %% [markdown]
 # [Notebook 2](02_text.ipynb) saves two more artifacts. The captioner of notebook 3 has all three as
 # its parents, so its header records their fingerprints: if one of them is made again with another
-# result, the captioner is refused until notebook 3 has been run again.
+# result, the captioner is refused until notebook 3 has been run again. And what notebook 4 saves is
+# refused, too, until notebook 4 has been run again. The settings and parents of each kind of
+# artifact are declared in [`artifact_specs.py`](../utils/artifact_specs.py).
 #
 # ## What you learned
 #

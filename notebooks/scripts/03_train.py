@@ -1044,7 +1044,9 @@ assert np.allclose(library_weights[0], attention_weights)
 # variance 1, its variance is $d$: scores of long vectors are large. Softmax of large scores gives
 # almost all weight to one cell. Measure both, with random queries and 49 random keys: the variance
 # of the dot products, and the **entropy** of the weights, $-\sum_i w_i \log w_i$. The entropy of
-# uniform weights is $\log 49$ = 3.89 nats, that of a single cell is 0.
+# uniform weights is $\log 49$ = 3.89 nats, that of a single cell is 0. The derivative of a weight
+# with respect to its own score is $w_i (1 - w_i)$; the sum of these over all cells says how much
+# gradient gets through the softmax.
 
 # %%
 rng = np.random.RandomState(0)
@@ -1056,18 +1058,21 @@ def mean_entropy(scores):
     return -(weights * np.log(weights + 1e-30)).sum(axis=-1).mean()
 
 
+rows = []
 for d in (4, 64, 512):
     products = rng.randn(200, d) @ rng.randn(49, d).T
-    unscaled, scaled = mean_entropy(products), mean_entropy(products / np.sqrt(d))
-    print(f"d = {d:3}: variance {products.var():5.1f}, ", end="")
-    print(f"entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
+    for label, scores in {"without √d": products, "with √d": products / np.sqrt(d)}.items():
+        weights = tf.nn.softmax(scores).numpy()
+        gradient = (weights * (1 - weights)).sum(axis=-1).mean()
+        rows.append([d, label, scores.var(), mean_entropy(scores), gradient])
+pd.DataFrame(rows, columns=["d", "", "variance", "entropy", "gradient"]).round(2)
 
 # %% [markdown]
 # Without the division the weights collapse to a single cell as $d$ grows, before anything has been
-# learned. That is bad for learning, too: where softmax is nearly 0 or 1, its gradient is nearly 0.
-# With the division, the entropy hardly depends on $d$. This holds for components of variance 1. How
-# long the queries and keys of a network are depends on its weights, so we measure it below, before
-# and after training.
+# learned, and the gradient gets small: where softmax is nearly 0 or 1, a change of the scores
+# changes nothing, so queries and keys are hardly trained. With the division, both numbers hardly
+# depend on $d$. This holds for components of variance 1. How long the queries and keys of a network
+# are depends on its weights, so we measure it below, before and after training.
 #
 # ### On the cells of a photo
 #
@@ -1112,8 +1117,8 @@ print(f"untrained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
 print(f"uniform weights: {np.log(len(first)):.2f}")
 
 # %% [markdown]
-# So here √d is no help at the start. It matters later: training makes queries and keys longer. We
-# print the same two numbers once the captioner is trained, and draw its weights.
+# So here √d is no help at the start. It matters later, if training makes queries and keys longer.
+# We print the same two numbers once the captioner is trained, and draw its weights.
 #
 # ### The decoder
 #
@@ -1324,8 +1329,10 @@ unscaled, scaled = entropy_without_and_with_scaling(all_cells, photo_of_map, tok
 print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
 
 # %% [markdown]
-# Now the division keeps the weights from collapsing to a single cell. How concentrated they are is
-# then left to the network: it can learn longer queries where it is sure.
+# Queries and keys have become so long that their plain dot products would select nearly a single
+# cell. (This is no comparison of two trainings: a captioner that is trained without the division
+# could learn shorter ones.) With the division, how concentrated the weights are is left to the
+# network, whatever $d$ is.
 #
 # No label says where anything is: the captioner was trained on captions alone. Which words have
 # concentrated weights, and are these the words that name what the photo shows?
@@ -1481,17 +1488,16 @@ _ = plot_epoch_choice(overfit_history)
 # The validation loss has a minimum and rises again, as the model becomes sure of what is true of
 # the 60 photos only. Does CIDEr-D fall as much, and at the same time? With 100 photos it changes
 # from epoch to epoch by chance, so take the mean of five epochs, two before and two after each one
-# (at the end, of those that there are). Compare three epochs: the one with the lowest loss, the
-# last one, and, before the minimum, the one whose loss is nearest to that of the last one.
+# (at the end, of those that there are). Compare three epochs: the one with the lowest loss, the one
+# with the highest CIDEr-D, which is marked in the figure, and the last one.
 
 # %% tags=["nbval-ignore-output"]
 curves = pd.DataFrame(overfit_history)[["epoch", "loss", "val_loss", "CIDEr-D"]]
 curves["mean of 5"] = curves["CIDEr-D"].rolling(5, center=True, min_periods=1).mean()
 last = len(curves) - 1
 lowest = int(curves["val_loss"].argmin())
-loss_differences = (curves["val_loss"][: lowest + 1] - curves["val_loss"][last]).abs()
-choices = {"same loss as the last": int(loss_differences.argmin()), "lowest val_loss": lowest}
-choices["last"] = last
+highest = int(curves["CIDEr-D"].argmax())
+choices = {"lowest val_loss": lowest, "highest CIDEr-D": highest, "last": last}
 table = curves.loc[list(choices.values())].set_axis(list(choices))
 table.astype({"epoch": int}).round(2)
 
@@ -1500,15 +1506,24 @@ means = curves["mean of 5"]
 rise = curves["val_loss"][last] / curves["val_loss"][lowest] - 1
 print(f"from the lowest loss to the last epoch: loss {rise:+.0%}, ", end="")
 print(f"mean CIDEr-D {means[last] / max(means[lowest], 1e-9) - 1:+.0%}")
-same_loss = means[choices["same loss as the last"]]
-print(f"same loss before the minimum and at the end: mean CIDEr-D {same_loss:.2f}", end="")
-print(f" and {means[last]:.2f}")
+print("from the lowest loss to the highest CIDEr-D: ", end="")
+print(f"mean CIDEr-D {means[highest] / max(means[lowest], 1e-9) - 1:+.0%}")
+
+# Before its minimum the loss was once as high as at the end. And CIDEr-D?
+loss_differences = (curves["val_loss"][: lowest + 1] - curves["val_loss"][last]).abs()
+same_loss = int(loss_differences.argmin())
+print(f"val_loss {curves['val_loss'][same_loss]:.2f} in epoch {same_loss + 1}: ", end="")
+print(f"mean CIDEr-D {means[same_loss]:.2f}")
+print(f"val_loss {curves['val_loss'][last]:.2f} in epoch {last + 1}: ", end="")
+print(f"mean CIDEr-D {means[last]:.2f}")
 
 # %% [markdown]
 # In our run on the drawn sample the loss rises by nearly a fifth after its minimum, while the mean
-# of CIDEr-D changes little. And of two epochs with the same loss, one before the minimum and the
-# last one, the last one has far better captions. So the loss alone doesn't say how good they are.
-# The reason is that the two measure different things, and only one of them is what you want:
+# of CIDEr-D rises a little further and then changes little: the epoch with the highest CIDEr-D
+# comes after the one with the lowest loss. And of two epochs with the same loss, one before the
+# minimum and the last one, the last one has far better captions. So the loss alone doesn't say how
+# good they are. The reason is that the two measure different things, and only one of them is what
+# you want:
 #
 # - **The loss scores the next token, given the prefix of a reference.** It never sees a caption
 #   that the model has generated. CIDEr-D scores the model's own sentence, with the mistakes that
@@ -1523,12 +1538,12 @@ print(f" and {means[last]:.2f}")
 #   captions: on Flickr8k CIDEr-D was 0.411 with a label smoothing of 0.1 and 0.413 without
 #   ([RESULTS.md](../RESULTS.md)).
 #
-# So the loss may rise while captions improve, or fall while they don't. And the last epoch is not
-# the best one, either: in a training of 18 epochs on Flickr8k CIDEr-D was best in epoch 13 (0.479),
-# and 0.467 at the end (`tests/ablation/results.jsonl`, run *18 epochs*). The price of choosing by
-# CIDEr-D: captions must be generated after every epoch, and the score is noisy where there are few
-# validation photos. It is also slightly optimistic for the chosen epoch; this is why the test
-# photos are used once, in notebook 4.
+# So the loss may rise while captions improve, or fall while they don't. Where both choices differ
+# by no more than the noise, as in the main run above, it doesn't matter which one is taken; where
+# they differ by more, the score decides, because better captions are what we want. The price of
+# choosing by CIDEr-D: captions must be generated after every epoch, and the score is noisy where
+# there are few validation photos. It is also slightly optimistic for the chosen epoch; this is why
+# the test photos are used once, in notebook 4.
 
 # %% [markdown]
 # ## Fine-tuning the CNN
@@ -1671,7 +1686,7 @@ for size in (2, 8, 32):
         print(f"{size:2} photos: off by {np.mean(deviations):.2f} standard deviations")
 
 # %% [markdown]
-# The smaller the batch, the larger the error, and it is another one in every step. So in training
+# The smaller the batch, the larger the error, and it differs from step to step. So in training
 # mode the features of a photo depend on the other photos in its batch. How much? Take a copy of the
 # upper layers with a trainable batch normalization, and the features of one photo in two batches,
 # each with other photos beside it: batches of 2, and batches of the size that we train with.
@@ -1729,7 +1744,7 @@ for size in (2, 5, 20):
 # The smaller the batch, the more its statistics distort the features, and the higher the loss of a
 # decoder that has learned from undistorted ones. In batches of 20 little is left of the effect
 # within one step. But the moving statistics, which are used for every photo later, would follow 300
-# photos instead of the many thousands of the pretraining. Freezing them costs nothing.
+# photos instead of the many thousands of the pretraining. Freezing avoids both.
 #
 # With `trainable = False` a batch normalization layer of Keras runs in inference mode, even where
 # it is called with `training=True`. The features of a photo stay its own, and the moving statistics
@@ -1877,7 +1892,7 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 #    - frozen: *a boy in a red shirt is playing with a ball*
 #    - fine-tuned: the same
 #
-# A wrong detail is gone, an action has changed, and one caption is the same: the gain of 0.05 is a
+# A detail is gone, an action has changed, and one caption is the same: the gain of 0.05 is a
 # mean over many small changes, and most mistakes remain.
 #
 # ## Going further
@@ -1923,6 +1938,8 @@ import shutil
 import tempfile
 
 header = artifacts.read_header(path, "captioner")
+for parent, recorded in header.parents.items():  # what `artifacts.load` compares
+    assert recorded == artifacts.fingerprint(artifacts.artifact_path(parent, config))
 print("settings:", {name: header.config[name] for name in ("decoder", "units", "epochs")}, "...")
 print("made from:", header.parents)
 try:

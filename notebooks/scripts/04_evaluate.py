@@ -909,8 +909,8 @@ for metric in ("BLEU-1", "BLEU-4", "CIDEr-D"):
 # CIDEr-D the human is far ahead (0.840 and 0.585). In the drawn sample the references are written
 # by a program, so "one human" is one of its sentences.
 #
-# (The human has one reference less to match than the captioner. This lowers every metric that takes
-# the best match of several references, but not CIDEr-D, which is a mean over references.)
+# (The human has one fewer reference to match than the captioner. This lowers every metric that
+# takes the best match of several references, but not CIDEr-D, which is a mean over references.)
 #
 # ## How certain is a score?
 #
@@ -1079,9 +1079,10 @@ else:
 
 # %% [markdown]
 # On the drawn sample the likelier captions score *lower*, on the validation photos as in the paired
-# test above. (On the validation photos the difference is larger, as greedy search is favored there:
-# notebook 3 has chosen the epoch by its score on these very photos.) To see why, look at the three
-# captions that lose most by `beam_width` beams, and the two that gain most:
+# test above. (The difference is larger here. A small part of it is that notebook 3 has chosen the
+# epoch by the score of greedy search on these very photos; the rest may be chance, as there are
+# only 100 of them.) To see why, look at the three captions that lose most by `beam_width` beams,
+# and the two that gain most:
 
 # %% tags=["nbval-ignore-output"]
 beam_trial, beam_texts = trials[config.beam_width]
@@ -1174,8 +1175,8 @@ pd.DataFrame(table).T.round(2)
 #
 # On Flickr8k the likelier captions are the better ones. On the 1,000 validation photos this
 # project's default, a fine-tuned EfficientNet-Lite2 with attention, scores CIDEr-D 0.560 with
-# greedy search, 0.585 with three beams and 0.580 with five. All other trainings gain as well, 0.01
-# to 0.06 from one beam to three; two more beams change the score by -0.005 to +0.018 (see
+# greedy search, 0.585 with three beams and 0.580 with five. All other training runs gain as well,
+# 0.01 to 0.06 from one beam to three; two more beams change the score by -0.005 to +0.018 (see
 # `RESULTS.md`).
 #
 # So beam search helps where a likelier caption is a better one, and harms where the likeliest
@@ -1410,8 +1411,9 @@ print(f"per token: log-probability {log_prob_per_token:.3f}, PMI {pmi_per_token:
 
 # %% [markdown]
 # **With the library**: `fit_confidence` computes these signals for all validation captions and fits
-# the classifier, a logistic regression. The result is the probability that a caption is good, here
-# for three captions of the split that is scored:
+# the classifier, a logistic regression. `caption_confidence` gives the probability that a caption
+# is good, times a factor of at most 1, the familiarity, which is lower for a photo unlike those of
+# training. Here are three captions of the split that is scored:
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.confidence import caption_confidence, fit_confidence
