@@ -202,6 +202,21 @@ def test_environment_is_created_again_after_an_interrupted_installation(root):
     assert steps == ["created 3.12", "installed"]
 
 
+def test_environment_that_was_made_by_hand_is_left_as_it_is(root):
+    interpreter = add_interpreter(root, "python3", "3.12")
+    folder = root / "the repository" / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(interpreter, folder / "bin" / "python")
+    (folder / "of the user").write_text("x")
+    status, steps, message = run_script(root)
+    assert (status, steps) == (1, [])
+    assert message.startswith(".venv: was not created by make")
+    assert message.count("\n") == 1
+    assert (folder / "of the user").read_text() == "x"
+    folder.rename(root / "the repository" / "mine")
+    assert run_script(root)[1] == ["created 3.12", "installed"]
+
+
 def test_moved_or_broken_environment_is_created_again(root):
     add_interpreter(root, "python3", "3.12")
     run_script(root)
