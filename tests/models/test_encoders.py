@@ -21,6 +21,7 @@ from utils.models.encoders import (
     build_encoder,
     choose_encoder,
     find_encoder,
+    keras_encoder,
 )
 from utils.paths import REPOSITORY
 from utils.sample.cnn import WEIGHTS_FILE, build_cnn
@@ -80,6 +81,22 @@ def test_split_layer_is_in_the_cnn_and_layers_with_weights_follow_it(name):
     top_blocks = keras.Model(split_layer.output, backbone.output)
     assert top_blocks.trainable_weights
     assert len(top_blocks.weights) < len(backbone.weights)
+
+
+def test_model_is_found_in_keras_applications_itself():
+    encoder = keras_encoder("mobilenet_v3", "MobileNetV3Small", "*.h5", "activation")
+    backbone = encoder.build(weights=None)
+    assert backbone.output_shape == (None, 7, 7, 576)
+    assert encoder.preprocess is keras.applications.mobilenet_v3.preprocess_input
+
+
+@pytest.mark.parametrize(
+    ("module", "model"), [("mobilenet_v9", "MobileNetV2"), ("vgg16", "VGG160")]
+)
+def test_unknown_model_is_an_error_only_when_it_is_built(module, model):
+    encoder = keras_encoder(module, model, "*.h5", "layer")
+    with pytest.raises(CaptionsError, match=rf"^keras_encoder\('{module}', '{model}'\): "):
+        encoder.build(weights=None)
 
 
 def find_preprocessing(name):

@@ -44,16 +44,21 @@ def keras_encoder(
 
     Args:
         module_name: The module of the family, which has its preprocessing.
-        model_name: The model's function in that module.
+        model_name: The model's function in that module, or in `keras.applications` itself.
         weights_file: A pattern. If an input file has such a name, its weights are used; otherwise
             Keras downloads them.
         split_layer: The last layer that fine-tuning keeps frozen.
         image_size: Height and width of the input.
     """
-    module = getattr(keras.applications, module_name)
-    build_model = getattr(module, model_name)
+    module = getattr(keras.applications, module_name, None)
+    build_model = getattr(module, model_name, getattr(keras.applications, model_name, None))
 
     def build(weights: str | None = "imagenet") -> Any:
+        if module is None or build_model is None:  # an error here, and not when this is imported
+            raise CaptionsError(
+                f"keras_encoder('{module_name}', '{model_name}'): keras.applications of Keras "
+                f"{keras.__version__} has no such module or model: correct it in ENCODERS"
+            )
         if weights:
             attached = find_input(weights_file)
             if attached:
@@ -64,7 +69,8 @@ def keras_encoder(
             warnings.simplefilter("ignore", UserWarning)
             return build_model(include_top=False, weights=weights, input_shape=input_shape)
 
-    return Encoder(build, module.preprocess_input, image_size, split_layer)
+    preprocess = getattr(module, "preprocess_input", unchanged)
+    return Encoder(build, preprocess, image_size, split_layer)
 
 
 def build_sample_cnn(weights: str | None = "imagenet") -> Any:
