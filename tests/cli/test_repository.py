@@ -44,6 +44,7 @@ def test_links_lead_to_the_new_repository_and_back(clone, capsys):
     assert repository.current_repository() == "ann/dogs.v2"
     assert count == sum(text.count("ann/dogs.v2") for text in after.values())
     link = "https://github.com/ann/dogs.v2"
+    assert f"git clone {link} && cd dogs.v2\n" in (clone / "README.md").read_text()
     other = f"https://github.com/{old}"
     assert (clone / "PAGE.md").read_text() == (
         f"{link}/issues, {link}.git, in {link}. {other}-2, {other}.v3, {other}.github.io, "

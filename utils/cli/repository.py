@@ -35,11 +35,14 @@ def set_repository(name: str) -> None:
     # Colab's links have no `.com`; a name goes on after a dot, but `.git` only ends an address.
     end = r"(?![\w-]|\.(?!git(?![\w-]))\w)"
     link = re.compile(rf"(github(?:\.com)?/){re.escape(current)}{end}")
+    # The folder that a clone creates has the name of the repository.
+    folder = re.compile(rf"(git clone https://github\.com/{re.escape(name)} && cd )[\w.-]+")
     links = 0
     files = sorted({path for pattern in PATTERNS for path in REPOSITORY.glob(pattern)})
     for path in files:
         text, count = link.subn(rf"\g<1>{name}", path.read_text(encoding="utf-8"))
         if count:
+            text = folder.sub(rf"\g<1>{name.partition('/')[2]}", text)
             write_text(path, text)
             links += count
     print(f"{links} links to {current} now lead to {name}")
