@@ -205,6 +205,18 @@ def test_client_that_is_not_signed_in_is_one_line(stub, capsys, monkeypatch):
     assert "Authentication required" in error_line(capsys)
 
 
+@pytest.mark.parametrize("command", ["push", "outputs"])
+def test_client_without_a_login_says_how_to_sign_in(
+    stub, client_process, capsys, monkeypatch, command
+):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    assert main(["kaggle", command, "--user", "ann"]) == 1
+    error = error_line(capsys)
+    assert error.startswith(f"kaggle kernels {command.removesuffix('s')}: Authentication required")
+    assert error.endswith(f"Kaggle API: {kaggle.SIGN_IN_HINT}")
+
+
 def test_missing_or_silent_client_is_one_line(
     stub, client_process, repository, capsys, monkeypatch
 ):
@@ -265,6 +277,12 @@ def test_outputs_are_downloaded_without_the_files_in_subfolders(
     downloaded = {path.name: path.read_bytes() for path in target.iterdir()}
     expected = {name: content for name, content in server_files.items() if "/" not in name}
     assert downloaded == expected
+
+
+def test_outputs_are_downloaded_without_packing(server_files, target, repository):
+    assert main(["kaggle", "outputs", "--user", "ann"]) == 0
+    packed = repository / "build" / "kaggle"
+    assert not [*packed.glob("*/*.ipynb"), *packed.glob("*/kernel-metadata.json")]
 
 
 def test_truncated_download_changes_nothing_and_can_be_repeated(stub, server_files, target, capsys):

@@ -167,6 +167,25 @@ def test_links_lead_to_known_addresses_and_else_become_text():
     assert adapt_text(TEXT, addresses, "https://g") == linked + PACKED_SETUP_TEXT
 
 
+def test_first_cell_links_to_the_repository_and_its_license(repository):
+    path = repository / "notebooks" / "01_features.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    setup = setup_cell(notebook)
+    clone = 'url = "https://github.com/{}"\n# git clone {{url}}\n' + setup.source
+    setup.source = clone.format("INSERT_OWNER_HERE/dogs")
+    nbformat.write(notebook, path)
+    main(["kaggle", "pack"])
+    assert read_packed(repository, "01_features").cells[0].source == "# 01_features"
+    setup.source = clone.format("ann/dogs")
+    nbformat.write(notebook, path)
+    main(["kaggle", "pack"])
+    assert read_packed(repository, "01_features").cells[0].source == (
+        "# 01_features\n\n*From the repository [dogs](https://github.com/ann/dogs): "
+        "[README](https://github.com/ann/dogs/blob/main/README.md), "
+        "[license](https://github.com/ann/dogs/blob/main/LICENSE) (MIT)*\n"
+    )
+
+
 def test_setup_cell_unpacks_identical_files(repository, monkeypatch):
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -211,9 +230,9 @@ def test_pack_for_the_placeholder_owner_says_what_to_run(repository, capsys):
     assert main(["kaggle", "pack"]) == 0
     *files, note = capsys.readouterr().out.splitlines()
     assert tuple(Path(file).stem for file in files) == NAMES
-    command = "run python -m utils kaggle pack --user YOU"
     assert note == (
-        f"owner 'INSERT_OWNER_HERE': is a placeholder: to upload the notebooks, {command}"
+        "without a user name (INSERT_OWNER_HERE): before you upload these yourself, run "
+        "python -m utils kaggle pack --user YOU"
     )
     assert main(["kaggle", "pack", "--user", "ann"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(NAMES)
@@ -396,6 +415,19 @@ def test_dataset_takes_the_artifacts_of_a_run_and_nothing_else(repository, weigh
     assert main(command) == 1
     missing = f"{working / 'features-1.npy'}: not found: run 01_features again"
     assert error_line(capsys) == missing
+
+
+@pytest.mark.parametrize(
+    ("working", "message"),
+    [
+        ("pretrained", "every dataset has the pretrained captioner: omit the option"),
+        ("nowhere", "is no folder: name the folder of a run"),
+    ],
+)
+def test_dataset_needs_the_folder_of_a_run(repository, capsys, working, message):
+    assert main(["kaggle", "dataset", "--user", "ann", "--working", working]) == 1
+    assert error_line(capsys) == f"--working {working}: {message}"
+    assert not (repository / "build").exists()
 
 
 def test_dataset_with_the_artifacts_of_the_drawn_sample_is_announced(repository, weights, capsys):

@@ -27,6 +27,10 @@ RECORD = "pushed.json"
 ACTIVE_STATES = ("QUEUED", "RUNNING", "NEW_SCRIPT")
 POLL_SECONDS = 20  # between two requests for the status of a run
 MAX_POLL_FAILURES = 5  # failed requests in a row after which waiting ends
+SIGN_IN_HINT = (
+    "sign in with `kaggle auth login`, or save a token of https://www.kaggle.com/settings/api in "
+    "~/.kaggle/access_token"
+)
 CALL_TIMEOUT = 900  # seconds for one call of the client
 RUN_TIMEOUT = 13 * 3600  # seconds for one notebook; Kaggle stops it after 12 hours
 
@@ -192,7 +196,7 @@ def outputs(user: str | None = None) -> None:
     check_client("output")
     target = working_folder(load_config("flickr8k"))
     downloaded: list[Path] = []
-    for name, metadata in packing.pack(user, require_owner=True).items():
+    for name, metadata in packing.describe_notebooks(user, require_owner=True).items():
         folder = packing.BUILD / name / "outputs"
         shutil.rmtree(folder, ignore_errors=True)
         # Files in subfolders are the modules that the notebook has unpacked.
@@ -249,4 +253,7 @@ def run_client(arguments: tuple[str, ...]) -> tuple[str, str]:
     first_line = re.search(
         r"^(?!Traceback)\S.*", process.stderr + process.stdout, flags=re.MULTILINE
     )
-    return "", first_line[0] if first_line else "it failed without a message"
+    problem = first_line[0] if first_line else "it failed without a message"
+    if problem.startswith("Authentication required"):
+        problem = f"{problem.rstrip('. ')}: {SIGN_IN_HINT}"
+    return "", problem

@@ -40,3 +40,19 @@ def adapt_text(text: str, notebook_addresses: dict[str, str], repository: str | 
     text = SETUP_TEXT.sub(rf"\g<1>{PACKED_SETUP_TEXT}", text)
     text = NOTEBOOK_LINK.sub(link_notebook, text)
     return FILE_LINK.sub(link_file, text)
+
+
+def name_source(text: str, repository: str) -> str:
+    """Add a paragraph below the title that links to the repository, its README and its license.
+
+    Args:
+        text: The source of the first cell, which begins with the title.
+        repository: The address of the repository on GitHub.
+    """
+    files = f"{repository}/blob/main"
+    source = (
+        f"*From the repository [{repository.rpartition('/')[2]}]({repository}): "
+        f"[README]({files}/README.md), [license]({files}/LICENSE) (MIT)*"
+    )
+    title, _, rest = text.partition("\n")
+    return f"{title}\n\n{source}\n{rest}"

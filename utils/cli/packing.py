@@ -23,14 +23,14 @@ import nbformat
 from utils.artifact_specs import ARTIFACTS, rerun_hint
 from utils.artifacts import read_artifact
 from utils.cli.notebook_run import clear_outputs
-from utils.cli.packed_text import adapt_text
+from utils.cli.packed_text import adapt_text, name_source
 from utils.cli.repository import find_repository_address
 from utils.cli.run import select_notebooks
 from utils.cli.tensorflow_logs import quiet_tensorflow
 from utils.errors import CaptionsError, program_name
 from utils.io import write_text
 from utils.paths import REPOSITORY, kernel_slug
-from utils.pretrained import PRETRAINED_FILE
+from utils.pretrained import PRETRAINED, PRETRAINED_FILE
 from utils.pretrained.captioner_file import read_captioner
 
 BUILD = REPOSITORY / "build" / "kaggle"
@@ -78,30 +78,43 @@ def pack(
         CaptionsError: The user name, or the ID of a dataset, is not valid.
     """
     notebooks = select_notebooks()
-    template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
-    owner = find_owner(user, required=require_owner)
-    for dataset_id in attach or []:
-        check_dataset_id(dataset_id)
-        template["dataset_sources"].append(dataset_id)
+    packed = describe_notebooks(user, attach, require_owner)
     addresses = {}
     if user:  # the notebooks of this user link to each other
         for path in notebooks:
             slug = kernel_slug(path.stem)
             addresses[path.stem] = f"https://www.kaggle.com/code/{user}/{slug}"
-    packed: dict[str, dict] = {}
     for path in notebooks:
-        earlier = [metadata["id"] for metadata in packed.values()]
-        metadata = template | notebook_metadata(path, owner, earlier)
         folder = BUILD / path.stem
-        write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
+        write_text(folder / METADATA, json.dumps(packed[path.stem], indent=2) + "\n")
         notebook = pack_notebook(nbformat.read(path, as_version=4), addresses)
         write_text(folder / path.name, nbformat.writes(notebook) + "\n")
         print(folder / path.name, flush=True)
-        packed[path.stem] = metadata
+    owner = find_owner(user, required=False)
     if not is_user_name(owner):
         command = f"{program_name()} kaggle pack --user YOU"
-        print(f"owner '{owner}': is a placeholder: to upload the notebooks, run {command}")
+        print(f"without a user name ({owner}): before you upload these yourself, run {command}")
     return packed
+
+
+def describe_notebooks(
+    user: str | None = None, attach: list[str] | None = None, require_owner: bool = False
+) -> dict[str, dict]:
+    """The metadata of each notebook, in order, for the arguments of `pack`.
+
+    Raises:
+        CaptionsError: The user name, or the ID of a dataset, is not valid.
+    """
+    template = json.loads((REPOSITORY / METADATA).read_text(encoding="utf-8"))
+    owner = find_owner(user, required=require_owner)
+    for dataset_id in attach or []:
+        check_dataset_id(dataset_id)
+        template["dataset_sources"].append(dataset_id)
+    described: dict[str, dict] = {}
+    for path in select_notebooks():
+        earlier = [metadata["id"] for metadata in described.values()]
+        described[path.stem] = template | notebook_metadata(path, owner, earlier)
+    return described
 
 
 def find_owner(user: str | None, required: bool = True) -> str:
@@ -176,6 +189,9 @@ def pack_notebook(notebook: Any, addresses: dict[str, str]) -> Any:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = adapt_text(cell.source, addresses, repository)
+    first_cell = notebook.cells[0]
+    if repository and first_cell.cell_type == "markdown":
+        first_cell.source = name_source(first_cell.source, repository)
     archive = encode_files(find_needed_files(code))
     setup.source = SETUP.substitute(archive=archive, setup=setup.source)
     setup.metadata.update(FOLDED)
@@ -285,8 +301,15 @@ def find_artifact_files(folder: Path) -> list[Path]:
     """The artifacts in a working folder, and the feature grids that they name.
 
     Raises:
-        CaptionsError: There are none, or one is damaged, or its grid is missing.
+        CaptionsError: There is no such folder, or it has no artifacts, or one is damaged, or its
+            grid is missing.
     """
+    if str(folder) == PRETRAINED:
+        raise CaptionsError(
+            f"--working {folder}: every dataset has the pretrained captioner: omit the option"
+        )
+    if not folder.is_dir():
+        raise CaptionsError(f"--working {folder}: is no folder: name the folder of a run")
     files = []
     presets = set()
     for kind, spec in ARTIFACTS.items():
