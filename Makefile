@@ -4,7 +4,17 @@
 # make test      all tests, and the notebooks against their committed outputs
 # make lab       the notebooks in JupyterLab; make lab DATA=folder: on your photos
 # make html      the notebooks as pages for a browser             python -m utils html
-# make check     style, types, spelling and quick tests; make format fixes the style
+# make check     make style and make test-quick, before each commit; make format fixes the style
+#
+# make style       style, types, spelling
+# make test-quick  the tests that do not load TensorFlow
+# make notebooks   the notebooks from their scripts, with new outputs
+# make kernel      utils/cli/kernel.ipynb, after a change of notebook 1 or of a module it imports
+# make test-all    the slow tests, and Kaggle's versions: make test-slow, test-kaggle, test-next
+# make bench       speed and memory, as ratios within one run
+# make fault-test  disk faults and kills: no step may lose or damage what was saved
+# make environment only .venv; make lock: new locked versions (needs uv)
+# make clean       remove environments, build/ and working/sample
 #
 # Each target first makes .venv with Python 3.11, 3.12 or 3.13; PYTHON=... names the interpreter.
 # ARGS="..." is passed on to the program that a target runs. CONTRIBUTING.md has more targets.
@@ -126,7 +136,7 @@ test_in = echo "== $(1) (skipped without a Python $(2))"; \
 	PYTHON= .ci/environment $(1) "$(2)" $(3) || { test $$? -eq 77 && exit; exit 1; }; \
 	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(4) $(ARGS)
 
-# Before each commit: half a minute.
+# Before each commit: about half a minute on two idle cores.
 check: style test-quick
 
 style: environment
