@@ -47,6 +47,7 @@ CAPTIONER_COMMANDS = {
     "captions caption PHOTOS --alt": r"(PHOTOS\W\w+\.jpg: [A-Z].*\.\n){3}",
     "captions caption PHOTOS --output captions.csv": "",
     'captions search "a dog in the snow" PHOTOS': r"( *\d+\.\d% +PHOTOS\W\w+\.jpg\n){3}",
+    "python -m utils export FOLDER/captioner.npz": r"captioner\.npz: \d+ KB, with",
     "python -m utils export FILE.npz": r"FILE\.npz: \d+ KB, with",
 }
 # With a file of captions:
@@ -56,6 +57,12 @@ OTHER_COMMANDS = {
     "python -m utils run --check --input FOLDER": r"photos +\d+ train, \d+ validation",
     "python -m utils kaggle pack": "05_visualize.ipynb\n",
     "kaggle auth login": "usage: .*auth login",
+    "kaggle models init -p FOLDER": "usage: .*models init .*-p FOLDER",
+    "kaggle models create -p FOLDER": "usage: .*models create .*-p FOLDER",
+    "kaggle models instances init -p FOLDER": "usage: .*instances init .*-p FOLDER",
+    "kaggle models instances create -p FOLDER": "usage: .*instances create .*-p FOLDER",
+    "python -m jupytext --update --to ipynb notebooks/scripts/03_train.py "
+    "--output notebooks/03_train.ipynb": "03_train.ipynb",
     "make bench": "BLEU, ROUGE-L, CIDEr-D of 1,000 photos: times faster",
 }
 HERE = [*RUN_COMMANDS, *NOTEBOOK_COMMANDS, *CAPTIONER_COMMANDS, *OTHER_COMMANDS]
@@ -68,6 +75,10 @@ SLOW = [
 EXTRA_ARGUMENTS = {
     "pip install -r requirements.txt": " --dry-run --no-index",
     "kaggle auth login": " --help",
+    "kaggle models init -p FOLDER": " --help",
+    "kaggle models create -p FOLDER": " --help",
+    "kaggle models instances init -p FOLDER": " --help",
+    "kaggle models instances create -p FOLDER": " --help",
     "make bench": " ARGS=metrics",
 }
 

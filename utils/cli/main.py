@@ -52,7 +52,10 @@ KAGGLE_COMMANDS = {  # name -> (function, what it does)
         "Upload it with `kaggle datasets create --dir-mode zip -p build/kaggle/dataset`, later "
         "versions with `kaggle datasets version --dir-mode zip -m MESSAGE -p "
         "build/kaggle/dataset`; the notebooks find its files where it is attached. A captioner "
-        "that `export` has written can also become a Kaggle model: see `kaggle models --help`",
+        "that `export` has written can also become a Kaggle model: `kaggle models init -p FOLDER` "
+        "and `kaggle models instances init -p FOLDER` write its metadata into the folder of the "
+        "file; edit both, then `kaggle models create -p FOLDER` and `kaggle models instances "
+        "create -p FOLDER` upload it",
     ),
 }
 
