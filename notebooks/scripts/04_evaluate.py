@@ -886,8 +886,11 @@ pd.DataFrame(scores).T.round(3)
 
 # %% tags=["nbval-ignore-output"]
 for metric in ("BLEU-1", "BLEU-4", "CIDEr-D"):
-    share = scores["constant caption"][metric] / max(1e-9, scores["captioner"][metric])
-    print(f"{metric:8} {share:.0%}")
+    captioner_score = scores["captioner"][metric]
+    share = "-"  # where the captioner's score is about 0
+    if captioner_score >= 0.001:
+        share = f"{scores['constant caption'][metric] / captioner_score:.0%}"
+    print(f"{metric:8} {share}")
 
 # %% [markdown]
 # The larger the share, the more of the score is due to words that fit any photo. On the validation
