@@ -335,7 +335,7 @@ def test_scores_of_few_photos_come_with_their_confidence_interval(command, monke
     low, high = np.percentile(samples["CIDEr-D"], [2.5, 97.5])
     assert low < json.loads(out)["CIDEr-D"] < high
     assert err == (
-        "caution: 3 photos are too few for scores that hold for others: score 4 or more; "
+        "caution: 3 photos are too few for scores that hold for others: score at least 4 photos; "
         f"95 % confidence interval of CIDEr-D: {low:.2f} to {high:.2f}\n"
     )
     monkeypatch.setattr(protocol, "MIN_SCORED_PHOTOS", 3)

@@ -40,6 +40,7 @@ def test_protocol_says_that_few_photos_are_too_few():
     for count, expected in ((1, "; caution: 1 photo is too few"), (99, "; caution: 99 photos are")):
         line = protocol("test", "own split", REFERENCES[:1] * count, Config())
         assert line.partition("sigma 6")[2].startswith(expected)
+        assert line.endswith(": score at least 100 photos")
     assert "caution" not in protocol("test", "own split", REFERENCES[:1] * 100, Config())
 
 

@@ -95,7 +95,7 @@ def report_few_photos(candidates: Sequence[Caption], references: References) -> 
     samples = bootstrap_scores(candidates, references.words)["CIDEr-D"]
     low, high = np.percentile(samples, [2.5, 97.5])
     print(
-        f"{caution} or more; 95 % confidence interval of CIDEr-D: {low:.2f} to {high:.2f}",
+        f"{caution}; 95 % confidence interval of CIDEr-D: {low:.2f} to {high:.2f}",
         file=sys.stderr,
     )
 

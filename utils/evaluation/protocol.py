@@ -38,7 +38,8 @@ def caution_few_photos(photos: int) -> str:
     if photos >= MIN_SCORED_PHOTOS:
         return ""
     count = "1 photo is" if photos == 1 else f"{photos:,} photos are"
-    return f"caution: {count} too few for scores that hold for others: score {MIN_SCORED_PHOTOS}"
+    enough = f"score at least {MIN_SCORED_PHOTOS} photos"
+    return f"caution: {count} too few for scores that hold for others: {enough}"
 
 
 def scoring_rules(references: Sequence[Sequence[Caption]]) -> str:
