@@ -206,6 +206,10 @@ def test_empty_captions_are_said(inputs):
     photos = find_photos(load_config(detect_preset()))
     assert photos.notes == ["2 captions in captions.txt are empty, and left out"]
     assert len(photos.captions[NAMES[0]]) == 3
+    lines = (inputs / "captions.txt").read_text().splitlines()
+    (inputs / "captions.txt").write_text("\n".join(lines[:-1]) + "\n")
+    photos = find_photos(load_config(detect_preset()))
+    assert photos.notes == ["1 caption in captions.txt is empty, and left out"]
 
 
 def test_images_without_the_suffix_of_one_are_found_if_they_are_captioned(inputs):

@@ -200,8 +200,15 @@ def read_captions(
                 split = SPLIT_NAMES.get(split.lower(), split.lower())
                 splits.setdefault(split, {})[name] = None
         if num_empty and notes is not None:
-            notes.append(f"{num_empty:,} captions in {file.name} are empty, and left out")
+            notes.append(describe_empty(num_empty, file.name))
     return captions, {split: list(names) for split, names in splits.items()}
+
+
+def describe_empty(count: int, name: str) -> str:
+    """The line for the user on the empty captions of a file."""
+    if count == 1:
+        return f"1 caption in {name} is empty, and left out"
+    return f"{count:,} captions in {name} are empty, and left out"
 
 
 def split_of_coco(file: Path) -> str | None:
