@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from utils.cli.caption import (
     SAMPLE_NOTICE,
     find_captioner,
     load_captioner,
+    report_confidence,
     require_drawn_images,
 )
 from utils.cli.photo_paths import collect_photos
@@ -101,9 +103,11 @@ def test_missing_captioner_names_the_notebook_to_run(folder, tmp_path, capsys):
 def test_missing_working_folder_is_not_replaced_by_another_run(
     folder, tmp_path, capsys, monkeypatch
 ):
+    # Where artifacts are looked for, too: without it, none would be found in any case.
     monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
     (tmp_path / "empty").mkdir()
-    for name, problem in (("typo", "no such folder"), ("empty", "contains no captioner.pkl")):
+    for name in ("typo", "empty", folder.name):  # the last one has the photos
+        problem = "no such folder" if name == "typo" else "contains no captioner.pkl"
         assert main(["caption", str(folder), "--working", str(tmp_path / name)]) == 1
         out, err = capsys.readouterr()
         assert out == ""
@@ -219,15 +223,18 @@ def test_captions_with_low_confidence_are_omitted(folder, expected, tmp_path, ca
     assert "omitted for a confidence below 0.3: 1" in err
 
 
-def test_confidence_of_another_captioner_is_not_used_and_reported(run, tmp_path, capsys):  # noqa: F811
+def test_confidence_of_another_captioner_is_not_used_and_reported(folder, tmp_path, capsys):
     artifacts.save("confidence", {"coefficients": np.zeros(3)}, CONFIG)
     weights = artifacts.load("captioner", CONFIG)
     weights["members"][0]["weights"]["new"] = np.zeros(1)
     artifacts.save("captioner", weights, CONFIG)
-    captioner = load_captioner(find_captioner(str(tmp_path)))
-    assert captioner.confidence is None
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith(f"no confidence: {tmp_path / 'confidence.pkl'}: of another captioner")
+    reason = f"no confidence: {tmp_path / 'confidence.pkl'}: of another captioner"
+    for options, is_reported in (([], False), (["--alt"], True), (["--csv"], True)):
+        arguments = ["caption", str(folder), "--working", str(tmp_path), "--force", *options]
+        assert main(arguments) == 0
+        assert (reason in capsys.readouterr().err) == is_reported
+    assert main(["search", "a dog", str(folder), "--working", str(tmp_path)]) == 0
+    assert reason not in capsys.readouterr().err
 
 
 def test_confidence_of_few_photos_is_not_used_and_reported(run, folder, tmp_path, capsys):  # noqa: F811
@@ -246,7 +253,9 @@ def test_confidence_of_few_photos_is_not_used_and_reported(run, folder, tmp_path
     assert f"without confidence: {reason}" in capsys.readouterr().out
 
 
-def test_captioner_from_the_pretrained_one_keeps_its_confidence_where_photos_are_few(tmp_path):
+def test_captioner_from_the_pretrained_one_keeps_its_confidence_where_photos_are_few(
+    tmp_path, capsys
+):
     config = Config("flickr8k", working=str(tmp_path), start_from="pretrained")
     pretrained = read_captioner(PRETRAINED_FILE)
     for kind, data in {
@@ -260,10 +269,12 @@ def test_captioner_from_the_pretrained_one_keeps_its_confidence_where_photos_are
     found, problem = load_confidence(config, is_fine_tuned=True)
     np.testing.assert_equal(found, pretrained.confidence)
     assert problem == (
-        "confidence of the pretrained captioner (confidence.pkl: fitted on 8 validation photos, at "
-        "least 100 are needed)"
+        "the confidence is that of the pretrained captioner, not the run's own (confidence.pkl: "
+        "fitted on 8 validation photos, at least 100 are needed)"
     )
     assert load_run(config).confidence_problem == problem
+    report_confidence(SimpleNamespace(confidence=found, confidence_problem=problem))
+    assert capsys.readouterr().err == f"note: {problem}\n"
     frozen, problem = load_confidence(config, is_fine_tuned=False)  # takes other features
     assert frozen is None
     assert problem.endswith(

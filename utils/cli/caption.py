@@ -87,6 +87,8 @@ def caption(
                 "--min-confidence: omit it: this captioner has no confidence: "
                 f"{captioner.confidence_problem}"
             )
+        if min_confidence or target.output_format != "text":  # which shows no confidence
+            report_confidence(captioner)
         rows = stream_captions(captioner, remaining, beam_width, target, failures)
         rows = keep_confident(rows, min_confidence)
         write_captions(rows, target, failures, done, len(selection.paths))
@@ -306,14 +308,16 @@ def find_run(working: str) -> Config:
         CaptionsError: There is no such folder, or it contains no captioner.
     """
     fix = "name the folder of a run, or omit --working to use the pretrained captioner"
-    if not working_folder(Config(working=working)).is_dir():
+    folder = working_folder(Config(working=working))
+    if not folder.is_dir():
         if get_close_matches(working, [PRETRAINED]):
             fix = f"for the pretrained captioner write --working {PRETRAINED}"
         raise CaptionsError(f"--working {working}: no such folder: {fix}")
-    config = load_saved_config(working)
-    if not (working_folder(config) / "captioner.pkl").is_file():
+    if not (folder / "captioner.pkl").is_file():
+        if (folder / "features.pkl").is_file():  # the run has begun
+            fix = "run 03_train first"
         raise CaptionsError(f"--working {working}: contains no captioner.pkl: {fix}")
-    return config
+    return load_saved_config(working)
 
 
 def replaces_pretrained(config: Config) -> bool:
@@ -349,12 +353,15 @@ def load_captioner(found: Config | Path) -> "Captioner":
     with quiet_tensorflow():
         from utils.inference import Captioner
 
-    captioner = Captioner(read_captioner(found) if isinstance(found, Path) else load_run(found))
+    return Captioner(read_captioner(found) if isinstance(found, Path) else load_run(found))
+
+
+def report_confidence(captioner: "Captioner") -> None:
+    """Say on stderr why captions have no confidence, or only that of the pretrained captioner."""
     if captioner.confidence is None:
         print(f"no confidence: {captioner.confidence_problem}", file=sys.stderr)
     elif captioner.confidence_problem:
-        print(captioner.confidence_problem, file=sys.stderr)
-    return captioner
+        print(f"note: {captioner.confidence_problem}", file=sys.stderr)
 
 
 def report_failures(failures: dict[str, str]) -> int:

@@ -88,7 +88,8 @@ def load_confidence(config: Config, is_fine_tuned: bool) -> tuple[dict[str, Any]
         return confidence, ""
     if config.start_from == PRETRAINED and is_fine_tuned and PRETRAINED_FILE.is_file():
         confidence = read_captioner(PRETRAINED_FILE).confidence
-        return confidence, f"confidence of the pretrained captioner ({path.name}: {problem})"
+        note = "the confidence is that of the pretrained captioner, not the run's own"
+        return confidence, f"{note} ({path.name}: {problem})"
     return None, f"{path}: {problem}"
 
 
