@@ -181,6 +181,7 @@ notebooks: environment
 kernel: environment
 	.venv/bin/python -m utils kaggle pack
 	cp build/kaggle/01_*/01_*.ipynb utils/cli/kernel.ipynb
+	echo "utils/cli/kernel.ipynb is up to date: commit it"
 
 # Train the sample's CNN anew: utils/sample/cnn.npz.
 sample-encoder: environment

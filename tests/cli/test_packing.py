@@ -231,8 +231,8 @@ def test_pack_for_the_placeholder_owner_says_what_to_run(repository, capsys):
     *files, note = capsys.readouterr().out.splitlines()
     assert tuple(Path(file).stem for file in files) == NAMES
     assert note == (
-        "without a user name (INSERT_OWNER_HERE): before you upload these yourself, run "
-        "python -m utils kaggle pack --user YOU"
+        "note: the user name is INSERT_OWNER_HERE, as in kernel-metadata.json; to upload these, "
+        "run python -m utils kaggle pack --user YOU"
     )
     assert main(["kaggle", "pack", "--user", "ann"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(NAMES)

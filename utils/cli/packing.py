@@ -93,7 +93,7 @@ def pack(
     owner = find_owner(user, required=False)
     if not is_user_name(owner):
         command = f"{program_name()} kaggle pack --user YOU"
-        print(f"without a user name ({owner}): before you upload these yourself, run {command}")
+        print(f"note: the user name is {owner}, as in {METADATA}; to upload these, run {command}")
     return packed
 
 
