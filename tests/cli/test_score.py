@@ -10,9 +10,11 @@ import sys
 import numpy as np
 import pytest
 
+from utils import artifacts
 from utils.__main__ import main
 from utils.cli import score as score_command
 from utils.cli.score_files import load_captions
+from utils.config import Config
 from utils.evaluation import protocol
 from utils.evaluation.bootstrap import bootstrap_scores
 from utils.evaluation.metrics import score
@@ -317,6 +319,34 @@ def test_columns_of_the_references_can_be_named(command):
     _, expected, _ = command(REFERENCES, CANDIDATES, "--json")
     found = command(references, CANDIDATES, "--json", *columns, suffixes=(".csv", ".json"))
     assert found == (0, expected, "")
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_split_of_a_run_is_scored_with_the_references_of_the_run(tmp_path, capsys, split):
+    names = ["a/1.jpg", "a/7.jpg", "a/ü.jpg"]
+    captions = dict(zip(names, REFERENCES.values(), strict=True))
+    splits = dict(zip(("train", "validation", "test"), ([name] for name in names), strict=True))
+    config = Config("flickr8k", working=str(tmp_path))
+    artifacts.save("features", {}, config)
+    artifacts.save("captions", {"captions": captions, "splits": splits}, config)
+    candidates = tmp_path / "own.json"  # of all photos, as `caption` gives their paths
+    candidates.write_text(json.dumps({f"/photos/{name}": "a man sings" for name in names}))
+    arguments = ["score", "--references", str(tmp_path), "--candidates", str(candidates), "--json"]
+    assert main([*arguments, "--subset", split]) == 0
+    out, err = capsys.readouterr()
+    assert f"{split}: 1 of the 3 photos in {tmp_path}" in err
+    expected = score(["a man sings"], [captions[splits[split][0]]])
+    found = json.loads(out)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert main([*arguments, "--subset", "tset"]) == 2
+    assert "'tset' is no file and no split of" in capsys.readouterr().err
+
+
+def test_folder_of_references_must_be_that_of_a_run(tmp_path, capsys):
+    arguments = ["score", "--references", str(tmp_path), "--candidates", str(tmp_path / "own.csv")]
+    assert main(arguments) == 2
+    problem = "is a folder without captions.pkl: name a captions file, or the working folder of a"
+    assert f"{tmp_path}: {problem} run\n" in capsys.readouterr().err
 
 
 def test_table_names_the_data_and_the_protocol(command):

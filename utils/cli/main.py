@@ -439,9 +439,10 @@ def add_score_parser(commands: Any) -> None:
     parser.set_defaults(function_path="utils.cli.score.score")
     parser.add_argument(
         "--references",
-        metavar="FILE",
+        metavar="FILE_OR_FOLDER",
         required=True,
-        help="reference captions, one or more per photo",
+        help="reference captions, one or more per photo; or the working folder of a run, whose "
+        "captions and splits are used: with `--subset test` its test photos are scored",
     )
     parser.add_argument(
         "--candidates", metavar="FILE", required=True, help="captions to score, one per photo"

@@ -48,7 +48,8 @@ def score(
     """Print the scores of captions against reference captions.
 
     Args:
-        references: A file of reference captions, one or more per photo.
+        references: A file of reference captions, one or more per photo, or the working folder of a
+            run, whose captions and splits are used.
         candidates: A file of captions to score, one per photo.
         as_json: Print JSON instead of a table.
         subset: The photos to score: a split of the references, a file, or `FILE:SPLIT`.

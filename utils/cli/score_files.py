@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from utils.artifacts import read_artifact
 from utils.config import parse_columns
 from utils.data.caption_files import SPLIT_NAMES
 from utils.data.caption_formats import JSON_SUFFIXES, read_rows, read_text, recognize
@@ -26,7 +27,7 @@ class ScoreFile:
     """The photos of a file and their captions.
 
     Attributes:
-        path: The file.
+        path: The file, or the working folder of a run.
         captions: The captions of each photo, by name.
         ids: The ID of each photo that has one, by name.
         splits: The split of each photo that has one, by name.
@@ -60,19 +61,36 @@ class Pairs:
 
 
 def load_captions(path: str | Path, columns: str = "") -> ScoreFile:
-    """Read a file of captions in any of the formats.
+    """Read a file of captions in any of the formats, or the captions of a run.
 
     Args:
-        path: The file.
+        path: The file, or the working folder of a run.
         columns: The columns of a table that have other names, such as `image=path,caption=text`.
 
     Raises:
         FileError: The file cannot be read, has another format, or has an empty caption.
     """
+    if Path(path).is_dir():
+        return load_run_captions(path)
     loaded = group_rows(path, load_rows(path, columns))
     if not any(loaded.captions.values()):
         raise FileError(f"{path}: contains no captions: name another file")
     return loaded
+
+
+def load_run_captions(folder: str | Path) -> ScoreFile:
+    """The captions of all photos of a run, and the split of each, from its `captions.pkl`.
+
+    Raises:
+        FileError: The folder is not that of a run.
+    """
+    file = Path(folder, "captions.pkl")
+    if not file.is_file():
+        fix = "name a captions file, or the working folder of a run"
+        raise FileError(f"{folder}: is a folder without captions.pkl: {fix}")
+    data = read_artifact(file, "captions")["data"]
+    splits = {name: split for split, names in data["splits"].items() for name in names}
+    return ScoreFile(folder, data["captions"], {}, splits)
 
 
 def load_rows(path: str | Path, columns: str = "") -> list[Row]:
