@@ -98,6 +98,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     raise CaptionsError(f"setting 'shard={text}': not a shard: write 2/8 for the second of eight")
 
 
+COLUMN_ROLES = ("image", "caption", "split")
+
+
 def parse_columns(text: str) -> dict[str, str]:
     """The names of columns in the setting `columns`, such as `image=path,caption=text`.
 
@@ -107,13 +110,19 @@ def parse_columns(text: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for part in text.split(","):
         role, _, name = part.partition("=")
-        if text and (role.strip() not in ("image", "caption", "split") or not name.strip()):
+        role, name = role.strip(), name.strip()
+        if name in COLUMN_ROLES and role and role not in COLUMN_ROLES:
+            raise CaptionsError(
+                f"setting 'columns={text}': '{part.strip()}' is reversed: write {name}={role}, "
+                "with the name in the file behind the equals sign"
+            )
+        if text and (role not in COLUMN_ROLES or not name):
             raise CaptionsError(
                 f"setting 'columns={text}': names no column with '{part}': write it like "
                 "image=path,caption=text"
             )
-        if name.strip():
-            named[role.strip()] = name.strip()
+        if name:
+            named[role] = name
     return named
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from unittest import mock
 
 import pytest
@@ -10,6 +11,7 @@ from utils.config import load_config, parse_columns
 from utils.data import caption_files
 from utils.data.caption_files import (
     CAPTION_FILES,
+    describe_missing,
     detect_preset,
     find_captions_file,
     find_captions_files,
@@ -225,8 +227,37 @@ def test_columns_can_be_named(tmp_path, columns):
     assert read_captions(path, columns=columns)[0] == {"a.jpg": ["ein Hund"]}
     path.with_suffix(".json").write_text('[{"Bild": "a.jpg", "Text 1": "ein Hund"}]')
     assert read_captions(path.with_suffix(".json"), columns=columns)[0] == {"a.jpg": ["ein Hund"]}
-    with pytest.raises(CaptionsError, match="has the columns caption, Bild, Text 1, not photo"):
-        read_captions(path, columns="image=photo")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ("image=imgae,caption=txt", "no column 'imgae' and no column 'txt'"),
+        ("image=imgae", "no column 'imgae'"),
+        ("image=Bild", "no column that is known to be the caption"),
+        ("caption=Satz", "no column that is known to be the image"),
+    ],
+)
+def test_columns_that_do_not_exist_are_named_beside_those_of_the_file(
+    tmp_path, monkeypatch, suffix, columns, problem
+):
+    monkeypatch.setenv("CAPTIONS_INPUT", str(tmp_path))
+    path = tmp_path / f"own{suffix}"
+    path.write_text("Bild,Satz\na.jpg,ein Hund\n")
+    if suffix == ".json":
+        path.write_text('[{"Bild": "a.jpg", "Satz": "ein Hund"}]')
+    problem += " (its columns are Bild, Satz)"
+    fix = "correct --columns image=NAME,caption=NAME"
+    with pytest.raises(CaptionsError, match=re.escape(f"it has {problem}: {fix}")):
+        read_captions(path, columns=columns)
+    config = load_config("flickr8k", columns=columns)
+    assert f"; {path.name} has {problem}: name the file" in describe_missing(config)
+
+
+def test_reversed_columns_are_refused_with_the_right_order():
+    with pytest.raises(CaptionsError, match=r"'txt=caption' is reversed: write caption=txt, "):
+        load_config("sample", columns="image=path, txt=caption")
 
 
 @pytest.mark.parametrize("columns", ["image", "image=", "=path", "picture=path", "image=a,,"])

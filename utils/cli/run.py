@@ -292,7 +292,7 @@ def check_input(source: Path, is_named: bool, config: Config) -> None:
             fix = "name one with --input, or download Flickr8k into it with make download"
         raise CaptionsError(f"{source}: no such folder: {fix}")
     if not find_captions_file(config):
-        raise CaptionsError(f"{input_folder()}: {describe_missing()}")
+        raise CaptionsError(f"{input_folder()}: {describe_missing(config)}")
 
 
 @contextmanager

@@ -68,10 +68,11 @@ def detect_preset() -> str:
     """
     if preset := os.environ.get("CAPTIONS_PRESET"):
         return preset
-    if find_captions_file(load_config()):
+    config = load_config()
+    if find_captions_file(config):
         return "flickr8k"
     if folder := os.environ.get("CAPTIONS_INPUT"):
-        raise CaptionsError(f"{folder}: {describe_missing()}")
+        raise CaptionsError(f"{folder}: {describe_missing(config)}")
     if on_kaggle():
         raise CaptionsError(
             f"{input_folder()}: has no captions: attach the dataset adityajn105/flickr8k with "
@@ -80,8 +81,9 @@ def detect_preset() -> str:
     return "sample"
 
 
-def describe_missing() -> str:
+def describe_missing(config: Config) -> str:
     """What is missing in inputs without a captions file, and how to fix it."""
+    named = parse_columns(config.columns)
     problem = (
         "has no captions.txt, and no other captions file (a table with columns such as "
         "image,caption, or COCO's or Karpathy's JSON)"
@@ -89,7 +91,9 @@ def describe_missing() -> str:
     others = [path for path in find_input("*") if path.suffix.lower() in CAPTION_SUFFIXES]
     if not others:
         return f"{problem}: name another folder"
-    shown = "; ".join(f"{path.name} {why_unrecognized(path)}" for path in others[:MAX_OTHERS])
+    shown = "; ".join(
+        f"{path.name} {why_unrecognized(path, named)}" for path in others[:MAX_OTHERS]
+    )
     return (
         f"{problem}; {shown}: name the file with --captions, and its columns with --columns "
         "image=NAME,caption=NAME"

@@ -18,6 +18,7 @@ from utils.data.caption_tables import (
     find_columns,
     find_delimiter,
     is_generated,
+    lacks_named,
     read_first_line,
     read_header,
     read_table,
@@ -118,19 +119,22 @@ def recognize_json(head: str, tail: str, named: Mapping[str, str]) -> str | None
     return JSON_ROWS
 
 
-def why_unrecognized(path: Path) -> str:
-    """What a file is that `recognize` finds no captions in, for the user."""
+def why_unrecognized(path: Path, named: Mapping[str, str] | None = None) -> str:
+    """What a file is that `recognize` finds no captions in, for the user; arguments as there."""
     try:
         text, _ = read_ends(path)
     except OSError as error:
         return f"could not be read ({error.strerror})"
     if not text.strip():
         return "is empty"
-    if path.suffix.lower() in JSON_SUFFIXES:
-        is_generated_file = is_generated(re.findall(JSON_KEY, text))
-        return GENERATED if is_generated_file else "is JSON of another kind"
+    is_json = path.suffix.lower() in JSON_SUFFIXES
     first_line = read_first_line(skip_preamble(text))
-    if find_columns(read_fields(first_line), {}):
+    columns = re.findall(JSON_KEY, text) if is_json else read_fields(first_line)
+    if named:
+        return lacks_named(list(dict.fromkeys(columns)), named)
+    if is_json:
+        return GENERATED if is_generated(columns) else "is JSON of another kind"
+    if find_columns(columns, {}):
         return GENERATED
     return f"begins with '{first_line[:40]}', which names no columns of images and captions"
 

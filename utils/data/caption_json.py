@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from utils.data.caption_tables import Row, find_columns
+from utils.data.caption_tables import Row, find_columns, missing_columns
 
 
 def parse_json(text: str) -> Any:
@@ -91,6 +91,8 @@ def read_objects(data: list, named: Mapping[str, str]) -> Iterator[Row]:
         keys = list(entry)
         columns = find_columns(keys, named)
         if columns is None:
+            if named:
+                raise ValueError(missing_columns(keys, named))
             raise KeyError(f"row {position} has the keys {', '.join(keys)}")
         name = str(entry[keys[columns.image]])
         split = None if columns.split is None else entry[keys[columns.split]]

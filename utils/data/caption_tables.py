@@ -7,7 +7,7 @@ import ast
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from utils.data.csv_cells import unescape_cell
@@ -211,12 +211,23 @@ def second_column(header: list[str], named: Mapping[str, str]) -> Columns | None
 def missing_columns(header: list[str], named: Mapping[str, str]) -> str:
     """What is wrong with a header, and how to fix it."""
     if named:
-        wanted = " and ".join(named.values())
-        return f"its first line has the columns {', '.join(header)}, not {wanted}"
+        return f"it {lacks_named(header, named)}: correct --columns image=NAME,caption=NAME"
     return (
         "the first line must name the columns, such as image,caption; other names can be given "
         "with --columns image=NAME,caption=NAME"
     )
+
+
+def lacks_named(header: Sequence[str], named: Mapping[str, str]) -> str:
+    """Which columns a header lacks, where the user has named some."""
+    names = [squeeze(name) for name in header]
+    missing = [name for name in named.values() if not caption_columns(names, (squeeze(name),))]
+    columns = f"(its columns are {', '.join(header)})"
+    if missing:
+        listed = " and no column ".join(f"'{name}'" for name in missing)
+        return f"has no column {listed} {columns}"
+    roles = [role for role in ("image", "caption") if role not in named]
+    return f"has no column that is known to be the {' or '.join(roles)} {columns}"
 
 
 def complete_fields(
