@@ -111,6 +111,12 @@ ELSEWHERE = {
     "make check": "Makefile",
     "make style": ".ci/run",
     "python -m pytest --nbval": "Makefile",
+    "python -m utils caption PHOTOS --working working --output own.csv": (
+        "tests/cli/test_caption.py"
+    ),
+    "python -m utils score --references working --subset test --candidates own.csv": (
+        "tests/cli/test_score.py"
+    ),
     "make html": "tests/cli/test_html.py",
     "make lab": "tests/notebooks/test_jupyterlab.py",
     "make download": "tests/data/test_download.py",
