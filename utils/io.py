@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import IO, Any
 
 from utils.errors import CaptionsError
 
+NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 RETRY_HINT = "check that there is free space, then run this again"
 
 
@@ -37,8 +39,11 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
+            hint = RETRY_HINT
+            if error.errno in NO_PERMISSION:
+                hint = f"get permission to write to the folder {path.parent}, or name another one"
             raise CaptionsError(
-                f"{path}: could not be written ({error.strerror}): {RETRY_HINT}"
+                f"{path}: could not be written ({error.strerror}): {hint}"
             ) from None
         raise
 
@@ -58,20 +63,25 @@ def check_free_space(folder: Path, needed_bytes: int) -> None:
 
 
 def require_folder(path: str | Path, option: str) -> None:
-    """Raise an error before any work whose result goes to a file in a folder that does not exist.
+    """Raise an error before any work whose result goes to a file that cannot be written.
 
     Args:
         path: The file to write.
         option: How the message names it, such as `--output captions.csv`.
 
     Raises:
-        CaptionsError: Names the folder to create.
+        CaptionsError: Its folder does not exist, or does not permit a new file.
     """
     folder = Path(path).parent
     if folder.exists() and not folder.is_dir():
         raise CaptionsError(f"{option}: {folder} is a file and no folder: name another folder")
     if not folder.is_dir():
         raise CaptionsError(f"{option}: its folder does not exist: create the folder {folder}")
+    if not Path(path).exists() and not os.access(folder, os.W_OK):
+        raise CaptionsError(
+            f"{option}: you have no permission to write to the folder {folder.absolute()}: name a "
+            "file in another folder"
+        )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,7 +1,10 @@
 """A captioner's file: round trips, refusals, and the captions of the captioner that it holds."""
 
+import errno
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from utils import artifacts
 from utils.__main__ import main
 from utils.errors import CaptionsError
 from utils.inference import Captioner
+from utils.io import write_atomically
 from utils.models.fine_tuning import EndToEndCaptioner, build_top_blocks
 from utils.models.serialization import to_dict
 from utils.pretrained import PRETRAINED_FILE
@@ -121,6 +125,33 @@ def test_export_into_a_missing_folder_is_an_error_before_anything_is_loaded(
     assert main(["export", str(path)]) == 1
     problem = f"its folder does not exist: create the folder {path.parent}"
     assert capsys.readouterr().err == f"{path}: {problem}\n"
+
+
+def test_output_into_a_folder_without_permission_is_refused_before_anything_is_loaded(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("utils.cli.export.load_run", lambda _: pytest.fail("too late"))
+    monkeypatch.setattr("utils.io.os.access", lambda place, *_, **__: Path(place) != tmp_path)
+    (tmp_path / "a.jpg").touch()
+    problem = f"you have no permission to write to the folder {tmp_path}: name a file in another"
+    path = tmp_path / "captioner.npz"
+    assert main(["export", str(path)]) == 1
+    assert capsys.readouterr().err == f"{path}: {problem} folder\n"
+    path = tmp_path / "own.csv"
+    assert main(["caption", str(tmp_path / "a.jpg"), "--output", str(path)]) == 1
+    assert capsys.readouterr().err == f"--output {path}: {problem} folder\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [(errno.EACCES, "get permission to write to the folder"), (errno.ENOSPC, "free space")],
+)
+def test_file_that_cannot_be_written_has_the_fix_of_its_reason(tmp_path, number, fix):
+    def fail(_):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(CaptionsError, match=f"x: could not be written .*: .*{fix}"):
+        write_atomically(tmp_path / "x", fail)
 
 
 def write_arrays(path, **arrays):
