@@ -409,6 +409,23 @@ def test_full_run_on_the_sample_removes_earlier_artifacts_and_keeps_user_files(
     assert all((repository / "working" / name).exists() for name in photo_names)
 
 
+def test_run_ends_with_the_score_of_its_captioner_and_the_command_that_uses_it(recorder, capsys):
+    repository, _ = recorder
+    folder = repository / "working" / "sample"
+    config = Config(working=str(folder))
+    for kind in ("features", "captions", "tokenizer", "captioner"):
+        artifacts.save(kind, {}, config)
+    scores = {"captioner": {"CIDEr-D": 0.5854}, "constant caption": {"CIDEr-D": 0.139}}
+    data = {"names": ["x.jpg"] * 1200, "split": "validation", "scores": scores}
+    artifacts.save("predictions", data, config)
+    result = "CIDEr-D on 1,200 validation photos: 0.585 (a constant caption: 0.139)\n"
+    main(["run", "--only", "04"])
+    command = f"python -m utils caption PHOTOS --working {folder}"
+    assert capsys.readouterr().out.endswith(f"{result}caption photos with it: {command}\n")
+    main(["run", "--only", "05"])  # which has computed no score
+    assert "CIDEr-D" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["sample", "world"])
 def test_folder_without_drawn_photos_is_kept(recorder, name):
     repository, _ = recorder

@@ -8,6 +8,7 @@ variables, and its options override them.
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -386,3 +387,22 @@ def print_summary(runs: list[NotebookRun], folder: Path) -> None:
     gallery = folder / "gallery.html"
     if gallery.is_file():
         print(f"open in a browser: {gallery}")
+    if any(notebook.name == "04_evaluate" for notebook in runs):
+        print_result(folder)
+
+
+def print_result(folder: Path) -> None:
+    """Print the score of the captioner of a run, and the command that uses it."""
+    path = folder / "predictions.pkl"
+    if not path.is_file():
+        return
+    predictions = read_artifact(path, "predictions")["data"]
+    count = len(predictions["names"])
+    photos = f"{count:,} {predictions['split']} photo{'' if count == 1 else 's'}"
+    scores = {name: values["CIDEr-D"] for name, values in predictions["scores"].items()}
+    print(
+        f"CIDEr-D on {photos}: {scores['captioner']:.3f} (a constant caption: "
+        f"{scores['constant caption']:.3f})"
+    )
+    command = f"{program_name()} caption PHOTOS --working {shlex.quote(str(folder))}"
+    print(f"caption photos with it: {command}")
