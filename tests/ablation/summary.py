@@ -92,7 +92,7 @@ def validation_systems() -> list[System]:
 
 
 def own_systems(rows: list[Row]) -> list[System]:
-    """The default, the same with each other encoder, and the best run if that is another.
+    """The default, the same with each other encoder, and the run of the pretrained captioner.
 
     Args:
         rows: Results in the order of the page, which begins with the default encoder.
@@ -105,15 +105,12 @@ def own_systems(rows: list[Row]) -> list[System]:
         if group[0]["run"] == PRESET_RUN:
             presets.setdefault(group[0]["encoder"], group)  # the input with the most runs
     chosen = list(presets.values())
-    best = max(groups, key=lambda group: mean_scores(group)[0])
-    if best not in chosen:
-        chosen.append(best)
-    default = own_system(chosen[0], " (the default)")
-    others = []
-    for group in chosen[1:]:
-        is_pretrained = group[0]["run"] == PRETRAINED_RUN
-        others.append(own_system(group, " (the pretrained captioner)" if is_pretrained else ""))
-    return [default, *others]
+    systems = [own_system(chosen[0], " (the default)")]
+    systems += [own_system(group, "") for group in chosen[1:]]
+    for group in groups:
+        if group[0]["run"] == PRETRAINED_RUN:
+            systems.append(own_system(group, " (seed 1 is the pretrained captioner)"))
+    return systems
 
 
 def own_system(rows: list[Row], role: str) -> System:

@@ -11,7 +11,7 @@ from tests.ablation.baselines import (
     read_scores,
     score_conventions,
 )
-from tests.ablation.summary import TEST, own_systems, system_rows
+from tests.ablation.summary import PRETRAINED_RUN, TEST, own_systems, system_rows
 from utils.evaluation.metrics import score
 
 REFERENCES = [
@@ -28,7 +28,7 @@ def result(run, encoder, seed, cider, pixels="224"):
     return {**row, "scores": {"beam 3": scores}}
 
 
-def test_seeds_are_averaged_and_the_best_run_is_added_if_it_is_no_preset():
+def test_seeds_are_averaged_and_the_run_of_the_pretrained_captioner_is_added():
     rows = [
         result("frozen", "lite2", 1, 0.5),
         result("fine-tuned longer", "lite2", 1, 0.6),
@@ -41,9 +41,11 @@ def test_seeds_are_averaged_and_the_best_run_is_added_if_it_is_no_preset():
     assert default.scores == pytest.approx((0.65, 0.2, 0.4, 0.6))
     assert other.name == "mobilenet, fine-tuned longer"
     assert other.scores[0] == 0.55
-    with_ensemble = [*rows, result("SCST, ensemble of 3", "mobilenet", 1, 0.66)]
-    ciders = [each.scores[0] for each in own_systems(with_ensemble)]
-    assert ciders == pytest.approx([0.65, 0.55, 0.66])
+    seeds = [result(PRETRAINED_RUN, "mobilenet", seed, 0.65 + seed / 100) for seed in (1, 2)]
+    *presets, pretrained = own_systems([*rows, *seeds])
+    assert presets == [default, other]
+    assert pretrained.scores[0] == pytest.approx(0.665)
+    assert "pretrained" in pretrained.name and pretrained.source.endswith("seeds, 1, 2")
 
 
 def test_better_systems_come_first():
