@@ -467,11 +467,11 @@ if has_attention:
 #   features ──► distance ──► familiarity ──► f ─────────┘
 # ```
 #
-# Where the bound `good_score` lies is our choice. For photos it is 0.2: a little more than one
-# constant caption for all photos of Flickr8k scores (0.139, a human caption 0.840). A caption below
-# it agrees with its references hardly more than a sentence written without looking at the photo.
-# 72 % of the pretrained captioner's validation captions reach it. On drawn scenes scores are far
-# higher, and all captions would be good; there the bound is 2.0, so that again about 70 % are.
+# Where the bound `good_score` lies is our choice. For photos it is 0.2, a little above the score of
+# one constant caption for all of Flickr8k (0.139; a human caption scores 0.840). A caption below it
+# agrees with its references hardly more than a sentence written without looking at the photo. 72 %
+# of the pretrained captioner's validation captions reach it. On drawn scenes scores are far higher,
+# and all captions would be good; there the bound is 2.0, so that again about 70 % are.
 
 # %% tags=["nbval-ignore-output"]
 fitted = artifacts.load("confidence", config)
@@ -551,8 +551,8 @@ print(f"first caption: σ({terms}) = {probabilities[0]:.2f}")
 #
 # All validation photos are like the training photos, so the regression can't learn what happens to
 # others. But the captioner knows nothing about a photo unlike all of them, however probable its
-# caption is. How far away is a photo? Its **distance** is the mean cosine distance (1 minus the
-# cosine similarity, notebook 1) from its five nearest training photos.
+# caption is. How far away is a photo? Notebook 4 has computed its distance, the mean cosine
+# distance from its five nearest training photos.
 #
 # Compare this distance $d$ with those of the validation photos. Up to $d_{95}$, which 95 % of them
 # don't exceed, a photo is as familiar as they are: its **familiarity** $f$ is 1. Beyond that, $f$
@@ -689,9 +689,8 @@ if not fitted["problem"]:
 # captions are in a bin. How large would it be if this confidence were *perfectly* calibrated? Then
 # each label would be the toss of a coin with exactly this probability. So toss, 200 times:
 
+
 # %% tags=["nbval-ignore-output"]
-
-
 def errors_if_calibrated(confidence):
     """The ECE of 200 samples of labels that fit the confidence perfectly."""
     rng = np.random.RandomState(0)
@@ -702,9 +701,10 @@ def errors_if_calibrated(confidence):
     return np.array(errors)
 
 
-errors = errors_if_calibrated(validation_confidence)
+chance_errors = errors_if_calibrated(validation_confidence)
 print(f"measured ECE {calibration_error:.3f}")
-print(f"if perfectly calibrated {errors.mean():.3f}, 95 % below {np.quantile(errors, 0.95):.3f}")
+print(f"if perfectly calibrated {chance_errors.mean():.3f}, ", end="")
+print(f"95 % below {np.quantile(chance_errors, 0.95):.3f}")
 
 # %% [markdown]
 # An ECE within the range of chance doesn't prove calibration: these captions may be too few to show
@@ -772,8 +772,8 @@ pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 # %% [markdown]
 # Read it row by row. In our run on the drawn sample:
 #
-# - **Rows 1 and 2**: the AUC falls by cross-validation, by what the regression had adapted to in
-#   its own captions. Their ECEs are both within the range of chance, so their order says nothing.
+# - **Rows 1 and 2**: cross-validation lowers the AUC: what came from fitting its own captions is
+#   gone. Their ECEs are both within the range of chance, so their order says nothing.
 # - **Row 3**: familiarity brings no benefit for photos like those of training. It is meant for
 #   other photos, of which validation has none; the section *Real photographs* shows some.
 # - **Row 4** is the answer for this captioner, on photos that had no part in the fit. The AUC is
@@ -946,6 +946,10 @@ if pretrained:
     open_captions = list(stream)
 
 # %% [markdown]
+# (`no_repetition` forbids beam search to write a word twice in a row, or a trigram twice, as the
+# command `caption` does. The confidence of the pretrained captioner was fitted on captions that
+# were generated in the same way.)
+#
 # Flickr8k shows people and dogs, mostly outdoors. A cup of coffee, a retina or a galaxy is
 # **out-of-distribution**: unlike anything in training. The captioner has no word for most of it,
 # and describes it with the words that it has. It should say so. For how many photographs does it?
@@ -1126,7 +1130,7 @@ if examples:
 
 # %% [markdown]
 # The three feature maps are those that vary most over the photo and differ most from each other.
-# They show what the decoder is given: many coarse maps, of which each marks something else. No
+# They show what the decoder is given: many coarse maps, each of which marks something different. No
 # single map belongs to a word. The attention weights are computed from all of them.
 #
 # ## What you learned
@@ -1192,18 +1196,22 @@ if examples:
 # probable_score = scores[by_probability[:half]].mean()
 # other_score = scores[by_probability[half:]].mean()
 # print(f"CIDEr-D: more probable half {probable_score:.2f}, other half {other_score:.2f}")
-# calibration_errors = {}
-# for label, values in {"mean probability": mean_probability, "confidence": confidence}.items():
-#     calibration_errors[label] = expected_calibration_error(values, good)
-#     print(f"{label}: mean {values.mean():.0%}, error {calibration_errors[label]:.2f}")
-# print(f"good captions: {good.mean():.0%}")
+# both = {"this captioner": (mean_probability, good)}
+# if pretrained:
+#     log_prob_per_token = pretrained_fit["validation_signals"][:, 0]
+#     both["pretrained"] = (np.exp(log_prob_per_token), pretrained_fit["validation_good"])
+# for label, (values, is_good) in both.items():
+#     error = expected_calibration_error(values, is_good)
+#     print(f"{label}: mean {values.mean():.0%}, good {is_good.mean():.0%}")
+#     print(f"  ECE {error:.2f}, AUC {roc_auc(values, is_good):.2f}")
 # assert probable_score > other_score
-# assert calibration_errors["confidence"] < calibration_errors["mean probability"]
 # ```
 #
 # It does predict the score: if captions with a low value are left to a person, fewer errors remain.
-# But it is no probability of a good caption: many sentences describe a photo, so each of them has a
-# low probability, even if all are good. Logistic regression turns it into one.
+# But it is no probability of a good caption. On the drawn sample it happens to be near the fraction
+# of good ones. For the pretrained captioner it is 39 % on average, where 72 % are good: many
+# sentences describe a photo, so each of them has tokens of low probability, even if all are good.
+# Logistic regression turns it into a probability of a good caption, without changing the order.
 # </details>
 #
 # 3. *Implement*: Compute the mean row of the attention for each word, where 1 is the top row of the
