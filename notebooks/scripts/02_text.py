@@ -79,6 +79,9 @@ if not found and {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"} & os.environ.ke
     url = "https://github.com/INSERT_OWNER_HERE/image-captioning"
     os.system(f"git clone --quiet --depth 1 {url} image-captioning")
     found = list(Path.cwd().glob("image-captioning"))
+    if not found:
+        fix = "turn on internet access, or write the address of your repository into this cell"
+        raise SystemExit(f"{url} could not be cloned: {fix}.")
 if not found:
     raise SystemExit("No folder utils here: clone the repository, or attach it on Kaggle.")
 sys.path.insert(0, str(found[0]))

@@ -181,15 +181,24 @@ def test_setup_cell_clones_the_repository_on_a_platform(run_setup, tmp_path, var
     assert calls == [f"clone --quiet --depth 1 https://github.com/{name} image-captioning"]
 
 
-@pytest.mark.parametrize(
-    ("variables", "calls"), [({}, 0), ({"COLAB_RELEASE_TAG": "1"}, 1)], ids=["local", "offline"]
-)
-def test_setup_cell_without_the_package_ends_with_one_line(run_setup, variables, calls):
-    result, git_calls = run_setup("exit 128", **variables)
+def test_setup_cell_without_the_package_ends_with_one_line(run_setup):
+    result, git_calls = run_setup("exit 128")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("No folder utils here: clone the repository")
-    assert len(git_calls) == calls
+    assert git_calls == []
+
+
+@pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
+def test_setup_cell_whose_clone_fails_names_the_address_and_the_fix(run_setup, variable):
+    result, git_calls = run_setup("exit 128", **{variable: "1"})
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        f"https://github.com/{find_repository()} could not be cloned: turn on internet access, or "
+        "write the address of your repository into this cell."
+    )
+    assert len(git_calls) == 1
 
 
 def find_repository():
