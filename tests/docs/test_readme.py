@@ -209,9 +209,8 @@ def test_badges_are_those_of_the_notebooks():
     scripts = sorted((REPOSITORY / "notebooks" / "scripts").glob("*.py"))
     assert len(targets) == 2 * len(scripts)
     for number, script in enumerate(scripts, 1):
-        (row,) = [
-            line for line in README.splitlines() if f"(notebooks/{script.stem}.ipynb)" in line
-        ]
+        link = f"(notebooks/{script.stem}.ipynb) |"  # in the table
+        (row,) = [line for line in README.splitlines() if link in line]
         for site in ("kaggle", "colab"):
             target = targets[f"{site}{number}"]
             assert f"[{site}]: {target}\n" in script.read_text(encoding="utf-8")
