@@ -329,11 +329,11 @@ columns = ["layer", "kernel", "stride", "output", "receptive field"]
 pd.DataFrame(layer_table, columns=columns).set_index("layer")
 
 # %% [markdown]
-# From block to block each value depends on a larger region, and has more channels in the end. Where
-# the stride is 2 or more, the grid gets coarser. (A kernel of size 1, as in `block3_projection`,
+# Later layers depend on larger regions, and where the stride is 2 or more, the grid gets coarser.
+# The number of channels rises from 32 to 160. (A kernel of size 1, as in `block3_projection`,
 # combines channels only.)
 #
-# Let us check the last number by brute force: change one column of pixels after the other, and see
+# Let us check the last number by brute force: change one column of pixels at a time, and see
 # which of these changes reach the center of the 7 × 7 cells of the last layer.
 
 # %%

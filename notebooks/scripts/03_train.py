@@ -32,9 +32,9 @@
 #            05_visualize ──► gallery.html
 # ```
 #
-# Not drawn: notebooks 4 and 5 also load `features.pkl` and `captions.pkl`, and notebook 4 loads
-# `tokenizer.pkl`. With fine-tuning, notebooks 3 and 4 also load `backbone_features.pkl`, which
-# notebook 1 writes.
+# Not drawn: notebooks 4 and 5 also load `features.pkl`, `captions.pkl` and `tokenizer.pkl`, and
+# notebook 5 loads `captioner.pkl`. `history.pkl` has the numbers of every epoch, for you. With
+# fine-tuning, notebooks 3 to 5 also load `backbone_features.pkl`, which notebook 1 writes.
 #
 # A captioner is a language model that is conditioned on an image: *given this image and these
 # tokens, what is the next token?* Applied again and again, it generates a sentence
@@ -1367,7 +1367,7 @@ captioner, stage_histories = train_all(
 histories.update(stage_histories)
 
 # %% [markdown]
-# Both trainings in one figure. A ring marks the epoch that is kept.
+# Both training runs in one figure. A ring marks the epoch that is kept.
 
 # %%
 from utils.plotting.charts import plot_histories
@@ -1534,9 +1534,9 @@ print(f"mean CIDEr-D {means[last]:.2f}")
 
 # %% [markdown]
 # In our run on the drawn sample the loss rises by nearly a fifth after its minimum, while the mean
-# of CIDEr-D rises by a few percent and falls back by as much. And of two epochs with the same loss,
-# one before the minimum and the last one, the last one has far better captions. So the loss alone
-# doesn't say how good they are.
+# of CIDEr-D rises by 7 % and then falls to 4 % below its value at the lowest loss. And of two
+# epochs with the same loss, one before the minimum and the last one, the last one has far better
+# captions. So the loss alone doesn't say how good they are.
 #
 # Does the epoch with the highest CIDEr-D also have better captions for *other* photos? It is the
 # maximum of a noisy curve, so its own score is too optimistic. There are photos that neither the
@@ -1559,12 +1559,13 @@ error = gain.std() / max(1, len(gain)) ** 0.5
 print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 
 # %% [markdown]
-# In our run on the drawn sample they are equally good: the difference is smaller than its standard
-# error. And the highest CIDEr-D of the figure, 1.02, was mostly luck: the same weights score 0.86
-# on other photos. So there are two lessons:
+# In our run on the drawn sample 300 photos can't tell them apart: the difference is smaller than
+# its **standard error**, the standard deviation divided by $\sqrt{n}$, which says how much a mean
+# over $n$ photos varies by chance. And the lead of the highest CIDEr-D in the figure was luck: it
+# was 0.18 on the photos that chose it, and is 0.009 on others. So there are two lessons:
 #
-# - **The loss doesn't measure the captions.** By the loss, the model gets much worse after its
-#   minimum; its captions don't. By the loss, two epochs are equal of which one has far better
+# - **The loss doesn't measure the captions.** After its minimum the loss rises by nearly a fifth,
+#   while the captions hardly change. Two epochs with the same loss can have very different
 #   captions. Near its minimum, though, the loss is as good a choice as the score.
 # - **The score of the chosen epoch is too optimistic**, the more so the fewer validation photos
 #   there are. This is why the test photos are used once, in notebook 4.
@@ -1586,9 +1587,10 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 #   ([RESULTS.md](../RESULTS.md)).
 #
 # So the loss may rise while captions improve, or fall while they don't. Where both choices lead to
-# captions of the same quality, as here, it doesn't matter which one is taken; where they differ,
-# the score decides, because better captions are what we want. The price: captions must be generated
-# after every epoch, and the score is noisy where there are few validation photos.
+# captions of the same quality, as here, it doesn't matter which one is taken. This project takes
+# the score: it is never the wrong measure, and it says how good the captions are, epoch by epoch.
+# The price: captions must be generated after every epoch, and the score is noisy where there are
+# few validation photos.
 
 # %% [markdown]
 # ## Fine-tuning the CNN
@@ -1609,6 +1611,10 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 #                  │
 #                  └─ backbone_features.pkl, computed once
 # ```
+#
+# The cut is at the end of a block, so that a whole block is trained or frozen; where it is for each
+# encoder stands in the table of [`encoders.py`](../utils/models/encoders.py) (`split_layer`). A
+# lower cut trains more weights, costs more time, and needs more photos.
 #
 # Here it is live, with the small CNN of this project, whatever encoder your settings name, so that
 # it takes seconds. A model of the functional API can be cut at any layer: one `keras.Model` from
@@ -1731,37 +1737,21 @@ for size in (2, 8, 32):
         print(f"{size:2} photos: off by {np.mean(deviations):.2f} standard deviations")
 
 # %% [markdown]
-# The smaller the batch, the larger the error, and it differs from step to step. So in training
-# mode the features of a photo depend on the other photos in its batch. How much? Take a copy of the
-# upper layers with a trainable batch normalization, and the features of one photo in two batches,
-# each with other photos beside it: batches of 2, and batches of the size that we train with.
+# The smaller the batch, the larger the error, and it differs from step to step. So in training mode
+# the features of a photo depend on the other photos in its batch. What does the decoder make of
+# such features? Take a copy of the upper layers with a trainable batch normalization. Here is the
+# loss of the first caption of 60 training photos, with the features of inference mode, and with
+# those of training mode in batches. (This needs the trained decoder of the sample.)
+
 
 # %% tags=["nbval-ignore-output"]
 trainable_layers = keras.models.clone_model(upper_layers)
+trainable_layers.set_weights(upper_layers.get_weights())
 for layer in trainable_layers.layers:
     layer.trainable = True
 maps = backbone_grid.reshape(-1, side, side, backbone_grid.shape[2])
-for size in sorted({2, min(config.batch_size, len(backbone_grid) // 2)}):
-    features_of_photo = []
-    for start in (1, size):
-        others = maps[start : start + size - 1]
-        trainable_layers.set_weights(upper_layers.get_weights())
-        batch = trainable_layers(np.concatenate([maps[:1], others]), training=True)
-        features_of_photo.append(batch[0])
-    new_mean = np.asarray(trainable_layers.get_layer(batch_norm.name).moving_mean)
-    moved = np.abs(new_mean - moving_mean).mean()
-    difference = np.abs(features_of_photo[0] - features_of_photo[1]).mean()
-    difference /= np.std(features_of_photo[0])
-    print(f"batches of {size:2}: features differ by {difference:.1%}, ", end="")
-    print(f"moving mean moved by {moved:.4f}")
-
-# %% [markdown]
-# And what does the decoder make of such features? The loss of the first caption of 60 training
-# photos, with the features of inference mode, and with those of training mode in batches. (This
-# needs the trained decoder of the sample.)
 
 
-# %% tags=["nbval-ignore-output"]
 def loss_of_features(compute_features, size):
     """The mean loss of the decoder, for features that are computed in batches."""
     batch_losses = []
@@ -1917,7 +1907,8 @@ print(f"{convolution.name}: weights changed by {change / np.abs(kernel_before).m
 print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 
 # %% [markdown]
-# The pretrained weights have moved a little, and the batch normalization not at all.
+# The weights of the convolution have moved by an eighth of their mean size (exercise 4 shows what a
+# larger rate does), and the batch normalization not at all.
 # `train_all` fine-tunes in the same way, and guards against getting worse: if a stage has lowered
 # CIDEr-D, the weights before it are restored.
 #

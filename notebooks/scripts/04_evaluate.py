@@ -471,14 +471,16 @@ _ = plot_beam_tree(beam_steps[:3], best_beam.token_ids, tokenizer.vocabulary)
 
 # %% [markdown]
 # The length penalty $\alpha$ decides between short and long captions: without it, every further
-# token lowers a caption's score. Here are the mean numbers of words with three values:
+# token lowers a caption's score. Here are the mean numbers of words with three values, on the
+# validation photos: they serve to try out settings, and the test photos don't.
 
 # %% tags=["nbval-ignore-output"]
 from dataclasses import replace
 
+validation_names, validation_rows = photos_of("validation")
 for length_penalty in sorted({0.0, config.length_penalty, 1.0}):
     changed = replace(config, length_penalty=length_penalty)
-    trial = generate(captioner, grid, changed, rows=rows, progress=False)
+    trial = generate(captioner, grid, changed, rows=validation_rows, progress=False)
     texts = [tokenizer.decode(token_ids) for token_ids in trial.token_ids]
     mean_words = np.mean([len(tokenize(text)) for text in texts])
     print(f"length penalty {length_penalty}: {mean_words:.2f} words")
@@ -1051,7 +1053,6 @@ print(f"The unpaired interval is {narrower:.1f} times as wide.")
 # than that of new photos. One row for each width; the first one is greedy search:
 
 # %% tags=["nbval-ignore-output"]
-validation_names, validation_rows = photos_of("validation")
 validation_references = [captions["captions"][name] for name in validation_names]
 trials = {}
 table = {}
@@ -1087,8 +1088,8 @@ else:
 # On the drawn sample the likelier captions score *lower*, on the validation photos as in the paired
 # test above. (The difference is larger here. A small part of it is that notebook 3 has chosen the
 # epoch by the score of greedy search on these very photos; the rest may be chance, as there are
-# only 100 of them.) To see why, look at the three captions that lose most by `beam_width` beams,
-# and the two that gain most:
+# only 100 of them.) To see why, look at the three captions whose score falls most by beam search,
+# and the two whose score rises most:
 
 # %% tags=["nbval-ignore-output"]
 beam_trial, beam_texts = trials[config.beam_width]
@@ -1170,11 +1171,12 @@ pd.DataFrame(table).T.round(2)
 # On the drawn sample the word is *there*, and the same happens as in the small model with nine
 # captions. As a first token *there* is less likely than the word that it replaces. But references
 # that begin with it name a color less often, so the tokens after it leave less to decide, and are
-# likelier by more than *there* has cost. For these photos greedy search has already discarded that
-# branch; beam search keeps it, and finds the likelier caption. It even exaggerates: its captions
-# name a color far less often than the references do, as the version without is the likelier one for
-# each photo. CIDEr-D lowers their scores for that. (Not every change is an omission: some captions
-# name another thing.)
+# likelier by more than *there* has cost. (The two captions above whose score rises go the other
+# way: they are less likely than the greedy ones, and longer, which the length penalty rewards.) For
+# these photos greedy search has already discarded that branch; beam search keeps it, and finds the
+# likelier caption. It even exaggerates: its captions name a color far less often than the
+# references do, as the version without is the likelier one for each photo. CIDEr-D lowers their
+# scores for that. (Not every change is an omission: some captions name another thing.)
 #
 # ### On photographs
 #
@@ -1362,15 +1364,16 @@ if config == Config():
         assert accuracy["facts per caption"] >= facts_per_reference
 
 # %% [markdown]
-# ## Labels for the confidence
+# ## Data for the confidence
 #
 # For a new photo there are no references, so there is no score. Still, a user wants to know whether
-# to trust its caption. This can be *learned*: we fit a small classifier on captions whose score is
-# known, those of the validation photos. [Notebook 5](05_visualize.ipynb) explains it step by step,
-# fits it again by hand, and checks how good it is. The two classes are **good**, a CIDEr-D of at
-# least the setting `good_score`, and not good. On drawn scenes the bound is higher than on photos
-# (2.0 instead of 0.2), because scores are higher: in both cases about 70 % of the validation
-# captions are good, so that there is something to predict.
+# to trust its caption. [Notebook 5](05_visualize.ipynb) shows how this can be *learned*, by a small
+# classifier, from captions whose score is known, those of the validation photos. Here we collect
+# what it needs while the captioner is at hand: a label and two numbers for each of these captions.
+# The label is **good** if CIDEr-D is at least the setting `good_score`, and not good otherwise. On
+# drawn scenes the bound is higher than on photos (2.0 instead of 0.2), because scores are higher:
+# in both cases about 70 % of the validation captions are good, so that there is something to
+# predict.
 
 # %% tags=["nbval-ignore-output"]
 validation_output, validation_captions = trials[config.beam_width]
@@ -1381,7 +1384,7 @@ for row in range(min(3, len(is_good))):
 print(f"{is_good.mean():.0%} of {len(is_good):,} validation captions are good")
 
 # %% [markdown]
-# The inputs of the classifier need no reference. They are two numbers for each caption:
+# The two numbers need no reference:
 #
 # - its log-probability, divided by its number of tokens;
 # - its PMI per token: $\log p(c \mid x) - \log p(c \mid \bar{x})$. Here the prior is approximated
@@ -1418,12 +1421,14 @@ print(f"log-probability {log_prob:.2f}, for the mean photo {log_prob_of_mean:.2f
 print(f"per token: log-probability {log_prob_per_token:.3f}, PMI {pmi_per_token:.3f}")
 
 # %% [markdown]
-# **With the library**: `fit_confidence` computes these signals for all validation captions and fits
-# the classifier, a logistic regression. `caption_confidence` gives the probability that a caption
-# is good, times a factor of at most 1, the familiarity, which is lower for a photo unlike those of
-# training. Here are three captions of the split that is scored:
+# ## Save
+#
+# For notebook 5: the captions with their attention weights and scores. **With the library**,
+# `fit_confidence` computes the two numbers for all validation captions, and everything that
+# notebook 5 derives from them. (If this says nothing about new photos, as with fewer than 100
+# validation photos, the cell says so.)
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from utils.evaluation.confidence import caption_confidence, fit_confidence
 
 confidence = fit_confidence(
@@ -1433,33 +1438,12 @@ confidence["good_score"] = config.good_score
 predicted_confidence = caption_confidence(captioner, confidence, grid, output, rows)
 by_library = confidence["validation_signals"][0]
 assert np.allclose(by_library, [log_prob_per_token, pmi_per_token], rtol=0.01, atol=0.01)
-for value, text in zip(predicted_confidence[:3], predicted, strict=False):
-    print(f"confidence {value:.0%}  {text}")
 if confidence["problem"]:
     print(f"Captions of new photos will have no confidence: {confidence['problem']}.")
 
 # %% [markdown]
-# The familiarity depends on the photo's **distance** from the training photos: 1 minus the cosine
-# similarity (notebook 1) of the pooled features, as a mean over the five nearest of (at most) 1,000
-# training photos. By hand for the first validation photo:
-
-# %% tags=["nbval-ignore-output"]
-reference_features = np.asarray(confidence["reference_features"])  # training photos, norm 1
-if not config.fine_tune_epochs:  # a fine-tuned CNN has other features than those of notebook 1
-    pooled = features["pooled"][validation_rows[0]].astype("float32")
-    similarities = reference_features @ (pooled / np.linalg.norm(pooled))
-    distance = 1 - np.sort(similarities)[-5:].mean()
-    assert np.isclose(distance, confidence["validation_distances"][0], atol=1e-3)
-    print(f"five nearest of {len(similarities):,} training photos: distance {distance:.3f}")
-
-# %% [markdown]
-# With fewer than 100 validation photos, or if all captions are good, a fit says nothing about new
-# photos; then it isn't used for them, and the cell says so.
-#
-# ## Save
-#
-# For notebook 5: the captions with their attention weights and scores, and the fitted classifier.
 # The table of scores is saved as JSON, too, to compare runs.
+
 
 # %%
 import json

@@ -109,7 +109,9 @@ names = predictions["names"]
 predicted = predictions["captions"]
 scores = predictions["CIDEr-D"]
 references = [captions[name] for name in names]
-paths = recorded_paths(names, artifacts.load("features", config), config)
+features = artifacts.load("features", config)
+paths = recorded_paths(names, features, config)
+split_rows = [features["names"].index(name) for name in names]
 print(f"{len(names):,} captions for the {predictions['split']} split")
 
 # %% [markdown]
@@ -369,7 +371,13 @@ else:
 # %% [markdown]
 # Before any picture, walk through the caption by numbers. For each word, the table shows the cell
 # with the largest weight (row 1 is at the top, column 1 on the left), that weight in percent, and
-# the spread: the smallest number of cells that together have half of all weight.
+# the spread: the smallest number of cells that together have half of all weight. If all cells had
+# the same weight, the spread would be half of the cells. A small spread means that the word attends
+# to one place; a large one, that no place is special.
+#
+# Before you look at the table, go through the caption and predict the place and the spread of each
+# word. Words for things tend to have a place, words such as *a*, *is* and *the* follow from the
+# words before them, and a word such as *rain* or *night* could be anywhere.
 
 # %% tags=["nbval-ignore-output"]
 table = None
@@ -387,12 +395,8 @@ if has_attention:
 table
 
 # %% [markdown]
-# The spread is the most telling. If all cells had the same weight, it would be half of the cells. A
-# small spread means that the word attends to one place; a large one, that no place is special. Go
-# through the caption and predict both for each word before you read its row: words for things tend
-# to have a place, words such as *a*, *is* and *the* follow from the words before them, and a word
-# such as *rain* or *night* could be anywhere. It is a tendency only: for *night*, one part of the
-# sky may be enough. Here are the extremes:
+# Were you right? It is a tendency only: for *night*, one part of the sky may be enough. Here are
+# the extremes:
 
 # %% tags=["nbval-ignore-output"]
 if has_attention and words:
@@ -432,12 +436,12 @@ if has_attention and words:
 
 # %% [markdown]
 # `plasma` is a [perceptually
-# uniform](https://matplotlib.org/stable/users/explain/colors/colormaps.html) colormap: equal steps
-# of weight look like equal steps of color. Yellow is the largest weight of each word. The line
-# surrounds the region, or the regions, where the weight is at least half of the largest; a ring
-# inside such a region surrounds a hole, where the weight is lower. Words whose spread is more than
-# a quarter of the cells are called *diffuse* and have no line: it would surround most of the photo
-# and point at nothing.
+# uniform](https://matplotlib.org/stable/users/explain/colors/colormaps.html) colormap. Drawn over a
+# photo, small weights can still be hard to see: the figure shows *where*, the table above *how
+# much*. Yellow is the largest weight of each word. The line surrounds the region, or the regions,
+# where the weight is at least half of the largest; a ring inside such a region surrounds a hole,
+# where the weight is lower. Words whose spread is more than a quarter of the cells are called
+# *diffuse* and have no line: it would surround most of the photo and point at nothing.
 
 # %%
 from utils.plotting.figures import show_attention
@@ -554,8 +558,33 @@ print(f"first caption: σ({terms}) = {probabilities[0]:.2f}")
 #
 # All validation photos are like the training photos, so the regression can't learn what happens to
 # others. But the captioner knows nothing about a photo unlike all of them, however probable its
-# caption is. How far away is a photo? Notebook 4 has computed its distance, the mean cosine
-# distance from its five nearest training photos.
+# caption is. How far away is a photo? Its **distance** is 1 minus the cosine similarity (notebook
+# 1) of its pooled features and those of a training photo, as a mean over the five nearest of (at
+# most) 1,000 training photos. **By hand** for the first photos of the split:
+
+# %% tags=["nbval-ignore-output"]
+from utils.evaluation.confidence import feature_distance
+
+training_features = np.asarray(fitted["reference_features"], "float32")  # (photos, channels)
+
+
+def distance_by_hand(photo_features):
+    """The mean cosine distance of a photo from its five nearest training photos."""
+    photo_features = photo_features / np.linalg.norm(photo_features)
+    similarities = training_features @ photo_features  # the training features have norm 1
+    return 1 - np.sort(similarities)[-5:].mean()
+
+
+# A fine-tuned CNN has other features than those of notebook 1, so take training photos there.
+pooled = features["pooled"][split_rows[:3]].astype("float32")
+if config.fine_tune_epochs:
+    pooled = training_features[:3]
+by_hand = [distance_by_hand(photo_features) for photo_features in pooled]
+normalized = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+assert np.allclose(by_hand, feature_distance(normalized, fitted), atol=1e-5)
+print("distances:", np.round(by_hand, 3))
+
+# %% [markdown]
 #
 # Compare this distance $d$ with those of the validation photos. Up to $d_{95}$, which 95 % of them
 # don't exceed, a photo is as familiar as they are: its **familiarity** $f$ is 1. Beyond that, $f$
@@ -750,7 +779,7 @@ from utils.inference import Captioner
 measured = {
     "p, as fitted": (probabilities, validation_good),
     "p, cross-validated": (cross_validated, validation_good),
-    "p · f, cross-validated": (validation_confidence, validation_good),
+    "p cross-validated, times f": (validation_confidence, validation_good),
     f"p · f, {predictions['split']} split": (confidence, good),
 }
 pretrained = None
@@ -976,7 +1005,7 @@ for verdict, count in sorted(Counter(verdicts).items()):
 # How familiar are these photographs? The table shows the factor $f$ beside the confidence:
 
 # %% tags=["nbval-ignore-output"]
-from utils.evaluation.confidence import feature_distance, pooled_features
+from utils.evaluation.confidence import pooled_features
 
 if open_captions:
     encoder, model, for_captions = pretrained.parts_for_captions()
@@ -992,8 +1021,8 @@ if open_captions:
 
 # %% [markdown]
 # Now look at them. Above each photograph are the verdict and the alt text, or what the captioner
-# would have written; beside it are the attention maps of the two rarest words of the caption that
-# name something visible. Does the attention fit the word? Is a stated caption wrong?
+# would have written; beside it are the attention maps of the two rarest content words of the
+# caption. Does the attention fit the word? Is a stated caption wrong?
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
@@ -1099,10 +1128,10 @@ if query and search_photos:
 #
 # ## The whole pipeline in one figure
 #
-# Five notebooks, in one column per photo: the encoder turns the photo into feature maps; the
-# decoder attends to a part of them for each word; the words form the caption. On the left is the
-# first photo of the split with the captioner of these notebooks, on the right, if it is available,
-# a real photograph with the pretrained one.
+# All five notebooks in one figure, with a column for each photo: the encoder turns the photo into
+# feature maps; the decoder attends to a part of them for each word; the words form the caption. On
+# the left is the first photo of the split with the captioner of these notebooks, on the right, if
+# it is available, a real photograph with the pretrained one.
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.overview import OverviewExample, show_overview
