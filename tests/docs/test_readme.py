@@ -36,8 +36,8 @@ RUN_COMMANDS = {
     "python -m utils run": "sample, None, .*sample.sample",
     'make run ARGS="--set epochs=4"': "sample, epochs=4, .*sample.sample",
     "make run DATA=data": "flickr8k, None, .*clone.data\n",
-    'make run DATA=data ARGS="--set start_from=pretrained"': (
-        "flickr8k, start_from=pretrained, .*clone.data\n"
+    'make run DATA=FOLDER ARGS="--set start_from=pretrained"': (
+        "flickr8k, start_from=pretrained, .*clone.FOLDER\n"
     ),
     "python -m utils run --input FOLDER": "flickr8k, None, .*clone.FOLDER\n",
 }

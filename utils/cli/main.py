@@ -300,7 +300,7 @@ def add_caption_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "caption",
         help="write captions for your own photos",
-        description="Write a caption for each photo, as soon as it is there. In folders, images "
+        description="Write a caption for each photo, in groups of 32. In folders, images "
         "are recognized by their content (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); the last "
         "line says which files were skipped. The exit status is 1 if a photo has no caption. No "
         "caption has a word twice in a row or a trigram "
