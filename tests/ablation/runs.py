@@ -63,6 +63,13 @@ RUNS: dict[str, dict[str, Any]] = {
         "fine_tune_epochs": 16,
         "views": 8,
     },
+    "4 epochs, EMA 0.99": {"epochs": 4, "ema_momentum": 0.99},
+    "fine-tuned longer after 4 epochs": {"after": "4 epochs, EMA 0.99", **LONG},
+    "fine-tuned 4 after 4 epochs": {
+        "after": "4 epochs, EMA 0.99",
+        **LONG,
+        "fine_tune_epochs": 4,
+    },
     "fine-tuned, shorter EMA": {
         "after": "no EMA",
         "fine_tune_epochs": 5,
