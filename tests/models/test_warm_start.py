@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.training.fine_tuned import (
     CONFIG,
@@ -243,7 +244,6 @@ def pretrained(earlier, tmp_path, monkeypatch):
     path = tmp_path / "pretrained.npz"
     save_captioner(path, load_run(earlier.run.config), bits=32)
     monkeypatch.setattr("utils.models.warm_start.PRETRAINED_FILE", path)
-    monkeypatch.setattr("utils.models.encoders.PRETRAINED_FILE", path)
     return path
 
 
@@ -259,10 +259,18 @@ def test_start_from_the_pretrained_captioner_equals_start_from_its_run(earlier, 
         np.testing.assert_array_equal(weight, other)
 
 
-def test_start_from_the_pretrained_captioner_needs_its_settings_and_chooses_its_encoder(
-    new, pretrained
-):
+def test_start_from_the_pretrained_captioner_needs_its_settings(new, pretrained):
     config = replace(new.config, start_from="pretrained", encoder="auto")
-    assert choose_encoder(config).encoder == "sample_cnn"
     with pytest.raises(CaptionsError, match=r"it has units=\d+ \(now 7\): set units to"):
         load_pretrained(replace(config, units=7))
+
+
+def test_auto_chooses_the_encoder_of_the_captioner_that_a_run_starts_from(
+    new, pretrained, monkeypatch
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    for start_from in ("pretrained", str(pretrained), new.config.start_from):
+        config = replace(new.config, start_from=start_from, encoder="auto")
+        assert choose_encoder(config).encoder == "sample_cnn"
+    with pytest.raises(CaptionsError, match="no captioner.pkl, or several"):
+        choose_encoder(replace(config, start_from="missing"))

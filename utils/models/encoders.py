@@ -13,9 +13,8 @@ from utils.devices import dtype_policy_scope, local_strategy
 from utils.errors import CaptionsError, one_line
 from utils.models import efficientnet_lite
 from utils.models.h5_weights import validate_h5_weights
+from utils.models.warm_start import load_pretrained
 from utils.paths import find_input, find_unique_input
-from utils.pretrained import PRETRAINED, PRETRAINED_FILE
-from utils.pretrained.captioner_file import read_captioner
 from utils.sample import cnn
 
 
@@ -180,13 +179,17 @@ def choose_encoder(config: Config) -> Config:
 
     Without a GPU it is EfficientNet-Lite2, whose captions score higher than those of MobileNetV2
     after the same CPU time (see RESULTS.md), or MobileNetV2 where the package with its weights is
-    missing. A run that starts from the pretrained captioner needs the encoder of that. Later
+    missing. A run that starts from another captioner needs the encoder of that one. Later
     notebooks take the encoder from features.pkl, whether they have a GPU or not.
+
+    Raises:
+        CaptionsError: There is no captioner that `start_from` names, or it does not fit.
     """
     if config.encoder != "auto":
         return config
-    if config.start_from == PRETRAINED:
-        return replace(config, encoder=read_captioner(PRETRAINED_FILE).config.encoder)
+    captioner, _ = load_pretrained(config)
+    if captioner:
+        return replace(config, encoder=captioner["config"]["encoder"])
     if tf.config.list_physical_devices("GPU"):
         return replace(config, encoder="convnext_base")
     has_weights = efficientnet_lite.has_weights("efficientnet_lite2")
