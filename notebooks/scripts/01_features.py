@@ -492,7 +492,7 @@ if real_photos:
 # Mean and dense layer are both linear, so we may swap them: apply the dense layer to each grid cell
 # first, then take the mean. The logit of a class becomes the mean of a map with one value per cell,
 # its **class activation map** ([Zhou et al. 2016](https://arxiv.org/abs/1512.04150)). It shows
-# which cells speak for the class.
+# which cells are evidence for the class.
 
 # %%
 if real_photos:
@@ -510,8 +510,8 @@ if real_photos:
 #
 # The table lists the encoders that the setting `encoder` accepts. With a GPU, `auto` means
 # `convnext_base` ([Liu et al. 2022](https://arxiv.org/abs/2201.03545)), which classifies 85 % of
-# ImageNet's validation photos correctly. Without one it means `efficientnet_lite2`, with 78 %: it
-# takes two cores minutes for 8,000 photos, not an hour. (These are the numbers of [Keras
+# ImageNet's validation photos correctly. Without one it means `efficientnet_lite2`, with 78 %: on
+# two cores it takes minutes for 8,000 photos, not an hour. (These are the numbers of [Keras
 # Applications](https://keras.io/api/applications/) and
 # [EfficientNet-Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).)
 # `sample_cnn` is part of this project and knows drawn scenes only: it was trained to predict the
@@ -641,7 +641,7 @@ assert relative_error < 0.02
 # %% [markdown]
 # The error is tiny compared with the difference between two photos, so float16 is precise enough to
 # *store* features. To *add up* many of them it is not: between large numbers float16 has gaps, so
-# that small summands get lost, and a sum above 65,504 becomes infinite.
+# that small terms get lost, and a sum above 65,504 becomes infinite.
 
 # %%
 total = np.float16(2048) + np.float16(1)
@@ -909,8 +909,8 @@ _ = show_channel(channel)
 # the CNN. For this, `backbone_features.pkl` and a second grid are saved: the features below these
 # layers, of each photo and of the photo flipped horizontally, as **data augmentation**: a flip does
 # not change what the photo shows. `crops=3` adds the features of three random parts of each
-# training photo, also flipped. The presets don't: for Flickr8k, this takes about 10 minutes of CPU
-# time and 2.5 GB of disk.
+# training photo, also flipped. The presets have no crops: three of each photo of Flickr8k take
+# about 10 minutes of CPU time and 2.5 GB of disk.
 
 # %%
 from utils.features import extract_backbone_features
@@ -932,7 +932,9 @@ print("its grid", artifacts.format_size(path.parent / features["grid"]))
 # - the **settings** that change the contents, here the encoder;
 # - the **fingerprints** of the artifacts that it was made from, its **parents**. A fingerprint is a
 #   hash of a file's contents: the first 16 characters of its
-#   [SHA-256](https://en.wikipedia.org/wiki/SHA-2). If one byte changes, so does the hash.
+#   [SHA-256](https://en.wikipedia.org/wiki/SHA-2). If one byte changes, so does the hash. (The
+#   grid, which may have gigabytes, is a file of its own and is not hashed. But `features.pkl` has
+#   the mean of each photo's cells, so another grid gives another hash.)
 #
 # Features are made from photos, so they have no parents. By hand and with the library:
 

@@ -685,12 +685,26 @@ print(f"shape of the logits {logits.shape}, masked_loss {library_loss:.3f}")
 # %% [markdown]
 # ## What goes wrong without the mask
 #
-# Is the unmasked loss just another scale? No. We pad the same two captions further, and compare two
-# models: the bigram model, and one that knows no word and gives PAD a probability of 90 % at every
-# position; the other tokens share the rest.
+# Is the unmasked loss just another scale? No. We pad the same two captions further, and compare
+# three models:
+#
+# - the bigram model, which was counted without padding, as with a mask;
+# - the same model after a training *without* a mask: it has also learned that PAD follows EOS and
+#   PAD, and knows the words no better;
+# - a model that knows no word at all, and gives PAD a probability of 90 % at every position; the
+#   other tokens share the rest.
 
 
 # %%
+def with_padding(previous_id):
+    """The bigram model, if padding is counted: PAD follows EOS and PAD, nearly always."""
+    if previous_id not in (EOS_ID, PAD_ID):
+        return next_token_probabilities(previous_id)
+    probabilities = np.full(vocab_size, 0.001 / (vocab_size - 1))
+    probabilities[PAD_ID] = 0.999
+    return probabilities
+
+
 def always_pad(previous_id):
     """A model that predicts PAD, whatever came before."""
     probabilities = np.full(vocab_size, 0.1 / (vocab_size - 1))
@@ -715,14 +729,16 @@ assert np.allclose(mean_losses(next_token_probabilities, two_captions), (with_ma
 # The table has a row for each length that the captions are padded to.
 
 # %%
+models = {
+    "bigram": next_token_probabilities,
+    "bigram, padding counted": with_padding,
+    "always PAD": always_pad,
+}
 table = {}
 for extra in (0, 10, 30, 100):
     rows = np.pad(two_captions, ((0, 0), (0, extra)), constant_values=PAD_ID)
-    table[rows.shape[1]] = [
-        *mean_losses(next_token_probabilities, rows),
-        *mean_losses(always_pad, rows),
-    ]
-columns = pd.MultiIndex.from_product([["bigram", "always PAD"], ["mask", "no mask"]])
+    table[rows.shape[1]] = np.concatenate([mean_losses(model, rows) for model in models.values()])
+columns = pd.MultiIndex.from_product([list(models), ["mask", "no mask"]])
 pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=columns).round(2)
 
 # %% [markdown]
@@ -730,10 +746,15 @@ pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=colum
 # change from row to row, although captions and models are the same. So they can't be compared
 # between batches, which have different amounts of padding.
 #
-# And the unmasked loss **rewards predicting PAD**. With enough padding it is lower for the model
-# that knows no word than for the bigram model. Training lowers the loss, so without a mask a
-# network is rewarded for predicting PAD, and the more padding there is, the less the words count.
-# With the mask, the model that knows something about words has the lower loss.
+# What would a network learn without the mask? The second model: padding is the easiest thing to
+# predict, and costs it nearly nothing. It does not unlearn words. But compare its two columns: its
+# loss **looks far too good**, and the more padding there is, the better it looks, although it
+# knows the words as well as the first model. Most of the mean is padding. So the words also get a
+# smaller share of the gradient, and how much a word counts depends on how far its batch is padded.
+#
+# And the unmasked loss **ranks models wrongly**. With enough padding it is lower for the model that
+# knows no word than for the first one. With the mask, the models that know something about words
+# have the lower loss.
 #
 # ## How good is the bigram model?
 #
@@ -798,7 +819,7 @@ assert (loaded.encode(photos.captions[example]) == sequences).all()
 #   out-of-vocabulary rate on the validation captions says what that costs.
 # - A sequence begins with BOS and ends with EOS. Shifted by one it is its own target.
 # - A batch pads captions to one length. The mask keeps padding out of the loss; without it the loss
-#   depends on the amount of padding, and rewards predicting PAD.
+#   depends on the amount of padding, and looks better than the words deserve.
 #
 # ## Exercises
 #

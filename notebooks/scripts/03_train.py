@@ -168,7 +168,7 @@ print(f"captions {batch_captions.shape}: (sequences, time)")
 # The model predicts the *next* token. So the input is the caption without its last position, and
 # the target is the caption without its first one, BOS. In each row of the table, the model has read
 # all inputs down to this row, and must predict the target. The mask is 0 where the target is
-# padding, which nobody needs to predict.
+# padding, which need not be predicted.
 
 # %%
 sequence = train_data.token_ids[0][:1]  # the first caption of our example, (1, time)
@@ -502,7 +502,7 @@ print(f"sigmoid(0) = {sigmoid(0):.2f}, sigmoid(1) = {sigmoid(1):.2f}")
 #
 # `classic` is trained like any Keras model. `fit` passes targets and predictions to the loss in its
 # own order, and the targets as floats; a small function adapts them. (Keras has masks of its own:
-# `mask_zero=True` of its embedding layer hands a mask on from layer to layer, and `ignore_class` of
+# `mask_zero=True` of its embedding layer propagates a mask from layer to layer, and `ignore_class` of
 # `SparseCategoricalCrossentropy` leaves a class out. This project writes the mask out, as that loss
 # has no argument `label_smoothing`. And it uses `tf.*` instead of `keras.ops`, as it runs on
 # TensorFlow only.)
@@ -524,9 +524,10 @@ _ = classic.fit(
 
 # %% [markdown]
 # The loss begins near that of the token frequencies, as these are in the bias, and falls. `fit`
-# would get there in the end. But it says nothing about the captions that the model generates, and
-# it copies each photo for each of its captions. The rest of this notebook builds a loop that does
-# both better.
+# would get there in the end. But in this form it says nothing about the captions that the model
+# generates, and the arrays hold a copy of a photo for each of its captions. A callback and a
+# [`PyDataset`](https://keras.io/api/utils/python_utils/#pydataset-class) can change both. The rest
+# of this notebook builds a loop of its own instead, in which every step is visible.
 #
 # ## Teacher forcing: one pass instead of many
 #
@@ -692,7 +693,7 @@ assert np.isclose(library_after, loss_after, atol=0.01)
 # ## From the step to the loop
 #
 # `train` is this step in a loop, with four additions, which come one by one; then we write the
-# loop. Here is where it stands in the package:
+# loop. Here is where the package has it:
 #
 # ```text
 #  utils/data         captions, tokenizer, photos
@@ -787,11 +788,11 @@ _ = axis.set(xlabel="step", ylabel="learning rate")
 #
 # **Validation.** After each epoch two numbers are measured on the validation photos. `val_loss` is
 # the cross-entropy of the references, the captions that the photos came with, with teacher forcing.
-# CIDEr-D compares captions that the model generates on its own, with the most likely token at each
-# step (**greedy search**, `beam_width=1`), with the references. It counts the words and word
-# sequences that they have in common; those that few other photos have count most. (0 is the worst
-# and 10 the best, and humans score far below 10; [notebook 4](04_evaluate.ipynb) computes it step
-# by step.) Two captions of one photo, with three correct words each:
+# CIDEr-D compares the references with the captions that the model generates on its own, by taking
+# the most likely token at each step (**greedy search**, `beam_width=1`). It counts the words and
+# word sequences that they have in common; those that few other photos have count most. (0 is the
+# worst and 10 the best, and humans score far below 10; [notebook 4](04_evaluate.ipynb) computes it
+# step by step.) Two captions of one photo, with three correct words each:
 
 # %%
 from utils.evaluation.metrics import cider_d
@@ -885,8 +886,8 @@ if strategy.num_replicas_in_sync == 1:  # several GPUs round the batch size up
 # ### Train the merge model
 #
 # `train(captioner, data, grid, validate, config, stage)` returns the history, a row for each epoch.
-# A `Stage` gives
-# a training a name, under which its checkpoints are saved, and a function to call after each epoch.
+# A `Stage` gives a training run a name, under which its checkpoints are saved, and a function that is
+# called after each epoch.
 #
 # To watch the training, a callback prints a line after each epoch: the numbers, and the caption of
 # the first validation photo. Which does the model learn first, grammar or image content?
@@ -1067,15 +1068,20 @@ for d in (4, 64, 512):
     products = rng.randn(200, d) @ rng.randn(49, d).T
     for label, scores in {"without √d": products, "with √d": products / np.sqrt(d)}.items():
         weights = tf.nn.softmax(scores).numpy()
-        gradient = (weights * (1 - weights)).sum(axis=-1).mean()
-        rows.append([d, label, scores.var(), mean_entropy(scores), gradient])
-pd.DataFrame(rows, columns=["d", "", "variance", "entropy", "gradient"]).round(2)
+        gradients = (weights * (1 - weights)).sum(axis=-1)  # of each query
+        nearly_zero = np.mean(gradients < 0.01)
+        rows.append([d, label, scores.var(), mean_entropy(scores), gradients.mean(), nearly_zero])
+columns = ["d", "", "variance", "entropy", "gradient", "gradient < 0.01"]
+pd.DataFrame(rows, columns=columns).round(2)
 
 # %% [markdown]
 # Without the division the weights collapse to a single cell as $d$ grows, before anything has been
-# learned, and the gradient gets small: where softmax is nearly 0 or 1, a change of the scores
-# changes nothing, so queries and keys are hardly trained. With the division, both numbers hardly
-# depend on $d$. This holds for components of variance 1. How long the queries and keys of a network
+# learned, and little gradient gets through the softmax: where it is nearly 0 or 1, a change of the
+# scores changes nothing. The last column counts the queries for which the gradient is nearly zero;
+# their queries and keys are not trained at all. (For the few others it is large, as the derivative
+# of a plain dot product is a whole key, $\sqrt{d}$ times that of the scaled one. Both make training
+# difficult.) With the division, all these numbers hardly depend on $d$. This holds for components
+# of variance 1. How long the queries and keys of a network
 # are depends on its weights, so we measure it below, before and after training.
 #
 # ### On the cells of a photo
@@ -1334,7 +1340,7 @@ print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
 
 # %% [markdown]
 # Queries and keys have become so long that their plain dot products would select nearly a single
-# cell. (This is no comparison of two trainings: a captioner that is trained without the division
+# cell. (This does not compare two training runs: a captioner that is trained without the division
 # could learn shorter ones.) With the division, how concentrated the weights are is left to the
 # network, whatever $d$ is.
 #
@@ -1413,7 +1419,7 @@ for previous, following in token_pairs(validation_groups.token_ids):
     bigram_losses.append(-np.log(count / (previous_counts[previous] + 0.1 * vocab_size)))
 
 losses = {"uniform": uniform_loss}
-losses["frequencies"] = np.mean(unigram_losses)
+losses["unigram"] = np.mean(unigram_losses)
 losses["bigram"] = np.mean(bigram_losses)
 for name, row in best_epochs.items():
     losses[name] = row["val_loss"]
@@ -1461,8 +1467,8 @@ print_choices(history)
 # A difference that is no larger than the usual change from one epoch to the next is noise: then
 # both choices are equally good. In our run on the drawn sample it was so.
 #
-# In a training with enough data and regularization the two curves are nearly mirror images, and the
-# two epochs are close to each other. To pull them apart, provoke overfitting: train the same
+# With enough data and regularization the two curves are nearly mirror images, and the two epochs
+# are close to each other. To pull them apart, provoke overfitting: train the same
 # captioner on 60 photos, without dropout and label smoothing, for more epochs, and without early
 # stopping. What happens to the loss after its minimum, and what to CIDEr-D?
 
@@ -1570,8 +1576,8 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 # - **The score of the chosen epoch is too optimistic**, the more so the fewer validation photos
 #   there are. This is why the test photos are used once, in notebook 4.
 #
-# And with photos? In a training on Flickr8k, sixteen epochs with 1,000 validation photos
-# (`tests/ablation/results.jsonl`: EfficientNet-Lite2, eight views, 16 epochs, seed 1), the two
+# And with photos? In one of this project's training runs on Flickr8k (sixteen epochs with a
+# trainable CNN, next section; 1,000 validation photos; `tests/ablation/results.jsonl`), the two
 # choices are two epochs apart, and 0.003 of CIDEr-D, which is as much as it changes from one epoch
 # to the next:
 #
@@ -1589,7 +1595,7 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 #   follow from earlier mistakes.
 # - **The loss scores all tokens alike.** CIDEr-D gives more weight to words that are rare in other
 #   captions, such as *surfboard*, than to *a* and *the*.
-# - **The loss punishes overconfidence.** A generated caption takes the most likely token at each
+# - **The loss penalizes overconfidence.** A generated caption takes the most likely token at each
 #   step, be it at 40 % or at 90 %; only the ranking of the tokens
 #   matters. When a model overfits, its probabilities go towards 0 and 1, and a few confident
 #   mistakes raise the mean loss, while most of its choices stay as good as they were, or still get
@@ -1604,7 +1610,8 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 #   does. On the data above it gained nothing over the lowest loss, but it is the measure that you
 #   want, it can't be misled by overconfidence, and it tells you epoch by epoch how good the captions
 #   are. The price: captions must be generated after every epoch.
-# - **With a few dozen, the score is mostly noise.** Keep the epoch with the lowest loss.
+# - **With a few dozen, the score is mostly noise.** Keep the epoch with the lowest loss. (The
+#   hundred of our sample are between the two: as you have seen, both choices are equally good.)
 # - **Don't stop at the first rise of the loss.** Early stopping here waits until the score has not
 #   improved for `patience` epochs.
 
@@ -1626,14 +1633,17 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 # | 4. Which learning rate? | lower than the decoder's own, but not too low: one half |
 # | 5. When? | after the decoder has been trained with a frozen CNN |
 #
-# In a Keras model of your own these are a few lines. A change of `trainable` takes effect with the
-# next `compile`:
+# In a Keras model of your own these are a few lines. `cnn` is the CNN inside `model`, and
+# `cut_name` the name of the last layer that stays frozen; choose it in `cnn.summary()`. The loss is
+# `keras_loss` from above. A change of `trainable` takes effect with the next `compile`:
 #
 # ```python
+# is_above_cut = False
 # for layer in cnn.layers:  # frozen up to the cut, and batch normalization everywhere
 #     is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
-#     layer.trainable = layer.name in names_above_the_cut and not is_batch_norm
-# model.compile(keras.optimizers.AdamW(0.5 * learning_rate), loss=masked_loss)
+#     layer.trainable = is_above_cut and not is_batch_norm
+#     is_above_cut = is_above_cut or layer.name == cut_name
+# model.compile(keras.optimizers.Adam(0.5 * learning_rate), loss=keras_loss)
 # model.fit(...)
 # ```
 #
@@ -1648,8 +1658,8 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 #                  └─ backbone_features.pkl, computed once
 # ```
 #
-# The cut is at the end of a block, so that a whole block is trained or frozen; where it is for each
-# encoder stands in the table of [`encoders.py`](../utils/models/encoders.py) (`split_layer`). A
+# The cut is at the end of a block, so that a whole block is trained or frozen; the table of
+# [`encoders.py`](../utils/models/encoders.py) has its layer for each encoder (`split_layer`). A
 # lower cut trains more weights, costs more time, and needs more photos.
 #
 # Here it is live, with the small CNN of this project, whatever encoder your settings name, so that
@@ -1836,8 +1846,8 @@ for size in (2, 5, 20):
 # | 0.0005 | 1/2 | 8 | 0.550 |
 #
 # The last row has the rate and the epochs of the preset `flickr8k`. It changes both at once, so it
-# does not show which of them helps; and as seeds differ by up to 0.02 (see the next table), the
-# step from 0.508 to 0.513 says nothing. There is no ratio that is always right: the best rate
+# does not show which of them helps; and as seeds differ by up to 0.02 (see the next table), only the
+# step from 0.508 to 0.550 is clearly more than chance. There is no ratio that is always right: the best rate
 # depends on the number of steps, on the schedule and the EMA, and on how high the decoder's own
 # rate is. Compare a few rates on validation photos.
 #
@@ -1856,7 +1866,7 @@ for size in (2, 5, 20):
 # To see what the trainable CNN contributes, and not just three more epochs, train three times from
 # the same weights: with the top blocks frozen; with all of them trainable, *with batch
 # normalization* in training mode; and as above, trainable without batch normalization. The rate is
-# a quarter of the decoder's. `train` is called without a stage, so it leaves the checkpoints of the
+# a quarter of the decoder's own, not one half: batches of 4 photos give noisy gradients. `train` is called without a stage, so it leaves the checkpoints of the
 # real training alone.
 
 # %% tags=["nbval-ignore-output"]
@@ -1923,12 +1933,15 @@ table.round(3)
 
 # %% [markdown]
 # With a frozen CNN the decoder learns the new meaning of the channels. With a trainable CNN both
-# adapt to each other, and the captioner gets further in the same number of steps: this difference
-# is the gain from fine-tuning. In our run on the drawn sample the loss was lower and CIDEr-D higher
-# after every epoch. With batch normalization in training mode (*CNN and BN*) the gain is gone: the
-# loss is not even below that of the frozen CNN. (With batches of 30 photos the two hardly differ,
-# as the loss of the decoder above has suggested; try it.) A frozen batch normalization doesn't
-# depend on the batch size that the memory allows.
+# adapt to each other, and the captioner gets further in the same number of steps. In our run on the
+# drawn sample the loss was lower and CIDEr-D higher after every epoch. With batch normalization in
+# training mode (*CNN and BN*) this gain is gone: the loss is not even below that of the frozen CNN.
+# (With batches of 30 photos the two hardly differ, as the loss of the decoder above has suggested;
+# try it.) A frozen batch normalization doesn't depend on the batch size that the memory allows.
+#
+# This is one run with 100 validation photos, and it compares how fast the three learn: with more
+# epochs the frozen CNN may catch up, as the permuted channels have lost no information. Whether
+# fine-tuning pays in the end is measured below, on Flickr8k, with four runs and a control.
 #
 # (With photos, the decoder of this demonstration is untrained, as it is not the one of your
 # encoder, so all numbers are bad.)
@@ -1965,9 +1978,9 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # | MobileNetV2, seed 2 | 0.499 | 0.545 | +0.046 (0.025 to 0.067) |
 # | MobileNetV2, seed 3 | 0.503 | 0.555 | +0.052 (0.028 to 0.078) |
 #
-# The difference includes the eight epochs that are trained in addition, but these alone gain
-# nothing: with a frozen CNN eighteen epochs score no higher than twelve
-# ([RESULTS.md](../RESULTS.md)). With MobileNetV2, CIDEr-D was best after five to seven of the eight
+# The difference includes the eight epochs that are trained in addition. The control: these alone
+# gain nothing, as with a frozen CNN eighteen epochs score no higher than twelve (0.508 each,
+# [RESULTS.md](../RESULTS.md)). With MobileNetV2, CIDEr-D was best after five to seven of the eight
 # epochs and fell after that: the model overfits.
 #
 # More views of each photo delay this: with `crops=3` in all notebooks, every epoch of fine-tuning
@@ -2322,7 +2335,7 @@ _ = show_photos(paths, [title], size=3.6)
 #
 # ## Appendix: an estimate for Kaggle
 #
-# How long will the trainings of both decoders take on a Kaggle GPU, without fine-tuning? An
+# How long will it take to train both decoders on a Kaggle GPU, without fine-tuning? An
 # estimate, not a measurement: six floating-point operations per weight and token, of which a GPU
 # does 10^12 a second (1 TFLOPS), 20 ms to launch a step, and 15 ms to generate a validation
 # caption.
@@ -2334,5 +2347,5 @@ teraflops = 6 * num_tokens * (merge.count_params() + num_weights) / 1e12
 validation_captions = len(validation_data.references)
 overhead = 2 * config.epochs * (0.02 * len(bucketed) + 0.015 * validation_captions)
 minutes = (teraflops + overhead) / 60
-print(f"{config.decoder}: {num_weights:,} weights; both trainings: {teraflops:,.1f} TFLOP")
+print(f"{config.decoder}: {num_weights:,} weights; to train both: {teraflops:,.1f} TFLOP")
 print(f"minutes on a Kaggle GPU, estimated: {minutes:.1f}")

@@ -316,10 +316,11 @@ print(f"{toy_tokenizer.decode(toy_ids[1:])}: {np.exp(toy_log_prob):.3f}")
 #              └────────── no ───────────┘
 # ```
 #
-# 1. **Expand**: continue each beam with every token. A beam that ends with EOS stays as it is.
+# 1. **Expand**: continue each beam with every token. (Only its `beam_width` likeliest continuations
+#    can survive step 3, so the code makes no others.) A beam that ends with EOS stays as it is.
 # 2. **Score**: every token lowers the log-probability of a beam, which favors short captions.
-#    Therefore it is divided by a power of the length $n$, EOS included, called the **length
-#    penalty** ([d2l.ai](https://d2l.ai/chapter_recurrent-modern/beam-search.html#beam-search) has
+#    Therefore it is divided by a power of the length $n$, EOS included; the exponent $\alpha$ is
+#    called the **length penalty** ([d2l.ai](https://d2l.ai/chapter_recurrent-modern/beam-search.html#beam-search) has
 #    the same formula): $s = \log p\,/\,n^{\alpha}$ with $\alpha$ = `length_penalty`. With
 #    $\alpha = 0$ there is no correction; with $\alpha = 1$ the score is the mean log-probability
 #    per token.
@@ -572,7 +573,7 @@ table.rename_axis("n")
 
 # %%
 def closest_reference_length(tokens, reference_tokens):
-    """The length of the reference closest in length; of two as close, the shorter."""
+    """The length of the reference closest in length; in a tie, the shorter one."""
 
     def distance(length):
         return abs(length - len(tokens)), length
@@ -753,7 +754,7 @@ pd.DataFrame(table, columns=["word", "caption", "photos", "weight"]).round(2)
 # %% [markdown]
 # **Step 3: compare.** The similarity of caption and reference is the cosine similarity of their
 # vectors (notebook 1). The D in the name stands for two changes that make the metric harder to
-# cheat. Each weight of the caption, $c_i$, is clipped to the reference's, $r_i$, so repeating a
+# game. Each weight of the caption, $c_i$, is clipped to the reference's, $r_i$, so repeating a
 # good word gains nothing. And a **Gaussian length penalty** with $\sigma = 6$ lowers the score of a
 # caption whose length differs from the reference's by $\Delta$ words. (It has nothing to do with
 # the length penalty of beam search.)
@@ -1086,9 +1087,9 @@ else:
 
 # %% [markdown]
 # On the drawn sample the likelier captions score *lower*, on the validation photos as in the paired
-# test above. (The difference is larger here. A small part of it is that notebook 3 has chosen the
-# epoch by the score of greedy search on these very photos; the rest may be chance, as there are
-# only 100 of them.) To see why, look at the three captions whose score falls most by beam search,
+# test above. (The difference is larger here. Notebook 3 has chosen the epoch by the score of greedy
+# search on these very photos, which favors greedy search; the rest may be chance, as there are only
+# 100 of them.) To see why, look at the three captions whose score falls most by beam search,
 # and the two whose score rises most:
 
 # %% tags=["nbval-ignore-output"]
@@ -1186,14 +1187,14 @@ pd.DataFrame(table).T.round(2)
 # 0.01 to 0.06 from one beam to three; two more beams change the score by -0.005 to +0.018 (see
 # `RESULTS.md`).
 #
-# So beam search helps where a likelier caption is a better one, and harms where the likeliest
+# So beam search helps where a likelier caption is a better one, and hurts where the likeliest
 # captions are those that say least. In [translation](https://aclanthology.org/W17-3204/), too, very
 # wide beams make many models worse. No rule predicts which case you have. Therefore:
 #
 # - try a few widths on the validation photos, as in the table, and take the best one;
 # - confirm it by a paired test on the test photos, once.
 #
-# The default, three beams, was chosen on Flickr8k. By this rule the drawn sample would have greedy
+# The default, three beams, was chosen on Flickr8k. By this rule the drawn sample would use greedy
 # search; it keeps three beams so that this notebook can show what they do. For data of your own,
 # set the width in the cell at the top: `load_config(detect_preset(), beam_width=1)`.
 #
@@ -1207,6 +1208,8 @@ pd.DataFrame(table).T.round(2)
 #   wrong, or only unmentioned.
 # - *Recall*: of the words that at least two references of a photo contain, the share that the
 #   caption contains. Low recall means that it omits what people mention.
+#
+# The columns *predicted* and *in references* are the numbers of words that these are shares of.
 
 # %% tags=["nbval-ignore-output"]
 pd.DataFrame(word_category_scores(predicted, references)).T.round(2)
@@ -1227,7 +1230,7 @@ print(pd.Series(diversity(predicted, train_captions)).round(3).to_string())
 # %% [markdown]
 # ## Retrieval
 #
-# **Retrieval** means to rank photos by a sentence (**text-to-image**) or sentences by a photo
+# **Retrieval** means ranking photos by a sentence (**text-to-image**) or sentences by a photo
 # (**image-to-text**). [Flickr8k](https://www.jair.org/index.php/jair/article/view/10833) was made
 # for it. A captioner can do both without further training: it gives the log-probability
 # $\log p(c \mid x)$ of a sentence $c$ for a photo $x$, the sum over its tokens. All photos are
@@ -1371,9 +1374,9 @@ if config == Config():
 # classifier, from captions whose score is known, those of the validation photos. Here we collect
 # what it needs while the captioner is at hand: a label and two numbers for each of these captions.
 # The label is **good** if CIDEr-D is at least the setting `good_score`, and not good otherwise. On
-# drawn scenes the bound is higher than on photos (2.0 instead of 0.2), because scores are higher:
-# in both cases about 70 % of the validation captions are good, so that there is something to
-# predict.
+# drawn scenes this threshold is higher than on photos (2.0 instead of 0.2), because scores are
+# higher: in both cases two thirds or more of the validation captions are good, and many are not, so
+# that there is something to predict.
 
 # %% tags=["nbval-ignore-output"]
 validation_output, validation_captions = trials[config.beam_width]
@@ -1492,7 +1495,7 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 # drawn sample; on photos its numbers differ.
 #
 # 1. *Vary*: Two beams find the best caption of the small model. Change its probabilities so that
-#    two beams miss it, and three find it. Which rule do you follow?
+#    two beams miss it, and three find it. What has to happen at the first step?
 #
 # <details><summary>Hint</summary>
 #

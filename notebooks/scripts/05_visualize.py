@@ -38,7 +38,7 @@
 # ```
 #
 # Not drawn: this notebook also loads `features.pkl`, `captions.pkl`, `tokenizer.pkl` and
-# `captioner.pkl`.
+# `captioner.pkl` (the last two by `Captioner.load`, to caption new photos).
 #
 # **You will learn**
 # - how to do an error analysis: the best, the median and the worst captions, and what went wrong;
@@ -227,8 +227,9 @@ for meaning, count in mentions.items():
         print(f"  {meaning[1].split()[0]!r} is in {count} references, and not in the caption")
 
 # %% [markdown]
-# **With the library**: `word_errors` does the same for any caption, and also accepts a general
-# word, such as *person* for *man*. It answers for each of the worst captions what went wrong. A
+# **With the library**: `word_errors` does the same for any caption. It does not call a general word
+# wrong, such as *person* where the references say *man*; but *man* then counts as missing, as the
+# caption says less. It answers for each of the worst captions what went wrong. A
 # word *instead of* another is of the same category: a confusion. Does it contradict the photo, too?
 # Or have people described something else?
 
@@ -321,7 +322,9 @@ for confusion, count in confusions.most_common(5):
 # (For drawn scenes, notebook 4 found that captions state as many facts as a single reference. That
 # is no contradiction: here a caption is compared with five references together.)
 #
-# A list like this tells you what to do next. Confused animals call for a better encoder, or for
+# A list like this tells you what to do next. (Before you change a captioner because of it, make it
+# for the validation photos: test photos that have had a say in a captioner give it too good a
+# score.) Confused animals call for a better encoder, or for
 # more photos of them. Wrong numbers are a known weakness of encoders: features say *what* is in a
 # cell better than *how many* there are. And missing colors? They may be the fault of the search:
 # notebook 4 has shown that on the drawn sample the likelier captions are those without a color.
@@ -474,11 +477,11 @@ if has_attention:
 #   features ──► distance ──► familiarity ──► f ─────────┘
 # ```
 #
-# Where the bound `good_score` lies is our choice. For photos it is 0.2, a little above the score of
+# Where the threshold `good_score` lies is our choice. For photos it is 0.2, a little above the score of
 # one constant caption for all of Flickr8k (0.139; a human caption scores 0.840). A caption below it
 # agrees with its references hardly more than a sentence written without looking at the photo. 72 %
 # of the pretrained captioner's validation captions reach it. On drawn scenes scores are far higher,
-# and all captions would be good; there the bound is 2.0, so that again about 70 % are.
+# and all captions would be good; there the threshold is 2.0, so that again about two thirds are.
 
 # %% tags=["nbval-ignore-output"]
 fitted = artifacts.load("confidence", config)
@@ -520,10 +523,10 @@ pd.DataFrame(means, index=["log-probability per token", "PMI per token"]).T.roun
 # $$p = \sigma(w_0 + w_1 x_1 + w_2 x_2)$$
 #
 # It is fitted on the validation captions, whose labels are known. The loss is the cross-entropy of
-# notebook 3, with two classes, good and not good, and a small penalty on the weights,
-# $\frac{1}{2} w^2$, as in weight decay. **By hand**: standardize the signals to mean 0 and standard
-# deviation 1, and clip what is more than 3 standard deviations away. Then go against the gradient,
-# as in notebook 3, in many small steps. (`fit_confidence` gets to the same weights in fewer steps.)
+# notebook 3 with two classes, good and not good, here as a sum over the captions, and a small
+# penalty on the weights, $\frac{1}{2} (w_1^2 + w_2^2)$, as in weight decay. **By hand**: standardize the signals to mean 0 and standard
+# deviation 1, and clip what is more than 3 standard deviations away. Then minimize the loss by
+# gradient descent, as in notebook 3, in many small steps. (`fit_confidence` gets to the same weights in fewer steps.)
 
 # %% tags=["nbval-ignore-output"]
 standardized = (signals - signals.mean(axis=0)) / (signals.std(axis=0) + 1e-6)
@@ -589,8 +592,8 @@ print("distances:", np.round(by_hand, 3))
 # Compare this distance $d$ with those of the validation photos. Up to $d_{95}$, which 95 % of them
 # don't exceed, a photo is as familiar as they are: its **familiarity** $f$ is 1. Beyond that, $f$
 # is the fraction of the remaining 5 % that is still farther away. These are few photos, so we don't
-# count them, but assume that their distances beyond $d_{95}$ are exponentially distributed; $s$ is
-# the mean of these:
+# count them, but assume that their excess distances $d - d_{95}$ are exponentially distributed;
+# $s$ is the mean excess:
 #
 # $$f = e^{-\max(0,\; d - d_{95})\,/\,s}$$
 
@@ -827,7 +830,7 @@ if pretrained:
 # captions with a confidence between 60 % and 70 %, only 55 % are good. And the few captions with
 # the lowest confidence are good more often than it says; they are those of unfamiliar photos, and
 # the familiarity is cautious by design. So the ECE, 0.049, is a little above the range of chance
-# (95 % of the tosses are below 0.044): this confidence is useful, and not perfectly calibrated.
+# (95 % of the simulated ones are below 0.044): this confidence is useful, and not perfectly calibrated.
 #
 # What is a confidence good for? You can publish the captions above a threshold, and leave the
 # others to a person (**selective prediction**). What does a threshold cost, and what does it gain?
@@ -854,8 +857,8 @@ selective.sort_values("captioner", kind="stable").round(2)
 # nearly half of the fifth that it withholds are good, too; a higher one gains almost nothing.
 #
 # Where does such a confidence fail? It holds for photos like those that it was fitted on; the
-# section *Real photographs* shows others. It means a CIDEr-D above a bound, and a caption can reach
-# the bound with a wrong detail. And it says nothing certain about a single caption.
+# section *Real photographs* shows others. It means a CIDEr-D above a threshold, and a caption can
+# reach it with a wrong detail. And it says nothing certain about a single caption.
 #
 # ## A gallery
 #
@@ -978,7 +981,7 @@ if pretrained:
     open_captions = list(stream)
 
 # %% [markdown]
-# (`no_repetition` forbids beam search to write a word twice in a row, or a trigram twice, as the
+# (`no_repetition` keeps beam search from writing a word twice in a row, or a trigram twice, as the
 # command `caption` does. The confidence of the pretrained captioner was fitted on captions that
 # were generated in the same way.)
 #
@@ -1022,14 +1025,14 @@ if open_captions:
 # %% [markdown]
 # Now look at them. Above each photograph are the verdict and the alt text, or what the captioner
 # would have written; beside it are the attention maps of the two rarest content words of the
-# caption. Does the attention fit the word? Is a stated caption wrong?
+# caption, without actions and numbers, which have no place in the image. Does the attention fit the word? Is a stated caption wrong?
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
 
 
 def attention_of_words(row, tokenizer, count):
-    """The attention weights of the rarest content words of a caption, by word."""
+    """The attention weights of the rarest words for things and colors of a caption, by word."""
     words = tokenize(row["caption"])
     chosen = {}
     if row["attention_weights"].size:
@@ -1243,7 +1246,8 @@ if examples:
 # But it is no probability of a good caption. On the drawn sample it happens to be near the fraction
 # of good ones. For the pretrained captioner it is 39 % on average, where 72 % are good: many
 # sentences describe a photo, so each of them has tokens of low probability, even if all are good.
-# Logistic regression turns it into a probability of a good caption, without changing the order.
+# Logistic regression turns signals into a probability of a good caption. With this signal alone it
+# would not change the order of the captions; with PMI as a second one it does.
 # </details>
 #
 # 3. *Implement*: Compute the mean row of the attention for each word, where 1 is the top row of the
@@ -1444,7 +1448,7 @@ if examples:
 # - **padding** (2): PAD tokens after short captions, so that all rows of a batch have equal
 #   lengths.
 # - **paired test** (4): compares two systems photo by photo, on the same photos.
-# - **perplexity** (3): the exponential of the cross-entropy; as if choosing among so many tokens at
+# - **perplexity** (3): the exponential of the cross-entropy; as if choosing among that many tokens at
 #   random.
 # - **pointwise mutual information** (4): PMI, the logarithm of how many times more probable a
 #   sentence is with this photo than without it.
@@ -1461,7 +1465,7 @@ if examples:
 #   person.
 # - **softmax** (1): turns logits into probabilities that sum to 1.
 # - **special tokens** (2): PAD, BOS, EOS and UNK, which are not words.
-# - **stride** (1): by how many pixels a kernel moves.
+# - **stride** (1): by how many positions a kernel moves from one output to the next.
 # - **target** (2): the token that the decoder should predict, which is the next one.
 # - **teacher forcing** (3): in training, the decoder's input is the reference, not what it has
 #   generated.
