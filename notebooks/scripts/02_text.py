@@ -749,8 +749,8 @@ pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=colum
 # What would a network learn without the mask? The second model: padding is the easiest thing to
 # predict, and costs it nearly nothing. It does not unlearn words. But compare its two columns: its
 # loss **looks far too good**, and the more padding there is, the better it looks, although it
-# knows the words as well as the first model. Most of the mean is padding. So the words also get a
-# smaller share of the gradient, and how much a word counts depends on how far its batch is padded.
+# knows the words as well as the first model. Most of the mean is padding. So the words also count
+# less in training, and how much a word counts depends on how far its batch is padded.
 #
 # And the unmasked loss **ranks models wrongly**. With enough padding it is lower for the model that
 # knows no word than for the first one. With the mask, the models that know something about words
