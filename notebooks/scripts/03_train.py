@@ -1077,11 +1077,11 @@ pd.DataFrame(rows, columns=columns).round(2)
 # %% [markdown]
 # Without the division the weights collapse to a single cell as $d$ grows, before anything has been
 # learned, and little gradient gets through the softmax: where it is nearly 0 or 1, a change of the
-# scores changes nothing. The last column counts the queries for which the gradient is nearly zero;
-# their queries and keys are not trained at all. (For the few others it is large, as the derivative
-# of a plain dot product is a whole key, $\sqrt{d}$ times that of the scaled one. Both make training
-# difficult.) With the division, all these numbers hardly depend on $d$. This holds for components
-# of variance 1. How long the queries and keys of a network
+# scores changes nothing. With $d = 512$ this is so for more than half of the queries, as the last
+# column counts: what they ask is not trained at all. (For the others the gradient is large, as the
+# derivative of a plain dot product is a whole key, $\sqrt{d}$ times that of the scaled one. Both
+# make training difficult.) With the division, all these numbers hardly depend on $d$. This holds for
+# components of variance 1. How long the queries and keys of a network
 # are depends on its weights, so we measure it below, before and after training.
 #
 # ### On the cells of a photo
