@@ -95,16 +95,16 @@ test-slow: environment
 	echo "== .venv: the slow tests"
 	.venv/bin/python -m pytest -m slow $(IN_TWO) --ignore tests/test_versions.py $(ARGS)
 
-# What `test-kaggle` and `test-next` leave to `make test`: texts, pages, packing, installation and
-# CI, which do not depend on the packages in tests/requirements-kaggle*.txt; the measurements, which
-# only .venv makes; and more data sets in the notebooks, which nbval and other tests run, too.
-ONLY_NEWEST = tests/ablation tests/docs tests/faults tests/pretraining tests/cli/test_api.py \
-    tests/cli/test_html.py tests/cli/test_html_links.py tests/cli/test_kaggle.py \
-    tests/cli/test_packing.py tests/cli/test_repository.py tests/data/test_download.py \
-    tests/notebooks/test_artifact_diagrams.py tests/notebooks/test_data_sets.py \
-    tests/notebooks/test_exercises.py tests/notebooks/test_jupyterlab.py \
-    tests/notebooks/test_notebooks.py tests/notebooks/test_terms.py tests/test_architecture.py \
-    tests/test_environment.py tests/test_packaging.py tests/test_workflows.py
+# What `test-kaggle` and `test-next` leave to `make test`: commands, texts, pages, packing,
+# installation and CI, which do not depend on the packages in tests/requirements-kaggle*.txt (Kaggle
+# runs notebooks, not commands); the measurements, which only .venv makes; and more data sets in the
+# notebooks, which nbval and other tests run, too.
+ONLY_NEWEST = tests/ablation tests/cli tests/docs tests/faults tests/pretraining \
+    tests/data/test_download.py tests/notebooks/test_artifact_diagrams.py \
+    tests/notebooks/test_data_sets.py tests/notebooks/test_exercises.py \
+    tests/notebooks/test_jupyterlab.py tests/notebooks/test_notebooks.py \
+    tests/notebooks/test_terms.py tests/test_architecture.py tests/test_environment.py \
+    tests/test_packaging.py tests/test_workflows.py
 LEFT_OUT = $(addprefix --ignore ,$(ONLY_NEWEST))
 
 # The tests on the releases of Kaggle's image, in another order of additions; and artifacts exchanged
