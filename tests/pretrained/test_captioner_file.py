@@ -106,7 +106,9 @@ def test_export_writes_8_bits_with_a_fraction_of_the_bytes(run, tmp_path, capsys
     small, large = tmp_path / "small.npz", tmp_path / "large.npz"
     arguments = ["--working", str(tmp_path)]
     assert main(["export", str(small), *arguments]) == 0
-    assert "without confidence: run 04_evaluate" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"from {tmp_path / 'captioner.pkl'}, trained on drawn scenes" in printed
+    assert "without confidence: run 04_evaluate" in printed
     assert main(["export", str(large), *arguments, "--bits", "32"]) == 0
     assert small.stat().st_size < large.stat().st_size / 2
     assert Captioner.from_file(small)(run.paths)
@@ -115,6 +117,19 @@ def test_export_writes_8_bits_with_a_fraction_of_the_bytes(run, tmp_path, capsys
 def test_export_needs_a_file_of_its_format(run, tmp_path, capsys):  # noqa: F811
     assert main(["export", str(tmp_path / "captioner.h5"), "--working", str(tmp_path)]) == 1
     assert "name a file that ends with .npz" in capsys.readouterr().err
+
+
+def test_export_without_a_run_on_photos_is_refused(tmp_path, capsys, monkeypatch):
+    """The pretrained captioner is a file already, and that of the drawn sample is rarely meant."""
+    monkeypatch.setenv("CAPTIONS_WORKING", str(tmp_path / "empty"))
+    path = tmp_path / "captioner.npz"
+    fix = "train one, or name the folder of a run with --working\n"
+    assert main(["export", str(path)]) == 1
+    problem = "export: no run on photos that 04_evaluate has evaluated"
+    assert capsys.readouterr().err == f"{problem}: {fix}"
+    assert main(["export", str(path), "--working", "pretrained"]) == 1
+    assert capsys.readouterr().err == f"--working pretrained: is a file, not a run: {fix}"
+    assert not path.exists()
 
 
 def test_export_into_a_missing_folder_is_an_error_before_anything_is_loaded(

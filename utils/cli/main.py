@@ -419,7 +419,11 @@ def add_export_parser(commands: Any) -> None:
     )
     parser.set_defaults(function_path="utils.cli.export.export")
     parser.add_argument("file", metavar="FILE", help="the file to write, such as captioner.npz")
-    parser.add_argument("--working", metavar="FOLDER", help="the working folder of the run")
+    parser.add_argument(
+        "--working",
+        metavar="FOLDER",
+        help="the working folder of the run (default: an evaluated run on photos on this machine)",
+    )
     parser.add_argument(
         "--bits", type=int, choices=(8, 32), default=8, help="of the weights (default: 8)"
     )
