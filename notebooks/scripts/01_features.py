@@ -453,7 +453,7 @@ if real_photos:
 # %% [markdown]
 # The classifier is fairly sure of the cat: four of its five guesses are cats. It does not recognize
 # the officer as a woman, because it cannot: of the 1,000 classes only three are persons
-# (*ballplayer*, *groom* and *scuba diver*). Four of its guesses name clothes, the fifth is
+# (*ballplayer*, *groom* and *scuba diver*). Four of its guesses name clothes, the other one is
 # *ballplayer*, and all five have low probabilities.
 #
 # Class names are a poor basis for captions, which speak of people, actions, numbers and places. The

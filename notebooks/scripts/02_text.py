@@ -747,7 +747,7 @@ pd.DataFrame(table.values(), index=pd.Index(table, name="length"), columns=colum
 # between batches, which have different amounts of padding.
 #
 # What would a network learn without the mask? The second model: padding is the easiest thing to
-# predict, and costs it nearly nothing. It does not unlearn words. But compare its two columns: its
+# predict. The network does not unlearn words. But compare the two columns of this model: its
 # loss **looks far too good**, and the more padding there is, the better it looks, although it
 # knows the words as well as the first model. Most of the mean is padding. So the words also count
 # less in training, and how much a word counts depends on how far its batch is padded.

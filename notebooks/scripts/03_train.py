@@ -502,11 +502,10 @@ print(f"sigmoid(0) = {sigmoid(0):.2f}, sigmoid(1) = {sigmoid(1):.2f}")
 #
 # `classic` is trained like any Keras model. `fit` passes targets and predictions to the loss in its
 # own order, and the targets as floats; a small function adapts them. (Keras has masks of its own:
-# `mask_zero=True` of its embedding layer propagates a mask from layer to layer, and `ignore_class` of
-# `SparseCategoricalCrossentropy` leaves a class out. This project writes the mask out, as that loss
-# has no argument `label_smoothing`. And it uses `tf.*` instead of `keras.ops`, as it runs on
-# TensorFlow only.)
-# The data are one caption of each of the first 300 photos:
+# `mask_zero=True` of its embedding layer propagates a mask from layer to layer, and `ignore_class`
+# of `SparseCategoricalCrossentropy` leaves a class out. This project writes the mask out, as that
+# loss has no argument `label_smoothing`. And it uses `tf.*` instead of `keras.ops`, as it runs on
+# TensorFlow only.) The data are one caption of each of the first 300 photos:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -831,6 +830,8 @@ def train_by_hand(model, data, validate, config):
         for photos in batches:
             image_batch = grid[data.rows[photos]].astype("float32")
             caption_batch = data.token_ids[photos].reshape(-1, data.token_ids.shape[-1])
+            longest = np.count_nonzero(caption_batch, axis=1).max()
+            caption_batch = caption_batch[:, :longest]  # what bucketing is for
             optimizer.learning_rate = next(learning_rates)
             loss, _ = train_step(model, optimizer, image_batch, caption_batch, config.clip_norm)
             losses.append(float(loss))
@@ -886,8 +887,8 @@ if strategy.num_replicas_in_sync == 1:  # several GPUs round the batch size up
 # ### Train the merge model
 #
 # `train(captioner, data, grid, validate, config, stage)` returns the history, a row for each epoch.
-# A `Stage` gives a training run a name, under which its checkpoints are saved, and a function that is
-# called after each epoch.
+# A `Stage` gives a training run a name, under which its checkpoints are saved, and a function that
+# is called after each epoch.
 #
 # To watch the training, a callback prints a line after each epoch: the numbers, and the caption of
 # the first validation photo. Which does the model learn first, grammar or image content?
@@ -1078,10 +1079,8 @@ pd.DataFrame(rows, columns=columns).round(2)
 # Without the division the weights collapse to a single cell as $d$ grows, before anything has been
 # learned, and little gradient gets through the softmax: where it is nearly 0 or 1, a change of the
 # scores changes nothing. With $d = 512$ this is so for more than half of the queries, as the last
-# column counts: what they ask is not trained at all. (For the others the gradient is large, as the
-# derivative of a plain dot product is a whole key, $\sqrt{d}$ times that of the scaled one. Both
-# make training difficult.) With the division, all these numbers hardly depend on $d$. This holds for
-# components of variance 1. How long the queries and keys of a network
+# column counts: they receive almost no gradient. With the division, all these numbers hardly depend
+# on $d$. This holds for components of variance 1. How long the queries and keys of a network
 # are depends on its weights, so we measure it below, before and after training.
 #
 # ### On the cells of a photo
@@ -1603,17 +1602,17 @@ print(f"difference {gain.mean():+.3f}, standard error {error:.3f}")
 #   captions: on Flickr8k CIDEr-D was 0.411 with a label smoothing of 0.1 and 0.413 without
 #   ([RESULTS.md](../RESULTS.md)).
 #
-# So the loss may rise while captions improve, or fall while they don't. What follows for your own
-# training:
+# So the loss may rise while the captions hardly change, or fall while they get no better. What
+# follows for your own training:
 #
 # - **With hundreds of validation photos, keep the epoch with the highest score**, as this project
 #   does. On the data above it gained nothing over the lowest loss, but it is the measure that you
-#   want, it can't be misled by overconfidence, and it tells you epoch by epoch how good the captions
-#   are. The price: captions must be generated after every epoch.
+#   want, it can't be misled by overconfidence, and it tells you epoch by epoch how good the
+#   captions are. The price: captions must be generated after every epoch.
 # - **With a few dozen, the score is mostly noise.** Keep the epoch with the lowest loss. (The
 #   hundred of our sample are between the two: as you have seen, both choices are equally good.)
-# - **Don't stop at the first rise of the loss.** Early stopping here waits until the score has not
-#   improved for `patience` epochs.
+# - **Don't stop at the first rise of the loss**, to be on the safe side: a noisy curve also rises
+#   by chance. Early stopping here waits until the score has not improved for `patience` epochs.
 
 # %% [markdown]
 # ## Fine-tuning the CNN
@@ -1846,10 +1845,10 @@ for size in (2, 5, 20):
 # | 0.0005 | 1/2 | 8 | 0.550 |
 #
 # The last row has the rate and the epochs of the preset `flickr8k`. It changes both at once, so it
-# does not show which of them helps; and as seeds differ by up to 0.02 (see the next table), only the
-# step from 0.508 to 0.550 is clearly more than chance. There is no ratio that is always right: the best rate
-# depends on the number of steps, on the schedule and the EMA, and on how high the decoder's own
-# rate is. Compare a few rates on validation photos.
+# does not show which of them helps; and as seeds differ by about 0.02 (see the table in *What it
+# gains*), only the last row is clearly better than no fine-tuning. No ratio is always right: the
+# best rate depends on the number of steps, on the schedule and the EMA, and on how high the
+# decoder's own rate is. Compare a few rates on validation photos.
 #
 # **5. When?** After the training of the decoder, as the gradients of an untrained decoder are large
 # and say little about the image.
@@ -1866,8 +1865,8 @@ for size in (2, 5, 20):
 # To see what the trainable CNN contributes, and not just three more epochs, train three times from
 # the same weights: with the top blocks frozen; with all of them trainable, *with batch
 # normalization* in training mode; and as above, trainable without batch normalization. The rate is
-# a quarter of the decoder's own, not one half: batches of 4 photos give noisy gradients. `train` is called without a stage, so it leaves the checkpoints of the
-# real training alone.
+# a quarter of the decoder's own, not one half: batches of 4 photos give noisy gradients. `train` is
+# called without a stage, so it leaves the checkpoints of the real training alone.
 
 # %% tags=["nbval-ignore-output"]
 fine_tune_config = replace(
@@ -1941,7 +1940,7 @@ table.round(3)
 #
 # This is one run with 100 validation photos, and it compares how fast the three learn: with more
 # epochs the frozen CNN may catch up, as the permuted channels have lost no information. Whether
-# fine-tuning pays in the end is measured below, on Flickr8k, with four runs and a control.
+# fine-tuning pays in the end is measured below, on Flickr8k, in four runs.
 #
 # (With photos, the decoder of this demonstration is untrained, as it is not the one of your
 # encoder, so all numbers are bad.)
@@ -1978,10 +1977,10 @@ print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 # | MobileNetV2, seed 2 | 0.499 | 0.545 | +0.046 (0.025 to 0.067) |
 # | MobileNetV2, seed 3 | 0.503 | 0.555 | +0.052 (0.028 to 0.078) |
 #
-# The difference includes the eight epochs that are trained in addition. The control: these alone
-# gain nothing, as with a frozen CNN eighteen epochs score no higher than twelve (0.508 each,
-# [RESULTS.md](../RESULTS.md)). With MobileNetV2, CIDEr-D was best after five to seven of the eight
-# epochs and fell after that: the model overfits.
+# The difference includes the eight epochs that are trained in addition. There is an indirect
+# control: with a frozen MobileNetV2 at 224 pixels, eighteen epochs score no higher than twelve
+# (0.508 each, [RESULTS.md](../RESULTS.md)). So epochs alone seem to gain nothing. With MobileNetV2,
+# CIDEr-D was best after five to seven of the eight epochs and fell after that: the model overfits.
 #
 # More views of each photo delay this: with `crops=3` in all notebooks, every epoch of fine-tuning
 # shows the whole photo, one of three random crops, or one of these mirrored. With
@@ -2070,7 +2069,8 @@ with tempfile.TemporaryDirectory() as copy:
 
 # %% [markdown]
 # The loaded captioner has exactly the weights of the trained one. The loss is that of our example,
-# a training photo. The caption is that of the validation photo of the log: is it correct?
+# a training photo; the untrained model is that of the section on teacher forcing. The caption is
+# that of the validation photo of the log: is it correct?
 
 # %% tags=["nbval-ignore-output"]
 loaded = from_dict(artifacts.load("captioner", config), config)
@@ -2106,7 +2106,7 @@ _ = show_photos(paths, [title], size=3.6)
 # - A fair comparison changes one thing, and trains both models to the end.
 # - The loss scores the next token of a reference, CIDEr-D a generated caption; the epoch is
 #   chosen by CIDEr-D.
-# - Fine-tuning trains the last blocks of the CNN at a low learning rate, with batch normalization
+# - Fine-tuning trains the last blocks of the CNN at a lower learning rate, with batch normalization
 #   frozen.
 #
 # ## Exercises

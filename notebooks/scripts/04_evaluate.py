@@ -320,10 +320,10 @@ print(f"{toy_tokenizer.decode(toy_ids[1:])}: {np.exp(toy_log_prob):.3f}")
 #    can survive step 3, so the code makes no others.) A beam that ends with EOS stays as it is.
 # 2. **Score**: every token lowers the log-probability of a beam, which favors short captions.
 #    Therefore it is divided by a power of the length $n$, EOS included; the exponent $\alpha$ is
-#    called the **length penalty** ([d2l.ai](https://d2l.ai/chapter_recurrent-modern/beam-search.html#beam-search) has
-#    the same formula): $s = \log p\,/\,n^{\alpha}$ with $\alpha$ = `length_penalty`. With
-#    $\alpha = 0$ there is no correction; with $\alpha = 1$ the score is the mean log-probability
-#    per token.
+#    called the **length penalty**
+#    ([d2l.ai](https://d2l.ai/chapter_recurrent-modern/beam-search.html#beam-search) has the same
+#    formula): $s = \log p\,/\,n^{\alpha}$ with $\alpha$ = `length_penalty`. With $\alpha = 0$ there
+#    is no correction; with $\alpha = 1$ the score is the mean log-probability per token.
 # 3. **Prune**: keep the `beam_width` best, of all continuations of all beams.
 # 4. **Finish** when all beams end with EOS, or at `max_length`.
 
@@ -763,7 +763,8 @@ pd.DataFrame(table, columns=["word", "caption", "photos", "weight"]).round(2)
 # \frac{\sum_i \min(c_i, r_i)\, r_i}{\lVert\mathbf{c}\rVert \, \lVert\mathbf{r}\rVert}$$
 #
 # CIDEr-D is ten times the mean over $n$ = 1 to 4 and over all references. So 10 would require the
-# caption to equal *every* reference. (Papers often print it times 100: 0.5 here is 50 there.)
+# caption to equal *every* reference, and to have four words or more: a shorter one has no 4-grams.
+# (Papers often print it times 100: 0.5 here is 50 there.)
 
 
 # %%
@@ -1176,7 +1177,7 @@ pd.DataFrame(table).T.round(2)
 # way: they are less likely than the greedy ones, and longer, which the length penalty rewards.) For
 # these photos greedy search has already discarded that branch; beam search keeps it, and finds the
 # likelier caption. It even exaggerates: its captions name a color far less often than the
-# references do, as the version without is the likelier one for each photo. CIDEr-D lowers their
+# references do, as the version without is the likelier one for most photos. CIDEr-D lowers their
 # scores for that. (Not every change is an omission: some captions name another thing.)
 #
 # ### On photographs
@@ -1209,7 +1210,7 @@ pd.DataFrame(table).T.round(2)
 # - *Recall*: of the words that at least two references of a photo contain, the share that the
 #   caption contains. Low recall means that it omits what people mention.
 #
-# The columns *predicted* and *in references* are the numbers of words that these are shares of.
+# The columns *predicted* and *in references* are the denominators of precision and recall.
 
 # %% tags=["nbval-ignore-output"]
 pd.DataFrame(word_category_scores(predicted, references)).T.round(2)
@@ -1349,8 +1350,9 @@ else:
     print("Photos have no annotated facts.")
 
 # %% [markdown]
-# In our run the captions of unseen combinations are nearly as accurate as the others, so the model
-# has learned subject, color and action separately instead of memorizing scenes. A caption that
+# In our run the captions of unseen combinations are nearly as accurate as the others. If the model
+# had memorized scenes, they would be far worse, so it has learned subject, color and action
+# separately. (The small difference between the two rows may be chance.) A caption that
 # states little is rarely wrong, so we also require that captions state as many facts as a single
 # reference does. (This does not contradict the section on beam search: some captions lack a color
 # that others have, and a single reference lacks many facts, too.) With other settings than the
@@ -1375,7 +1377,7 @@ if config == Config():
 # what it needs while the captioner is at hand: a label and two numbers for each of these captions.
 # The label is **good** if CIDEr-D is at least the setting `good_score`, and not good otherwise. On
 # drawn scenes this threshold is higher than on photos (2.0 instead of 0.2), because scores are
-# higher: in both cases two thirds or more of the validation captions are good, and many are not, so
+# higher: in both cases about two thirds of the validation captions are good, and many are not, so
 # that there is something to predict.
 
 # %% tags=["nbval-ignore-output"]

@@ -227,11 +227,11 @@ for meaning, count in mentions.items():
         print(f"  {meaning[1].split()[0]!r} is in {count} references, and not in the caption")
 
 # %% [markdown]
-# **With the library**: `word_errors` does the same for any caption. It does not call a general word
-# wrong, such as *person* where the references say *man*; but *man* then counts as missing, as the
-# caption says less. It answers for each of the worst captions what went wrong. A
-# word *instead of* another is of the same category: a confusion. Does it contradict the photo, too?
-# Or have people described something else?
+# **With the library**: `word_errors` does the same for any caption, and knows general words.
+# *person* is not wrong where the references say *man* (but *man* is missing, as the caption says
+# less), and it is not missing where the caption says *man*. It answers for each of the worst
+# captions what went wrong. A word *instead of* another is of the same category: a confusion. Does
+# it contradict the photo, too? Or have people described something else?
 
 # %%
 from utils.evaluation import word_errors as library
@@ -469,7 +469,8 @@ if has_attention:
 # For a screen reader, a wrong caption can be worse than none. So a captioner should know which of
 # its captions are good, although it sees no reference. As in [notebook 4](04_evaluate.ipynb), a
 # caption is good if its CIDEr-D is at least the setting `good_score`. The **confidence** of a
-# caption is the estimated probability that it is good. We build it in three steps:
+# caption is the estimated probability $p$ that it is good, reduced on purpose by a factor $f$ for
+# photos unlike those of training, where the estimate can't be trusted. We build it in three steps:
 #
 # ```text
 #   log-probability, PMI ──► logistic regression ──► p ──┐
@@ -477,11 +478,12 @@ if has_attention:
 #   features ──► distance ──► familiarity ──► f ─────────┘
 # ```
 #
-# Where the threshold `good_score` lies is our choice. For photos it is 0.2, a little above the score of
-# one constant caption for all of Flickr8k (0.139; a human caption scores 0.840). A caption below it
-# agrees with its references hardly more than a sentence written without looking at the photo. 72 %
-# of the pretrained captioner's validation captions reach it. On drawn scenes scores are far higher,
-# and all captions would be good; there the threshold is 2.0, so that again about two thirds are.
+# Where the threshold `good_score` lies is our choice. For photos it is 0.2, a little above the
+# score of one constant caption for all of Flickr8k (0.139; a human caption scores 0.840). A caption
+# below it agrees with its references hardly more than a sentence written without looking at the
+# photo. 72 % of the pretrained captioner's validation captions reach it. On drawn scenes scores are
+# far higher, and all captions would be good; there the threshold is 2.0, so that again about two
+# thirds are.
 
 # %% tags=["nbval-ignore-output"]
 fitted = artifacts.load("confidence", config)
@@ -524,9 +526,10 @@ pd.DataFrame(means, index=["log-probability per token", "PMI per token"]).T.roun
 #
 # It is fitted on the validation captions, whose labels are known. The loss is the cross-entropy of
 # notebook 3 with two classes, good and not good, here as a sum over the captions, and a small
-# penalty on the weights, $\frac{1}{2} (w_1^2 + w_2^2)$, as in weight decay. **By hand**: standardize the signals to mean 0 and standard
-# deviation 1, and clip what is more than 3 standard deviations away. Then minimize the loss by
-# gradient descent, as in notebook 3, in many small steps. (`fit_confidence` gets to the same weights in fewer steps.)
+# penalty on the weights, $\frac{1}{2} (w_1^2 + w_2^2)$, as in weight decay. **By hand**:
+# standardize the signals to mean 0 and standard deviation 1, and clip what is more than 3 standard
+# deviations away. Then minimize the loss by gradient descent, as in notebook 3, in many small
+# steps. (`fit_confidence` gets to the same weights in fewer steps.)
 
 # %% tags=["nbval-ignore-output"]
 standardized = (signals - signals.mean(axis=0)) / (signals.std(axis=0) + 1e-6)
@@ -653,7 +656,8 @@ for label, rows in {"highest": by_confidence[:fifth], "lowest": by_confidence[-f
 # is. [**Cross-validation**](https://scikit-learn.org/stable/modules/cross_validation.html) avoids
 # this: split the captions into ten parts, fit on nine of them, compute the probability of the
 # tenth, and do this for each part. So every probability comes from a regression that has not seen
-# its caption. **By hand**, and as `fit_confidence` has recorded it:
+# the label of its caption. (Mean and standard deviation of the signals are those of all captions.)
+# **By hand**, and as `fit_confidence` has recorded it:
 
 # %% tags=["nbval-ignore-output"]
 from utils.evaluation.calibration import roc_auc
@@ -809,8 +813,8 @@ pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 #
 # - **Rows 1 and 2**: cross-validation lowers the AUC: what came from fitting its own captions is
 #   gone. Their ECEs are both within the range of chance, so their order says nothing.
-# - **Row 3**: familiarity brings no benefit for photos like those of training. It is meant for
-#   other photos, of which validation has none; the section *Real photographs* shows some.
+# - **Row 3**: familiarity costs a little for photos like those of training. It is meant for other
+#   photos, of which validation has none; the section *Real photographs* shows some.
 # - **Row 4** is the answer for this captioner, on photos that had no part in the fit. The AUC is
 #   above 0.5, but not by much, and the ECE is larger than chance explains. So this
 #   confidence is better than chance at finding captions that are not good, and its percentages are
@@ -826,11 +830,12 @@ if pretrained:
     _ = plot_reliability(pretrained_fit["validation_confidence"], pretrained_fit["validation_good"])
 
 # %% [markdown]
-# Where there are many captions, the dots are on the diagonal or near it. One is clearly off: of the
-# captions with a confidence between 60 % and 70 %, only 55 % are good. And the few captions with
-# the lowest confidence are good more often than it says; they are those of unfamiliar photos, and
-# the familiarity is cautious by design. So the ECE, 0.049, is a little above the range of chance
-# (95 % of the simulated ones are below 0.044): this confidence is useful, and not perfectly calibrated.
+# Where there are many captions, the dots are near the diagonal. The one that is farthest off: of
+# the captions with a confidence between 60 % and 70 %, only 55 % are good. And the few captions
+# with the lowest confidence are good more often than it says; they are those of unfamiliar photos,
+# and the familiarity is cautious by design. So the ECE, 0.049, is a little above the range of
+# chance (95 % of the simulated ones are below 0.044): this confidence is useful, and not perfectly
+# calibrated.
 #
 # What is a confidence good for? You can publish the captions above a threshold, and leave the
 # others to a person (**selective prediction**). What does a threshold cost, and what does it gain?
@@ -1025,7 +1030,8 @@ if open_captions:
 # %% [markdown]
 # Now look at them. Above each photograph are the verdict and the alt text, or what the captioner
 # would have written; beside it are the attention maps of the two rarest content words of the
-# caption, without actions and numbers, which have no place in the image. Does the attention fit the word? Is a stated caption wrong?
+# caption, without actions and numbers, which have no place in the image. Does the attention fit the
+# word? Is a stated caption wrong?
 
 # %% tags=["nbval-ignore-output"]
 from utils.plotting.alt_texts import AltTextCard, choose_words, show_alt_texts
@@ -1448,8 +1454,8 @@ if examples:
 # - **padding** (2): PAD tokens after short captions, so that all rows of a batch have equal
 #   lengths.
 # - **paired test** (4): compares two systems photo by photo, on the same photos.
-# - **perplexity** (3): the exponential of the cross-entropy; as if choosing among that many tokens at
-#   random.
+# - **perplexity** (3): the exponential of the cross-entropy; as if choosing among that many tokens
+#   at random.
 # - **pointwise mutual information** (4): PMI, the logarithm of how many times more probable a
 #   sentence is with this photo than without it.
 # - **prefix** (2): the first tokens of a sequence.
