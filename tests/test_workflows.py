@@ -109,6 +109,48 @@ def test_workflows_run_what_the_script_for_ci_runs():
     assert expand(WORKFLOW_CALLS) >= ONLY_WEEKLY
 
 
+@pytest.mark.parametrize(
+    ("minutes", "left_out"),
+    [
+        (0, []),
+        (40, ["make test-slow"]),
+        (60, ["make test-kaggle", "make test-slow"]),
+        (70, ["make test-kaggle", "make test-slow", "make test-next"]),
+    ],
+)
+def test_script_for_ci_says_what_a_slow_machine_leaves_out(minutes, left_out, tmp_path):
+    """Bash takes the seconds since its start from the environment."""
+    script = tmp_path / ".ci" / "run"
+    script.parent.mkdir()
+    shutil.copy(REPOSITORY / ".ci" / "run", script)
+    for name in (".ci/test-tools", "make"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "called {name} $*"\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "SECONDS": str(60 * minutes),
+    }
+    done = subprocess.run(
+        [script], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    called = {target for target, _ in CI_CALLS if f"called make {target}\n" in done.stdout}
+    announced = re.findall(r"LEFT OUT after minute \d+, run it yourself: (.*)", done.stdout)
+    assert announced == left_out
+    assert called == {target for target, _ in CI_CALLS} - {call.split()[1] for call in left_out}
+
+
+def test_script_for_ci_stops_at_the_first_failure(tmp_path):
+    script = tmp_path / ".ci" / "run"
+    script.parent.mkdir()
+    shutil.copy(REPOSITORY / ".ci" / "run", script)
+    (tmp_path / ".ci" / "test-tools").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / ".ci" / "test-tools").chmod(0o755)
+    done = subprocess.run([script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "make" not in done.stdout
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_tests_on_the_versions_of_kaggle_add_in_another_order():
     """They contain `test-order`, which `.ci/run` therefore leaves out."""
