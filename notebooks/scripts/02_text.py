@@ -689,7 +689,7 @@ print(f"shape of the logits {logits.shape}, masked_loss {library_loss:.3f}")
 # three models:
 #
 # - the bigram model, which was counted without padding, as with a mask;
-# - the same model after a training *without* a mask: it has also learned that PAD follows EOS and
+# - the same model after training *without* a mask: it has also learned that PAD follows EOS and
 #   PAD, and knows the words no better;
 # - a model that knows no word at all, and gives PAD a probability of 90 % at every position; the
 #   other tokens share the rest.
