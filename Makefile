@@ -99,8 +99,8 @@ test-slow: environment
 # installation and CI, which do not depend on the packages in tests/requirements-kaggle*.txt (Kaggle
 # runs notebooks, not commands); the measurements, which only .venv makes; and more data sets in the
 # notebooks, which nbval and other tests run, too.
-ONLY_NEWEST = tests/ablation tests/cli tests/docs tests/faults tests/pretraining \
-    tests/data/test_download.py tests/notebooks/test_artifact_diagrams.py \
+ONLY_NEWEST = tests/ablation tests/benchmarks tests/cli tests/docs tests/faults \
+    tests/pretraining tests/data/test_download.py tests/notebooks/test_artifact_diagrams.py \
     tests/notebooks/test_data_sets.py tests/notebooks/test_exercises.py \
     tests/notebooks/test_jupyterlab.py tests/notebooks/test_notebooks.py \
     tests/notebooks/test_terms.py tests/test_architecture.py tests/test_environment.py \
