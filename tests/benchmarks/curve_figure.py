@@ -106,7 +106,7 @@ def finish_panel(axis: Any, title: str, xlabel: str) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_minor_locator(NullLocator())
     axis.tick_params(labelsize=SMALL_FONT)
-    # Room for the legend: on logarithmic axes this is a power of the range.
+    # Space for the legend above the curves; on logarithmic axes it is a power of the range.
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * (high / low) ** 0.75)
     axis.legend(loc="upper left", fontsize=SMALL_FONT, borderaxespad=0.1, handlelength=1.2)
