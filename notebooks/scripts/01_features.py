@@ -91,8 +91,8 @@ from utils.data.caption_files import detect_preset
 
 # %% [markdown]
 # All settings of a run are fields of one object. A preset (`sample` for the drawn scenes,
-# `flickr8k` for photos) sets them; to try another value, pass it:
-# `load_config(detect_preset(), seed=2)`.
+# `flickr8k` for photos) sets them; to try another value, pass it, here and in the notebooks after
+# this one: `load_config(detect_preset(), seed=2)`.
 
 # %% tags=["parameters"]
 config = load_config(detect_preset())
