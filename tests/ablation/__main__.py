@@ -14,10 +14,11 @@ from typing import Any
 from tests.ablation.baselines import convention_table, measure_baselines, measure_conventions
 from tests.ablation.comparisons import encoder_table, time_table
 from tests.ablation.mbr_table import MBR_RESULTS, mbr_table
-from tests.ablation.results import RESULTS, append_row, read_results
+from tests.ablation.results import RESULTS, read_results
 from tests.ablation.runs import RUNS
 from tests.ablation.summary import readme_table, summary_table
 from tests.ablation.table import draw, run_table
+from tests.json_lines import append_row
 from tests.page import PAGE, README, replace_section
 from utils.config import ENCODER_NAMES
 

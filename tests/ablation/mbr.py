@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tests.ablation.experiment import Experiment
-from tests.ablation.results import Row, rounded
+from tests.ablation.results import rounded
 from tests.ablation.runs import DECODING, PROTOCOL
+from tests.json_lines import Row
 from tests.page import describe_machine
 from utils.config import Config
 from utils.data.tokenizer import Tokenizer

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tests.ablation.results import Row, compare, interval, read_rows, run_label
+from tests.ablation.results import compare, interval, run_label
 from tests.ablation.runs import PROTOCOL
+from tests.json_lines import Row, read_rows
 from tests.page import markdown_table
 
 MBR_RESULTS = Path(__file__).with_name("mbr.jsonl")

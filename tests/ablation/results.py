@@ -1,6 +1,5 @@
 """The file of results: one JSON line per run, and what a run is compared with."""
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.ablation.runs import LONG, RUNS, SHORT
+from tests.json_lines import Row, read_rows
 from utils.evaluation.bootstrap import paired_bootstrap
 
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -16,25 +16,12 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 ENCODER_ORDER = ("efficientnet_lite2", "efficientnet_lite1", "efficientnet_lite0", "mobilenet_v2")
 BOOTSTRAP_SAMPLES = 2000
 
-Row = dict[str, Any]
 Key = tuple[str, int, str, str]  # run, seed, encoder, input of the encoder
 
 
 def key_of(row: Row) -> Key:
     """What identifies a result."""
     return row["run"], row["seed"], row["encoder"], row["pixels"]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The lines of a file of results; none where there is no file."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def append_row(row: Row, path: Path) -> None:
-    """Add a line to a file of results."""
-    with open(path, "a") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.ablation.baselines import BASELINES, CONVENTIONS, read_scores
-from tests.ablation.results import Row, in_page_order, read_results
+from tests.ablation.results import in_page_order, read_results
 from tests.ablation.runs import PROTOCOL
+from tests.json_lines import Row
 from tests.page import markdown_table
 
 PRESET_RUN = "fine-tuned longer"

@@ -23,7 +23,8 @@ from tests.benchmarks.curve_tables import (
     line_points,
     memory_points,
 )
-from tests.benchmarks.curves import POINTS, Point
+from tests.benchmarks.curves import POINTS
+from tests.json_lines import Row
 from utils.plotting.style import GRAY, PAGE_WIDTH
 
 FIGURE = POINTS.with_suffix(".png")
@@ -40,7 +41,7 @@ PANELS: tuple[tuple[str, str, tuple[Line, ...]], ...] = (
 )
 
 
-def draw(points: list[Point], path: Path = FIGURE) -> None:
+def draw(points: list[Row], path: Path = FIGURE) -> None:
     """Draw all panels into a file, which carries a fingerprint of the points.
 
     With it a test can tell whether the file is up to date without drawing it again, which differs
@@ -51,12 +52,12 @@ def draw(points: list[Point], path: Path = FIGURE) -> None:
     plt.close(figure)
 
 
-def fingerprint(points: list[Point]) -> str:
+def fingerprint(points: list[Row]) -> str:
     """A fingerprint of the points."""
     return hashlib.sha256(json.dumps(points, sort_keys=True).encode()).hexdigest()
 
 
-def plot_curves(points: list[Point]) -> Any:
+def plot_curves(points: list[Row]) -> Any:
     """A panel for each group of costs, then one for memory; a dashed line grows linearly."""
     rows = (len(PANELS) + 2) // 2
     figure, axes = plt.subplots(rows, 2, figsize=(PAGE_WIDTH, 2.75 * rows))

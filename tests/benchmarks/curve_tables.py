@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.benchmarks.curves import CURVES, Point
+from tests.benchmarks.curves import CURVES
+from tests.json_lines import Row
 from tests.page import markdown_table
 
 KILOBYTES = 1024
@@ -95,7 +96,7 @@ def fit_fixed_part(sizes: Sequence[float], costs: Sequence[float]) -> tuple[floa
 # === Points ===
 
 
-def line_points(points: list[Point], line: Line) -> tuple[list[int], list[float]]:
+def line_points(points: list[Row], line: Line) -> tuple[list[int], list[float]]:
     """The sizes and the CPU seconds of a line, in the order of the sizes."""
     own = [point for point in points if point["curve"] == line.curve]
     own.sort(key=lambda point: point["size"])
@@ -103,7 +104,7 @@ def line_points(points: list[Point], line: Line) -> tuple[list[int], list[float]
     return sizes, [point["CPU seconds"][line.cost] for point in own]
 
 
-def memory_points(points: list[Point], curve: str) -> tuple[list[int], list[float]]:
+def memory_points(points: list[Row], curve: str) -> tuple[list[int], list[float]]:
     """The sizes and the peaks of anonymous memory, in MB, of a curve."""
     own = [point for point in points if point["curve"] == curve]
     own.sort(key=lambda point: point["size"])
@@ -113,7 +114,7 @@ def memory_points(points: list[Point], curve: str) -> tuple[list[int], list[floa
 # === Tables ===
 
 
-def growth_section(points: list[Point]) -> str:
+def growth_section(points: list[Row]) -> str:
     """The tables of the exponents and of the memory, and what is not measured yet."""
     machines = sorted({point["machine"] for point in points})
     parts = [
@@ -132,7 +133,7 @@ def growth_section(points: list[Point]) -> str:
     return "\n\n".join(parts)
 
 
-def missing_points(points: list[Point]) -> dict[str, str]:
+def missing_points(points: list[Row]) -> dict[str, str]:
     """The sizes that are not measured yet, for each curve that lacks some."""
     known = {(point["curve"], point["size"]) for point in points}
     missing = {}
@@ -143,7 +144,7 @@ def missing_points(points: list[Point]) -> dict[str, str]:
     return missing
 
 
-def exponent_table(points: list[Point]) -> str:
+def exponent_table(points: list[Row]) -> str:
     """A row for each cost: from the smallest to the largest size, and the exponents."""
     header = ["grows with", "cost", "sizes", "CPU seconds", "exponent", "upper half", "fixed part"]
     rows = []
@@ -172,7 +173,7 @@ def exponent_cells(sizes: list[int], costs: list[float], line: Line) -> list[str
     ]
 
 
-def memory_table(points: list[Point]) -> str:
+def memory_table(points: list[Row]) -> str:
     """A row for each process: its memory, the fixed part, and what each photo adds."""
     header = ["process", "photos", "MB", "fixed part", "per photo"]
     rows = []

@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from tests.json_lines import Row, append_row, read_rows, write_rows
 from utils.paths import REPOSITORY
 
 POINTS = Path(__file__).with_name("curves.jsonl")
@@ -25,8 +26,6 @@ ONE_THREAD = {
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
 }
-
-Point = dict[str, Any]
 
 
 class Curve(NamedTuple):
@@ -77,17 +76,17 @@ def write_page() -> None:
     from tests.benchmarks.curve_tables import growth_section
     from tests.page import SPEED_PAGE, replace_section
 
-    points = read_points()
+    points = read_rows(POINTS)
     draw(points)
     replace_section("growth", growth_section(points), SPEED_PAGE)
 
 
 def measure_curve(name: str, again: bool = False) -> None:
     """Measure the points of a curve that are missing, or all of them again."""
-    points = read_points()
+    points = read_rows(POINTS)
     if again:
         points = [point for point in points if point["curve"] != name]
-        POINTS.write_text("".join(f"{json.dumps(point)}\n" for point in points), encoding="utf-8")
+        write_rows(points, POINTS)
     known = {point["size"] for point in points if point["curve"] == name}
     missing = [size for size in CURVES[name].sizes if size not in known]
     # A peak of memory is that of a process, so each needs a process of its own.
@@ -95,10 +94,10 @@ def measure_curve(name: str, again: bool = False) -> None:
     for group in filter(None, groups):
         for point in measure_points(name, group):
             print(name, point, flush=True)
-            append_point({"curve": name, **point})
+            append_row({"curve": name, **point}, POINTS)
 
 
-def measure_points(name: str, sizes: list[int]) -> Iterator[Point]:
+def measure_points(name: str, sizes: list[int]) -> Iterator[Row]:
     """The points of a curve that one process measures, as soon as each is known."""
     from tests.page import describe_machine
 
@@ -115,18 +114,6 @@ def measure_points(name: str, sizes: list[int]) -> Iterator[Point]:
             yield {**point, "machine": describe_machine()}
     if process.returncode:
         sys.exit(f"{name}: the measurement failed: see the error above")
-
-
-def read_points(path: Path = POINTS) -> list[Point]:
-    """The measured points, one line of JSON each."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
-def append_point(point: Point, path: Path = POINTS) -> None:
-    """Add a measured point."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(f"{json.dumps(point)}\n")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from tests.json_lines import Row, read_rows, write_rows
 from tests.page import SPEED_PAGE, describe_machine, markdown_table, replace_section
 from utils.paths import REPOSITORY
 
@@ -29,8 +30,6 @@ TASKS = {
     "train": "training, 512 units and 3,000 tokens",
     "train small": "training, 192 units and 100 tokens",
 }
-
-Run = dict[str, Any]
 
 
 class Way(NamedTuple):
@@ -67,7 +66,7 @@ def main() -> None:
     if not options.page:
         for task in options.tasks or TASKS:
             measure_task(task)
-    replace_section("processes", processes_section(read_runs()), SPEED_PAGE)
+    replace_section("processes", processes_section(read_rows(RUNS)), SPEED_PAGE)
 
 
 # === Measure ===
@@ -75,7 +74,7 @@ def main() -> None:
 
 def measure_task(task: str) -> None:
     """Replace the measurements of a task by new ones."""
-    runs: list[Run] = []
+    runs: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         photos = prepare_photos(task, Path(folder))
         processes = {}
@@ -93,8 +92,8 @@ def measure_task(task: str) -> None:
                 run = {"task": task, "way": way.name, "round": number, "photos": photos, **run}
                 runs.append({**run, "machine": describe_machine()})
                 print(runs[-1], flush=True)
-    runs = [*(run for run in read_runs() if run["task"] != task), *runs]
-    RUNS.write_text("".join(f"{json.dumps(run)}\n" for run in runs), encoding="utf-8")
+    runs = [*(run for run in read_rows(RUNS) if run["task"] != task), *runs]
+    write_rows(runs, RUNS)
 
 
 def prepare_photos(task: str, folder: Path) -> int:
@@ -151,7 +150,7 @@ def cluster_configs(workers: int) -> list[str]:
     return configs
 
 
-def measure_round(processes: list[subprocess.Popen], working: Path) -> Run:
+def measure_round(processes: list[subprocess.Popen], working: Path) -> Row:
     """Let processes work at the same time; the seconds until the last one ended."""
     for process in processes:
         process.stdin.write(f"{working}\n")
@@ -174,13 +173,7 @@ def read_result(process: subprocess.Popen) -> dict[str, float]:
 # === Report ===
 
 
-def read_runs(path: Path = RUNS) -> list[Run]:
-    """The measurements, one line of JSON each."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
-def efficiencies(runs: list[Run], way: Way) -> tuple[float, float]:
+def efficiencies(runs: list[Row], way: Way) -> tuple[float, float]:
     """How efficiently a way uses its cores, by wall-clock time and by CPU time.
 
     By wall-clock time it is the throughput divided by that of one process with one thread, times
@@ -202,7 +195,7 @@ def efficiencies(runs: list[Run], way: Way) -> tuple[float, float]:
     return statistics.median(by_wall), statistics.median(by_cpu)
 
 
-def processes_section(runs: list[Run]) -> str:
+def processes_section(runs: list[Row]) -> str:
     """The tables, one for each task, and the tasks that are not measured yet."""
     header = [
         "way",
@@ -232,7 +225,7 @@ def processes_section(runs: list[Run]) -> str:
     return "\n\n".join(parts)
 
 
-def way_row(runs: list[Run], way: Way) -> list[str]:
+def way_row(runs: list[Row], way: Way) -> list[str]:
     """A row of the table: medians over the rounds of one way."""
     own = [run for run in runs if run["way"] == way.name]
     speed = statistics.median(run["photos"] / run["seconds"] for run in own)

@@ -17,7 +17,8 @@ from tests.benchmarks.curve_tables import (
     growth_section,
     upper_half,
 )
-from tests.benchmarks.curves import CURVES, append_point, measure_curve, read_points
+from tests.benchmarks.curves import CURVES, POINTS, measure_curve
+from tests.json_lines import append_row, read_rows
 from tests.page import SPEED_PAGE
 
 LINES = [line for lines in SECTIONS.values() for line in lines]
@@ -120,7 +121,7 @@ def test_every_cost_is_in_the_figure():
 
 
 def test_page_and_figure_show_the_measured_points():
-    points = read_points()
+    points = read_rows(POINTS)
     measured = [(point["curve"], point["size"]) for point in points]
     assert len(measured) == len(set(measured))
     assert set(measured) <= {(name, size) for name, curve in CURVES.items() for size in curve.sizes}
@@ -135,8 +136,6 @@ def test_page_and_figure_show_the_measured_points():
 def test_only_missing_points_are_measured(tmp_path, monkeypatch):
     file = tmp_path / "curves.jsonl"
     monkeypatch.setattr(curves, "POINTS", file)
-    monkeypatch.setattr(curves.read_points, "__defaults__", (file,))
-    monkeypatch.setattr(curves.append_point, "__defaults__", (file,))
     measured = []
 
     def measure_points(name, sizes):
@@ -144,15 +143,15 @@ def test_only_missing_points_are_measured(tmp_path, monkeypatch):
         yield from ({"size": size} for size in sizes)
 
     monkeypatch.setattr(curves, "measure_points", measure_points)
-    append_point({"curve": "beam", "size": 1})
-    append_point({"curve": "find", "size": 4000})
+    append_row({"curve": "beam", "size": 1}, file)
+    append_row({"curve": "find", "size": 4000}, file)
     measure_curve("beam")
     measure_curve("find")
     # A peak of memory is measured in a process of its own.
     assert measured == [[2, 3, 5, 10, 20], [1000], [16_000], [50_000], [100_000]]
     measure_curve("beam", again=True)
     assert measured[-1] == list(CURVES["beam"].sizes)
-    assert len(read_points()) == 11
+    assert len(read_rows(file)) == 11
 
 
 def check_costs(name, size, tmp_path, monkeypatch):

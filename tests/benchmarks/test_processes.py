@@ -10,6 +10,7 @@ from tests.benchmarks.process_worker import PREPARATIONS, photos_per_round
 from tests.benchmarks.processes import (
     BASELINE,
     ROUNDS,
+    RUNS,
     TASKS,
     WAYS,
     cluster_configs,
@@ -17,8 +18,8 @@ from tests.benchmarks.processes import (
     measure_round,
     processes_section,
     read_result,
-    read_runs,
 )
+from tests.json_lines import read_rows
 from tests.page import SPEED_PAGE
 
 TWO_PROCESSES = WAYS[-1]
@@ -65,7 +66,7 @@ def test_tasks_without_runs_are_named():
 
 
 def test_page_shows_the_measured_runs():
-    runs = read_runs()
+    runs = read_rows(RUNS)
     measured = {run["task"] for run in runs}
     assert measured <= set(TASKS)
     assert len(runs) == len(measured) * len(WAYS) * ROUNDS
