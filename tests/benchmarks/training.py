@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,12 @@ from utils.data.photos import find_photos
 from utils.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from utils.devices import dtype_policy
 from utils.features import extract_features
-from utils.models.captioners import build_captioner, token_frequencies
+from utils.models.captioners import (
+    CAPTIONERS,
+    AttentionCaptioner,
+    build_captioner,
+    token_frequencies,
+)
 from utils.models.encoders import build_encoder
 from utils.training.batching import (
     TrainData,
@@ -52,6 +58,7 @@ def measure() -> Iterator[Row]:
     yield measure_epoch(config, grid, train_data)
     yield measure_overhead(config, grid, train_data)
     yield measure_captions_per_photo(config, grid, train_data)
+    yield measure_matrix_products(grid, train_data)
     if dtype_policy(config) != "float32":
         yield measure_precision(config, grid, train_data)
     with tempfile.TemporaryDirectory() as folder:
@@ -96,6 +103,38 @@ def measure_captions_per_photo(config: Config, grid: np.ndarray, train_data: Tra
     few, many = median_seconds(one, five)
     what = "an epoch with five captions of each photo / with one"
     return what, f"{many / few:.1f}", "5 or less"
+
+
+class ManyProducts(AttentionCaptioner):
+    """The attention captioner with a matrix product for each time step and each caption."""
+
+    def __init__(self, vocab_size: int, config: Config, frequencies: np.ndarray | None = None):
+        super().__init__(vocab_size, config, frequencies)
+        options = {"return_sequences": True, "return_state": True}
+        self.attention_lstm = keras.layers.LSTM(config.units, **options)
+        self.language_lstm = keras.layers.LSTM(config.units, **options)
+
+    def compute_logits(self, hidden: Any, training: bool = False) -> Any:
+        projected = self.dropout(self.output_projection(hidden), training=training)
+        logits = tf.matmul(projected, self.embedding.embeddings, transpose_b=True)
+        return logits + self.bias
+
+
+def measure_matrix_products(grid: np.ndarray, train_data: TrainData) -> Row:
+    """A step of the preset against one with Keras's LSTM and the usual product for the logits."""
+    config = replace(load_config("flickr8k"), precision="float32")
+    _, fast_steps = epoch_and_steps(config, grid, train_data)
+    usual = CAPTIONERS["attention"]
+    CAPTIONERS["attention"] = ManyProducts
+    try:
+        _, slow_steps = epoch_and_steps(config, grid, train_data)
+    finally:
+        CAPTIONERS["attention"] = usual
+    slow_steps()  # compiles
+    fast_steps()
+    slow, fast = median_seconds(slow_steps, fast_steps, repeats=5)
+    what = "a step with a matrix product for each time step and caption / this step, float32"
+    return what, f"{slow / fast:.2f}", "1.4 or more"
 
 
 def measure_precision(config: Config, grid: np.ndarray, train_data: TrainData) -> Row:

@@ -24,6 +24,7 @@ import tensorflow as tf
 from utils.config import Config
 from utils.data.tokenizer import BOS_ID, PAD_ID
 from utils.devices import dtype_policy, dtype_policy_scope
+from utils.models.lstm import LSTM
 
 # A state entry of this name has one row per photo, even where a photo has several captions.
 SHARED_STATE = "keys"
@@ -108,8 +109,12 @@ class CaptionModel(keras.Model):
         projected = self.output_projection(hidden)
         projected = self.dropout(projected, training=training)
         embedding_matrix = tf.cast(self.embedding.embeddings, projected.dtype)
-        logits = tf.matmul(projected, embedding_matrix, transpose_b=True)
-        return tf.cast(logits, tf.float32) + tf.cast(self.bias, tf.float32)
+        # One product for the tokens of all captions. With one product for each caption, the
+        # gradient of the embedding matrix would be computed for each caption, and then added up.
+        flat = tf.reshape(projected, [-1, projected.shape[-1]])
+        logits = tf.matmul(flat, embedding_matrix, transpose_b=True)
+        logits = tf.cast(logits, tf.float32) + tf.cast(self.bias, tf.float32)
+        return tf.reshape(logits, tf.concat([tf.shape(hidden)[:-1], [self.vocab_size]], axis=0))
 
 
 class MergeCaptioner(CaptionModel):
@@ -118,7 +123,7 @@ class MergeCaptioner(CaptionModel):
     def __init__(self, vocab_size: int, config: Config, frequencies: np.ndarray | None = None):
         """Create the layers; the arguments are those of `CaptionModel`."""
         super().__init__(vocab_size, config, frequencies)
-        self.lstm = build_lstm(config.units, "lstm")
+        self.lstm = LSTM(config.units, "lstm")
 
     def encode_image(self, features: Any, training: bool = False) -> Any:
         """The image as one vector `(batch, units)`."""
@@ -167,8 +172,8 @@ class AttentionCaptioner(CaptionModel):
     def __init__(self, vocab_size: int, config: Config, frequencies: np.ndarray | None = None):
         """Create the layers; the arguments are those of `CaptionModel`."""
         super().__init__(vocab_size, config, frequencies)
-        self.attention_lstm = build_lstm(config.units, "attention_lstm")
-        self.language_lstm = build_lstm(config.units, "language_lstm")
+        self.attention_lstm = LSTM(config.units, "attention_lstm")
+        self.language_lstm = LSTM(config.units, "language_lstm")
         # The keys also serve as values: the context vector is a weighted sum of keys.
         self.key_projection = keras.layers.Dense(config.units, name="key_projection")
         self.query_projection = keras.layers.Dense(
@@ -261,11 +266,6 @@ class AttentionCaptioner(CaptionModel):
 
 
 CAPTIONERS = {"merge": MergeCaptioner, "inject": InjectCaptioner, "attention": AttentionCaptioner}
-
-
-def build_lstm(units: int, name: str) -> Any:
-    """An LSTM layer that returns its outputs at all time steps, and its last state."""
-    return keras.layers.LSTM(units, return_sequences=True, return_state=True, name=name)
 
 
 def build_captioner(
