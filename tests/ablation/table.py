@@ -109,6 +109,8 @@ def draw() -> None:
         intervals[label] = row["interval"]
     best = next(iter(scores))
     figure = plot_bars(scores, f"CIDEr-D, {PROTOCOL}, 1,000 photos", intervals, best)
+    figure.set_size_inches(9, 0.28 * len(scores) + 0.9)  # many bars with long names
+    figure.axes[0].margins(y=0.01)
     figure.savefig(FIGURE, dpi=120, metadata={"Description": results_fingerprint()})
 
 
