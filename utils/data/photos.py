@@ -222,7 +222,7 @@ def names_without_caption(images: list[Path], matches: Matches) -> list[str]:
     folders = {path.parent for path in matches.paths.values()}
     captioned = {path.name for path in matches.paths.values()}
     captioned |= {Path(name).name for name in matches.problems}
-    deepest_first = sorted(images, key=lambda path: (-len(path.parts), path))
+    deepest_first = sorted(images, key=lambda path: (-len(path.parts), path.parts))
     uncaptioned = []
     for path in deepest_first:
         if path.parent in folders and path.name not in captioned:
