@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from utils.devices import dtype_policy_scope
 from utils.models.lstm import LSTM
 
 BATCH, TIME, CHANNELS, UNITS = 3, 5, 4, 6
@@ -17,9 +18,8 @@ def random_tensor(*shape, seed=0, dtype="float32"):
 def layers_with_equal_weights(dtype):
     reference = keras.layers.LSTM(UNITS, return_sequences=True, return_state=True, dtype=dtype)
     reference.build((None, None, CHANNELS))
-    layer = LSTM(UNITS, name="lstm")
-    layer.dtype_policy = keras.DTypePolicy(dtype)
-    layer.cell.dtype_policy = layer.dtype_policy
+    with dtype_policy_scope(dtype):
+        layer = LSTM(UNITS, name="lstm")
     layer.build((None, None, CHANNELS))
     weights = [random_tensor(*weight.shape, seed=10 + weight.ndim) for weight in reference.weights]
     reference.set_weights(weights)

@@ -148,7 +148,7 @@ def find_candidates(
         rank: The first part of the fit of what is found.
     """
     files_by_name: dict[str, list[Path]] = defaultdict(list)
-    # The parts of paths are compared ten times as fast as the paths.
+    # Python compares the parts of paths faster than the paths.
     for path in sorted(files, key=lambda path: (len(path.parts), path.parts)):
         files_by_name[compare(path.name)].append(path)
     candidates = {}
