@@ -1,12 +1,21 @@
-"""Reading a memory-mapped grid: the same numbers as from memory, without keeping its pages."""
+"""Grids of features: written once, and read with the same numbers as from memory."""
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from utils.feature_grids import POOLED_PHOTOS, mean_of_cells, read_rows, release_pages
+from utils.config import Config
+from utils.errors import CaptionsError
+from utils.feature_grids import (
+    POOLED_PHOTOS,
+    mean_of_cells,
+    read_rows,
+    release_pages,
+    save_grid,
+)
 
 STATUS = Path("/proc/self/status")
 PHOTOS = POOLED_PHOTOS + 44
@@ -69,3 +78,25 @@ def test_what_is_not_a_read_only_memory_map_keeps_its_values(array, grid, tmp_pa
     expected = array.copy()
     release_pages(array)
     np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_grid_that_another_process_has_finished_first_is_left_to_it(tmp_path, complete):
+    rows = np.random.RandomState(0).rand(4, 2, 3).astype(np.float16)
+    features = {"grid": "features-1.npy", "grid_shape": list(rows.shape)}
+    path = tmp_path / features["grid"]
+
+    def extract_while_another_process_finishes(_start):
+        yield rows[:2]
+        os.replace(tmp_path / "features-1.npy.partial", path)
+        if not complete:
+            path.unlink()
+        yield rows[2:]
+
+    arguments = features, extract_while_another_process_finishes, 2, Config(working=str(tmp_path))
+    if complete:
+        save_grid(*arguments)
+        assert np.array_equal(np.load(path), rows)
+    else:
+        with pytest.raises(CaptionsError, match="could not be written"):
+            save_grid(*arguments)

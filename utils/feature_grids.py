@@ -47,7 +47,7 @@ def save_grid(
     header = npy_header(shape)
     row_bytes = ITEM_BYTES * prod(shape[1:])
     total_bytes = len(header) + row_bytes * shape[0]
-    if path.is_file() and path.stat().st_size == total_bytes:
+    if has_size(path, total_bytes):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -65,9 +65,18 @@ def save_grid(
             write_rows(file, extract_from(done))
         os.replace(partial, path)
     except OSError as error:
+        # Shards that end at the same time join the same rows into the same file. The first one
+        # moves it to its place, and the others find it there.
+        if isinstance(error, FileNotFoundError) and has_size(path, total_bytes):
+            return
         raise CaptionsError(
             f"{path}: could not be written ({error.strerror}): {RETRY_HINT}"
         ) from None
+
+
+def has_size(path: Path, size: int) -> bool:
+    """Whether there is a file of this size, in bytes."""
+    return path.is_file() and path.stat().st_size == size
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:
