@@ -80,23 +80,24 @@ def test_what_is_not_a_read_only_memory_map_keeps_its_values(array, grid, tmp_pa
     np.testing.assert_array_equal(array, expected)
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_a_grid_that_another_process_has_finished_first_is_left_to_it(tmp_path, complete):
-    rows = np.random.RandomState(0).rand(4, 2, 3).astype(np.float16)
+def save_while_partial_file_moves(rows, folder, destination):
+    """Save rows as a grid; half of them are written when another process renames the file."""
     features = {"grid": "features-1.npy", "grid_shape": list(rows.shape)}
-    path = tmp_path / features["grid"]
 
-    def extract_while_another_process_finishes(_start):
+    def extract_from(_start):
         yield rows[:2]
-        os.replace(tmp_path / "features-1.npy.partial", path)
-        if not complete:
-            path.unlink()
+        os.replace(folder / "features-1.npy.partial", folder / destination)
         yield rows[2:]
 
-    arguments = features, extract_while_another_process_finishes, 2, Config(working=str(tmp_path))
-    if complete:
-        save_grid(*arguments)
-        assert np.array_equal(np.load(path), rows)
-    else:
-        with pytest.raises(CaptionsError, match="could not be written"):
-            save_grid(*arguments)
+    save_grid(features, extract_from, batch=2, config=Config(working=str(folder)))
+
+
+def test_grid_that_another_process_finishes_first_is_accepted(tmp_path):
+    rows = np.random.RandomState(0).rand(4, 2, 3).astype(np.float16)
+    save_while_partial_file_moves(rows, tmp_path, "features-1.npy")
+    assert np.array_equal(np.load(tmp_path / "features-1.npy"), rows)
+
+
+def test_grid_whose_partial_file_disappears_is_an_error(tmp_path):
+    with pytest.raises(CaptionsError, match="could not be written"):
+        save_while_partial_file_moves(np.zeros((4, 2, 3)), tmp_path, "elsewhere")
