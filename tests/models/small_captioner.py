@@ -15,9 +15,9 @@ CELLS = 6
 CONFIG = Config(units=16, embedding_dim=8, max_length=9)
 
 
-def build(decoder, frequencies=None, seed=1):
+def build(decoder, frequencies=None, seed=1, precision=CONFIG.precision):
     """An untrained captioner."""
-    config = replace(CONFIG, decoder=decoder, seed=seed)
+    config = replace(CONFIG, decoder=decoder, seed=seed, precision=precision)
     return build_captioner(CHANNELS, VOCAB_SIZE, config, frequencies)
 
 

@@ -43,6 +43,21 @@ def test_whole_sequences_and_single_steps_give_the_same_logits(decoder):
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_in_half_precision_both_add_the_same_bias(decoder, precision):
+    captioner = build(decoder, precision=precision)
+    # Logits of 0, so that only the bias is left, with values that half precision has to round.
+    captioner.output_projection.kernel.assign(captioner.output_projection.kernel * 0)
+    captioner.bias.assign(np.random.RandomState(0).uniform(-9, -1, VOCAB_SIZE))
+    features, token_ids = random_inputs()
+    whole = captioner([features, token_ids]).numpy()
+    stepwise, _ = decode_stepwise(captioner, features, token_ids)
+    expected = np.broadcast_to(captioner.bias, whole.shape)
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(stepwise, expected)
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_several_sequences_of_a_photo_share_its_features(decoder):
     captioner = build(decoder)

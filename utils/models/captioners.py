@@ -59,9 +59,11 @@ class CaptionModel(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(config.seed)
 
         initial_bias = np.zeros(vocab_size) if frequencies is None else np.log(frequencies)
+        # float32 also where the model computes in half precision, as the logits are.
         self.bias = self.add_weight(
             shape=(vocab_size,),
             initializer=keras.initializers.Constant(initial_bias),
+            autocast=False,
             name="bias",
         )
 
@@ -113,7 +115,7 @@ class CaptionModel(keras.Model):
         # gradient of the embedding matrix would be computed for each caption, and then added up.
         flat = tf.reshape(projected, [-1, projected.shape[-1]])
         logits = tf.matmul(flat, embedding_matrix, transpose_b=True)
-        logits = tf.cast(logits, tf.float32) + tf.cast(self.bias, tf.float32)
+        logits = tf.cast(logits, tf.float32) + self.bias
         return tf.reshape(logits, tf.concat([tf.shape(hidden)[:-1], [self.vocab_size]], axis=0))
 
 
