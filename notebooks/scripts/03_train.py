@@ -1199,8 +1199,8 @@ class AttentionCaptioner(keras.Model):
 # **With the library**: `utils.models.captioners.AttentionCaptioner`, which adds dropout, half
 # precision, and decoding step by step. It also multiplies fewer, larger matrices: the inputs of an
 # LSTM at all time steps in one product (`utils.models.lstm`), and the logits of all captions in
-# another. On photos that makes a training step about 1.5 times as fast. Copy its weights, layer by
-# layer; both give the same logits:
+# another. On a CPU, that makes a training step on photos about 1.5 times as fast. Copy its weights,
+# layer by layer; both give the same logits:
 
 # %%
 model = AttentionCaptioner(vocab_size, units, embedding_dim)

@@ -41,7 +41,10 @@ def compute(layer, sequences, state):
     return [outputs, hidden, cell_state, *gradients]
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
+TOLERANCES = {"float32": 1e-5, "mixed_float16": 0.01, "mixed_bfloat16": 0.05}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES.items())
 @pytest.mark.parametrize("time", [1, TIME])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_outputs_states_and_gradients_are_those_of_keras(dtype, tolerance, time, compiled):
@@ -68,3 +71,39 @@ def test_sequences_with_a_mask_are_left_to_keras():
         np.testing.assert_allclose(actual, expected, atol=1e-6)
     without_mask, *_ = layer(sequences)
     assert np.abs(without_mask - layer(sequences, mask=mask)[0]).max() > 1e-3
+
+
+@pytest.fixture
+def calls_of_keras(monkeypatch):
+    """The sequences that are left to the loop of Keras."""
+    calls = []
+    inner_loop = keras.layers.LSTM.inner_loop
+
+    def record(self, sequences, *arguments, **options):
+        calls.append(sequences)
+        return inner_loop(self, sequences, *arguments, **options)
+
+    monkeypatch.setattr(keras.layers.LSTM, "inner_loop", record)
+    return calls
+
+
+def test_keras_computes_sequences_with_a_mask_and_those_on_a_gpu(calls_of_keras, monkeypatch):
+    layer = LSTM(UNITS, name="lstm")
+    sequences = random_tensor(BATCH, TIME, CHANNELS)
+    without_gpu, *_ = layer(sequences)
+    assert len(calls_of_keras) == 0
+    layer(sequences, mask=tf.sequence_mask([2, TIME, 4], TIME))
+    assert len(calls_of_keras) == 1
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda device_type: ["/GPU:0"])
+    with_gpu, *_ = layer(sequences)
+    assert len(calls_of_keras) == 2
+    np.testing.assert_allclose(with_gpu, without_gpu, atol=1e-6)
+
+
+def test_xla_compiles_the_gradient():
+    _, layer = layers_with_equal_weights("float32")
+    sequences = random_tensor(BATCH, TIME, CHANNELS)
+    state = [random_tensor(BATCH, UNITS, seed=seed) for seed in (1, 2)]
+    with_xla = tf.function(compute, jit_compile=True)(layer, sequences, state)
+    for actual, expected in zip(with_xla, compute(layer, sequences, state), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)

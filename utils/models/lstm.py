@@ -13,20 +13,23 @@ class LSTM(keras.layers.LSTM):
 
         gates = inputs @ kernel + hidden @ recurrent_kernel + bias
 
-    Only the second product depends on the previous step. Keras computes both in every step, unless
-    cuDNN does it on a GPU. Here the first product is computed before the loop, for all steps
-    together: a processor multiplies one large matrix faster than many small ones, and so for the
-    gradient of the kernel.
+    Only the second product depends on the previous step, yet Keras computes both in every step.
+    Here the first product is computed before the loop, for all steps together, because a processor
+    multiplies one large matrix faster than many small ones. The same holds for the gradient of the
+    kernel. On a GPU the layer does what Keras does, which calls cuDNN.
+
+    A model with this layer is saved by its weights: `get_config` has options that the constructor
+    does not take.
     """
 
     def __init__(self, units: int, name: str):
-        """Create the layer; all other options are Keras's defaults."""
+        """Create the layer; the options that are not named here are Keras's defaults."""
         super().__init__(units, return_sequences=True, return_state=True, name=name)
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Any, Any, list[Any]]:
-        """The loop over the time steps, in place of that of Keras.
+        """The loop over the time steps: `keras.layers.LSTM.call` calls this method.
 
         Args:
             sequences: `(batch, time, channels)`.
@@ -60,7 +63,10 @@ class LSTM(keras.layers.LSTM):
             return time + 1, hidden, cell_state, outputs.write(time, hidden)
 
         _, hidden, cell_state, outputs = tf.while_loop(
-            lambda time, *_: time < num_steps, step, (0, *initial_state, outputs)
+            lambda time, *_: time < num_steps,
+            step,
+            (0, *initial_state, outputs),
+            maximum_iterations=num_steps,  # XLA needs it for the gradient
         )
         batch_major = tf.transpose(outputs.stack(), [1, 0, 2])
         batch_major.set_shape([*sequences.shape[:2], self.units])
