@@ -1214,149 +1214,12 @@ assert np.allclose(model([photo, inputs]), package_model([photo, inputs]), atol=
 print(f"{model.count_params():,} weights; the merge model has {merge.count_params():,}")
 
 # %% [markdown]
-# ## Is it the attention? A fair comparison
-#
-# The attention captioner has more weights than the merge model. If it scores higher, is the reason
-# the attention, or only its size? A fair comparison changes one thing at a time. So train the same
-# captioner twice: once with all cells, once with the mean of all cells as its only cell. Both have
-# the same number of weights (although with a single cell softmax is always 1, so the query
-# projection has no effect), the same initial weights, the same batches in the same order, and the
-# same number of steps: `epochs` epochs on at most 1,500 photos. The second one has nothing to
-# choose from. (A short training needs a short EMA: an average over more steps than there are would
-# keep the initial weights.)
-
-# %%
-short_ema = min(0.95, config.ema_momentum)
-comparison_config = replace(attention_config, ema_momentum=short_ema)
-comparison_data = TrainData(train_data.rows[:1500], train_data.token_ids[:1500])
-mean_grid = feature_grids.mean_of_cells(grid)[:, None]  # (photos, 1, channels)
-grids = {"mean of the cells": mean_grid, "all cells": grid}
-
-comparison = {}
-trained = {}
-for name, grid_used in grids.items():
-    validate_used = make_validator(grid_used, validation_data, comparison_config)
-    trained[name] = build(comparison_config)
-    comparison[name] = train(
-        trained[name], comparison_data, grid_used, validate_used, comparison_config
-    )
-
-
-# %% tags=["nbval-ignore-output"]
-def kept_epoch(history):
-    """The epoch that is kept: of several with the best CIDEr-D, the last one."""
-    return max(reversed(history), key=lambda row: row["CIDEr-D"])
-
-
-compared = {
-    "merge model": (merge, train_data, histories["merge"]),
-    "mean of the cells": (
-        trained["mean of the cells"],
-        comparison_data,
-        comparison["mean of the cells"],
-    ),
-    "all cells": (trained["all cells"], comparison_data, comparison["all cells"]),
-}
-rows = {}
-for name, (compared_model, data, history) in compared.items():
-    rows[name] = {"weights": compared_model.count_params(), "photos": len(data.rows)}
-    rows[name].update(kept_epoch(history))
-table = pd.DataFrame(rows).T[["weights", "photos", "epoch", "loss", "val_loss", "CIDEr-D"]]
-table.astype({"weights": int, "photos": int, "epoch": int}).round(2)
-
-# %% [markdown]
-# The merge model from above is in the first row. It sees the mean of the cells, too, but it differs
-# in more than one way: it has fewer weights and one LSTM, and its LSTM never sees the image, which
-# is only added to its output. (With more than 1,500 training photos it has also seen more of them.)
-# How much does attention contribute, and how much does everything else?
-
-# %% tags=["nbval-ignore-output"]
-scores = table["CIDEr-D"]
-architecture_gain = scores["mean of the cells"] - scores["merge model"]
-attention_gain = scores["all cells"] - scores["mean of the cells"]
-print(f"all other differences, with the same mean:     CIDEr-D {architecture_gain:+.2f}")
-print(f"all cells instead of their mean, same weights: CIDEr-D {attention_gain:+.2f}")
-loss_gain = table["val_loss"]["mean of the cells"] - table["val_loss"]["all cells"]
-print(f"all cells instead of their mean, same weights: val_loss {-loss_gain:+.2f}")
-for name, history in comparison.items():
-    half = history[(len(history) - 1) // 2]
-    print(f"{name}, after epoch {half['epoch']}: CIDEr-D {half['CIDEr-D']:.2f}")
-
-# %% [markdown]
-# In our run on the drawn sample attention learns faster and ends with a lower loss: after half of
-# the epochs it is far ahead. But in the end CIDEr-D hardly differs, and nearly all of the gain over
-# the merge model comes from the other differences: the size, the second LSTM, and an LSTM that sees
-# the image. This comparison can't separate those, and it is one run with one seed. Had we stopped
-# after half of the epochs, we would have compared how fast the two learn, not how good they get.
-#
-# On Flickr8k, CIDEr-D after six epochs was 0.33 for the merge model and 0.41 for the attention
-# captioner ([RESULTS.md](../RESULTS.md)). But these two also differ in size, and six epochs are
-# few: it is not the fair comparison either.
-#
-# ### What one word attends to
-#
-# The captioner with all cells has learned to attend. It generates a caption for the first
-# validation photo. Of the words in it, take the one whose weights are most concentrated, that is,
-# have the lowest entropy. The heatmap shows its weights over the photo: opaque where they are
-# large, transparent where they are near 0. The line surrounds the cells with at least half of the
-# largest weight.
-
-# %% tags=["nbval-ignore-output"]
-from utils.decoding.beam_search import generate
-from utils.plotting.attention import draw_attention
-from utils.plotting.style import load_thumbnail
-
-all_cells = trained["all cells"]
-rows = validation_data.rows[:1]
-output = generate(all_cells, grid, comparison_config, beam_width=1, rows=rows, progress=False)
-caption = tokenizer.decode(output.token_ids[0])
-words = [tokenizer.vocabulary[token_id] for token_id in output.token_ids[0] if token_id]
-weights = output.attention_weights[0][: len(words)]
-entropies = -(weights * np.log(weights + 1e-30)).sum(axis=-1)
-sharpest = int(np.argmin(entropies))
-
-(path,) = recorded_paths(splits["validation"][:1], features, config)
-figure, axis = plt.subplots(figsize=(3.6, 3.9))
-draw_attention(axis, load_thumbnail(path, 320), weights[sharpest])
-axis.set_title(f"attention weights of “{words[sharpest]}”")
-axis.set_axis_off()
-
-# %% [markdown]
-# The caption, and how concentrated the weights of each word are. With uniform weights the entropy
-# would be $\log$ of the number of cells:
-
-# %% tags=["nbval-ignore-output"]
-print(f"uniform weights: {np.log(weights.shape[-1]):.2f} nats")
-for word, entropy, cell_weights in zip(words, entropies, weights, strict=True):
-    print(f"{word:12} entropy {entropy:.2f}, largest weight {cell_weights.max():.2f}")
-
-# %% [markdown]
-# And the same measurement as before training: the weights as they are, and those that the same
-# queries and keys would give without the division.
-
-# %% tags=["nbval-ignore-output"]
-photo_of_map = grid[rows].astype("float32")
-tokens_of_map = np.array([[inputs[0, 0], *output.token_ids[0][: len(words) - 1]]])  # BOS first
-unscaled, scaled = entropy_without_and_with_scaling(all_cells, photo_of_map, tokens_of_map)
-print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
-
-# %% [markdown]
-# Queries and keys have become so long that their plain dot products would select nearly a single
-# cell. (This does not compare two training runs: a captioner that is trained without the division
-# could learn shorter ones.) With the division, how concentrated the weights are is left to the
-# network, whatever $d$ is.
-#
-# No label says where anything is: the captioner was trained on captions alone. Which words have
-# concentrated weights, and are these the words that name what the photo shows?
-# [Notebook 5](05_visualize.ipynb) draws the heatmap of every word of a caption.
-#
 # ## Train the captioner
 #
-# Now the full training. `train_all` trains the decoder that the settings name (`attention`, unless
-# you chose another one) in all its stages, with the callback from above, for the same validation
-# photo. `Datasets` holds the training and the validation data. (With the settings of the sample
-# this repeats the run with all cells. With photos it uses all of them and a longer EMA, and then
-# trains the CNN, too.)
+# Now train it. `train_all` trains the decoder that the settings name (`attention`, unless you chose
+# another one) in all its stages, with the callback from above, for the same validation photo.
+# `Datasets` holds the training and the validation data. (With the settings of the sample there is
+# one stage. With photos a second one trains the CNN, too.)
 
 # %% tags=["nbval-ignore-output"]
 from utils.training.batching import Datasets
@@ -1385,7 +1248,13 @@ _ = plot_histories(histories)
 # %% [markdown]
 # The best epoch of each, by CIDEr-D:
 
+
 # %% tags=["nbval-ignore-output"]
+def kept_epoch(history):
+    """The epoch that is kept: of several with the best CIDEr-D, the last one."""
+    return max(reversed(history), key=lambda row: row["CIDEr-D"])
+
+
 best_epochs = {}
 for name, history in histories.items():
     best_epochs[name] = kept_epoch(history)
@@ -1433,6 +1302,136 @@ table.round(2)
 # So this is the answer to the question at the end of notebook 2, how much lower the network's loss
 # is. The last perplexity says: on average the captioner is as uncertain as if it had to choose
 # among this many equally likely tokens, out of the whole vocabulary in the first row.
+#
+# ## Is it the attention? A fair comparison
+#
+# The attention captioner has more weights than the merge model. Is its score higher because of the
+# attention, or only because of its size? A fair comparison changes one thing at a time. So compare
+# the same captioner with all cells, and with the mean of all cells as its only cell, where it has
+# nothing to choose from. Both have the same number of weights (although with a single cell softmax
+# is always 1, so the query projection has no effect), the same initial weights, the same batches in
+# the same order, and the same number of steps: `epochs` epochs on at most 1,500 photos. (A short
+# training needs a short EMA: an average over more steps than there are would keep the initial
+# weights.) With the settings of the sample, the captioner with all cells is the one that you have
+# just trained; with photos, both are trained here.
+
+
+# %%
+def train_on(grid_used):
+    """The attention captioner, trained on a grid, and its history."""
+    model = build(comparison_config)
+    validate_used = make_validator(grid_used, validation_data, comparison_config)
+    return model, train(model, comparison_data, grid_used, validate_used, comparison_config)
+
+
+one_stage = {"fine_tune_epochs": 0, "scst_epochs": 0, "ensemble_size": 1, "start_from": ""}
+short_ema = min(0.95, config.ema_momentum)
+comparison_config = replace(attention_config, ema_momentum=short_ema, **one_stage)
+comparison_data = TrainData(train_data.rows[:1500], train_data.token_ids[:1500])
+
+with_mean, mean_history = train_on(feature_grids.mean_of_cells(grid)[:, None])
+if comparison_config == config and len(comparison_data.rows) == len(train_data.rows):
+    all_cells, all_cells_history = captioner, histories["attention"]
+else:
+    all_cells, all_cells_history = train_on(grid)
+
+# %% tags=["nbval-ignore-output"]
+compared = {
+    "merge model": (merge, train_data, histories["merge"]),
+    "mean of the cells": (with_mean, comparison_data, mean_history),
+    "all cells": (all_cells, comparison_data, all_cells_history),
+}
+rows = {}
+for name, (compared_model, data, history) in compared.items():
+    rows[name] = {"weights": compared_model.count_params(), "photos": len(data.rows)}
+    rows[name].update(kept_epoch(history))
+table = pd.DataFrame(rows).T[["weights", "photos", "epoch", "loss", "val_loss", "CIDEr-D"]]
+table.astype({"weights": int, "photos": int, "epoch": int}).round(2)
+
+# %% [markdown]
+# The merge model from above is in the first row. It sees the mean of the cells, too, but it differs
+# in more than one way: it has fewer weights and one LSTM, and its LSTM never sees the image, which
+# is only added to its output. (With more than 1,500 training photos it has also seen more of them.)
+# How much does attention contribute, and how much does everything else?
+
+# %% tags=["nbval-ignore-output"]
+scores = table["CIDEr-D"]
+architecture_gain = scores["mean of the cells"] - scores["merge model"]
+attention_gain = scores["all cells"] - scores["mean of the cells"]
+print(f"all other differences, with the same mean:     CIDEr-D {architecture_gain:+.2f}")
+print(f"all cells instead of their mean, same weights: CIDEr-D {attention_gain:+.2f}")
+loss_gain = table["val_loss"]["mean of the cells"] - table["val_loss"]["all cells"]
+print(f"all cells instead of their mean, same weights: val_loss {-loss_gain:+.2f}")
+for name, history in {"mean of the cells": mean_history, "all cells": all_cells_history}.items():
+    half = history[(len(history) - 1) // 2]
+    print(f"{name}, after epoch {half['epoch']}: CIDEr-D {half['CIDEr-D']:.2f}")
+
+# %% [markdown]
+# In our run on the drawn sample attention learns faster and ends with a lower loss: after half of
+# the epochs it is far ahead. But in the end CIDEr-D hardly differs, and nearly all of the gain over
+# the merge model comes from the other differences: the size, the second LSTM, and an LSTM that sees
+# the image. This comparison can't separate those, and it is one run with one seed. Had we stopped
+# after half of the epochs, we would have compared how fast the two learn, not how good they get.
+#
+# On Flickr8k, CIDEr-D after six epochs was 0.33 for the merge model and 0.41 for the attention
+# captioner ([RESULTS.md](../RESULTS.md)). But these two also differ in size, and six epochs are
+# few: it is not the fair comparison either.
+#
+# ### What one word attends to
+#
+# The captioner with all cells has learned to attend. It generates a caption for the first
+# validation photo. Of the words in it, take the one whose weights are most concentrated, that is,
+# have the lowest entropy. The heatmap shows its weights over the photo: opaque where they are
+# large, transparent where they are near 0. The line surrounds the cells with at least half of the
+# largest weight.
+
+# %% tags=["nbval-ignore-output"]
+from utils.decoding.beam_search import generate
+from utils.plotting.attention import draw_attention
+from utils.plotting.style import load_thumbnail
+
+rows = validation_data.rows[:1]
+output = generate(all_cells, grid, comparison_config, beam_width=1, rows=rows, progress=False)
+caption = tokenizer.decode(output.token_ids[0])
+words = [tokenizer.vocabulary[token_id] for token_id in output.token_ids[0] if token_id]
+weights = output.attention_weights[0][: len(words)]
+entropies = -(weights * np.log(weights + 1e-30)).sum(axis=-1)
+sharpest = int(np.argmin(entropies))
+
+(path,) = recorded_paths(splits["validation"][:1], features, config)
+figure, axis = plt.subplots(figsize=(3.6, 3.9))
+draw_attention(axis, load_thumbnail(path, 320), weights[sharpest])
+axis.set_title(f"attention weights of “{words[sharpest]}”")
+axis.set_axis_off()
+
+# %% [markdown]
+# The caption, and how concentrated the weights of each word are. With uniform weights the entropy
+# would be $\log$ of the number of cells:
+
+# %% tags=["nbval-ignore-output"]
+print(f"uniform weights: {np.log(weights.shape[-1]):.2f} nats")
+for word, entropy, cell_weights in zip(words, entropies, weights, strict=True):
+    print(f"{word:12} entropy {entropy:.2f}, largest weight {cell_weights.max():.2f}")
+
+# %% [markdown]
+# And the same measurement as before training: the weights as they are, and those that the same
+# queries and keys would give without the division.
+
+# %% tags=["nbval-ignore-output"]
+photo_of_map = grid[rows].astype("float32")
+tokens_of_map = np.array([[inputs[0, 0], *output.token_ids[0][: len(words) - 1]]])  # BOS first
+unscaled, scaled = entropy_without_and_with_scaling(all_cells, photo_of_map, tokens_of_map)
+print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
+
+# %% [markdown]
+# Queries and keys have become so long that their plain dot products would select nearly a single
+# cell. (This does not compare two training runs: a captioner that is trained without the division
+# could learn shorter ones.) With the division, how concentrated the weights are is left to the
+# network, whatever $d$ is.
+#
+# No label says where anything is: the captioner was trained on captions alone. Which words have
+# concentrated weights, and are these the words that name what the photo shows?
+# [Notebook 5](05_visualize.ipynb) draws the heatmap of every word of a caption.
 #
 # ## Choosing the epoch
 #
