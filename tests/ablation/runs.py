@@ -95,6 +95,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "SCST, ensemble of 3": {"ensemble_of": "fine-tuned longer, SCST"},
     "six epochs": SHORT,
     "merge": {**SHORT, "decoder": "merge"},
+    "merge, 12 epochs": {"decoder": "merge"},
     "inject": {**SHORT, "decoder": "inject"},
     "transformer": {**SHORT, "decoder": "transformer", "units": 256},
     "width 256": {**SHORT, "units": 256},
