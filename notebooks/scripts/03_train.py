@@ -905,8 +905,8 @@ print("a reference:", validation_data.references[0][0])
 print("epoch   loss  val_loss  CIDEr-D  generated caption")
 stage = Stage("train", "merge", merge_config, on_epoch=print_epoch)
 validate = make_validator(grid, validation_data, config)
-histories = {}
-histories["merge"] = train(merge, train_data, grid, validate, merge_config, stage)
+merge_history = train(merge, train_data, grid, validate, merge_config, stage)
+histories = {"merge": merge_history}
 
 # %% [markdown]
 # Read the captions from top to bottom. In our run on the drawn sample the model first repeats the
@@ -1312,8 +1312,8 @@ table.round(2)
 # is always 1, so the query projection has no effect), the same initial weights, the same batches in
 # the same order, and the same number of steps: `epochs` epochs on at most 1,500 photos. (A short
 # training needs a short EMA: an average over more steps than there are would keep the initial
-# weights.) With the settings of the sample, the captioner with all cells is the one that you have
-# just trained; with photos, both are trained here.
+# weights.) If the captioner above was trained with exactly these settings and photos, as with the
+# sample, it is used; otherwise both are trained here, in one stage.
 
 
 # %%
@@ -1337,7 +1337,7 @@ else:
 
 # %% tags=["nbval-ignore-output"]
 compared = {
-    "merge model": (merge, train_data, histories["merge"]),
+    "merge model": (merge, train_data, merge_history),
     "mean of the cells": (with_mean, comparison_data, mean_history),
     "all cells": (all_cells, comparison_data, all_cells_history),
 }
