@@ -8,7 +8,7 @@ section. With `--costs MINUTES` the training is short and nothing is scored.
 Everyone gets the same arrays: the encoder's grids, the standard split of Flickr8k, and the captions
 as people wrote them. Vocabulary, model, batches, optimizer and decoding are a captioner's own. CPU
 time is that of the process, with one thread for each operation; the time in which captions are
-generated and scored, or a validation loss is computed, does not count. After 5, 10 and 15 minutes
+generated and scored, or a validation loss is computed, does not count. After 10, 20 and 30 minutes
 all validation photos get a caption, which is scored as in RESULTS.md.
 
 **How to plug in a peer.** FILE defines `build(data: PeerData) -> Learner`. Its name, URL, commit

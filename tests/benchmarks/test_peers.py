@@ -180,11 +180,11 @@ def result_of(checkpoints, url=""):
 
 
 def test_the_last_score_within_each_budget_counts():
-    result = result_of([checkpoint(m, greedy=m / 100) for m in (3.0, 5.1, 9.0, 11.0, 15.2)])
-    assert score_within(result, 5, "greedy") == 0.051
-    assert score_within(result, 10, "greedy") == 0.09
-    assert score_within(result, 2, "greedy") is None
-    assert "| one | greedy | 0.051 | 0.090 | 0.152 |" in section({"one": result})
+    result = result_of([checkpoint(m, greedy=m / 100) for m in (3.0, 10.1, 18.0, 22.0, 30.2)])
+    assert score_within(result, 10, "greedy") == 0.101
+    assert score_within(result, 20, "greedy") == 0.18
+    assert score_within(result, 1, "greedy") is None
+    assert "| one | greedy | 0.101 | 0.180 | 0.302 |" in section({"one": result})
 
 
 def test_a_captioner_without_scores_is_in_the_table_of_costs_only():
