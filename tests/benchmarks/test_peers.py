@@ -180,11 +180,11 @@ def result_of(checkpoints, url=""):
 
 
 def test_the_last_score_within_each_budget_counts():
-    result = result_of([checkpoint(m, greedy=m / 100) for m in (3.0, 10.1, 18.0, 22.0, 30.2)])
-    assert score_within(result, 10, "greedy") == 0.101
+    result = result_of([checkpoint(m, greedy=m / 100) for m in (3.0, 10.5, 18.0, 22.0, 30.5)])
+    assert score_within(result, 10, "greedy") == 0.105
     assert score_within(result, 20, "greedy") == 0.18
     assert score_within(result, 1, "greedy") is None
-    assert "| one | greedy | 0.101 | 0.180 | 0.302 |" in section({"one": result})
+    assert "| one | greedy | 0.105 | 0.180 | 0.305 |" in section({"one": result})
 
 
 def test_a_captioner_without_scores_is_in_the_table_of_costs_only():
