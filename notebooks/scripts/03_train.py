@@ -1313,21 +1313,21 @@ table.round(2)
 # the same order, and the same number of steps: `epochs` epochs on at most 1,500 photos. (A short
 # training needs a short EMA: an average over more steps than there are would keep the initial
 # weights.) If the captioner above was trained with exactly these settings and photos, as with the
-# sample, it is used; otherwise both are trained here, in one stage.
-
+# sample, it is used. Otherwise both are trained here, from scratch and without further stages.
 
 # %%
+short_ema = min(0.95, config.ema_momentum)
+one_stage = {"fine_tune_epochs": 0, "scst_epochs": 0, "ensemble_size": 1, "start_from": ""}
+comparison_config = replace(attention_config, ema_momentum=short_ema, **one_stage)
+comparison_data = TrainData(train_data.rows[:1500], train_data.token_ids[:1500])
+
+
 def train_on(grid_used):
     """The attention captioner, trained on a grid, and its history."""
     model = build(comparison_config)
     validate_used = make_validator(grid_used, validation_data, comparison_config)
     return model, train(model, comparison_data, grid_used, validate_used, comparison_config)
 
-
-one_stage = {"fine_tune_epochs": 0, "scst_epochs": 0, "ensemble_size": 1, "start_from": ""}
-short_ema = min(0.95, config.ema_momentum)
-comparison_config = replace(attention_config, ema_momentum=short_ema, **one_stage)
-comparison_data = TrainData(train_data.rows[:1500], train_data.token_ids[:1500])
 
 with_mean, mean_history = train_on(feature_grids.mean_of_cells(grid)[:, None])
 if comparison_config == config and len(comparison_data.rows) == len(train_data.rows):
@@ -1436,8 +1436,8 @@ print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
 # ## Choosing the epoch
 #
 # Which epoch should be kept? The usual answer is the one with the lowest validation loss. Here it
-# is the one with the best CIDEr-D. The figure shows both for the captioner above, and marks the
-# best epoch by each. Do they agree?
+# is the one with the best CIDEr-D. The figure shows both for the training of *Train the captioner*,
+# and marks the best epoch by each. Do they agree?
 
 # %%
 from utils.plotting.charts import plot_epoch_choice

@@ -395,7 +395,7 @@ def main() -> None:
     parser.add_argument("--input", default="data", help="the folder of photos and captions")
     parser.add_argument("--working", default="working", help="the folder with their features")
     parser.add_argument("--peer", type=Path, help="the Python file of another captioner")
-    parser.add_argument("--epochs", type=int, default=6, help="of this project's captioner")
+    parser.add_argument("--epochs", type=int, default=4, help="of this project's captioner")
     parser.add_argument(
         "--costs",
         type=float,

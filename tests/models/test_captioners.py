@@ -45,9 +45,9 @@ def test_whole_sequences_and_single_steps_give_the_same_logits(decoder):
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_in_half_precision_both_add_the_same_bias(decoder, precision):
+def test_half_precision_does_not_round_the_output_bias(decoder, precision):
     captioner = build(decoder, precision=precision)
-    # Logits of 0, so that only the bias is left, with values that half precision has to round.
+    # All products are 0, so the logits are the bias, whose values half precision would round.
     captioner.output_projection.kernel.assign(captioner.output_projection.kernel * 0)
     captioner.bias.assign(np.random.RandomState(0).uniform(-9, -1, VOCAB_SIZE))
     features, token_ids = random_inputs()
