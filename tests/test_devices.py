@@ -2,10 +2,14 @@
 
 import logging
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from utils.config import Config
 from utils.devices import compile_graph
+from utils.evaluation.confidence import log_probs_for_photo
+from utils.models.captioners import build_captioner
 
 
 @pytest.fixture
@@ -55,4 +59,13 @@ def test_function_that_is_traced_for_every_shape_is_still_reported(warnings):
     square = make_square(lambda function: compile_graph(function, reduce_retracing=True))
     for size in range(1, 8):
         square(tf.ones(size))
+    assert count_retracing(warnings) == 0
+
+
+def test_graphs_of_several_captioners_are_not_reported_as_one(warnings):
+    photo = np.zeros((2, 3), np.float32)
+    config = Config(decoder="merge", units=4, embedding_dim=4)
+    for _ in range(6):
+        captioner = build_captioner(3, 6, config)
+        log_probs_for_photo(captioner, photo, np.array([[3, 4, 2]]))
     assert count_retracing(warnings) == 0

@@ -28,6 +28,7 @@ import tensorflow as tf
 
 from utils.data.tokenizer import BOS_ID, PAD_ID
 from utils.decoding.decoding_loop import GenerationOutput
+from utils.devices import compile_graph
 from utils.evaluation.calibration import MIN_PHOTOS
 from utils.models.ensemble import Ensemble
 from utils.models.fine_tuning import EndToEndCaptioner
@@ -200,7 +201,6 @@ def log_probs_for_photo(captioner: Any, photo: np.ndarray, token_ids: np.ndarray
 def compiled_scorer(captioner: Any) -> Callable:
     """A graph from features `(1, cells, channels)` and captions to their log-probabilities."""
 
-    @tf.function
     def score(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
         inputs = tf.pad(token_ids[:, :-1], [[0, 0], [1, 0]], constant_values=BOS_ID)
         logits = tf.cast(captioner([features, inputs]), tf.float32)
@@ -208,7 +208,7 @@ def compiled_scorer(captioner: Any) -> Callable:
         target_log_probs = target_logits - tf.reduce_logsumexp(logits, axis=-1)
         return tf.reduce_sum(tf.where(token_ids == PAD_ID, 0.0, target_log_probs), axis=1)
 
-    return score
+    return compile_graph(score)
 
 
 def pooled_features(captioner: Any, grid: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -229,14 +229,13 @@ def compiled_pooling(captioner: Any) -> Callable:
     member = captioner.members[0] if isinstance(captioner, Ensemble) else captioner
     top_blocks = member.top_blocks if isinstance(member, EndToEndCaptioner) else None
 
-    @tf.function(reduce_retracing=True)
     def pool(features: tf.Tensor) -> tf.Tensor:
         features = tf.cast(features, tf.float32)
         if top_blocks is not None:
             features = top_blocks(features, training=False)
         return tf.reduce_mean(tf.cast(features, tf.float32), axis=1)
 
-    return pool
+    return compile_graph(pool, reduce_retracing=True)
 
 
 def mean_rows(grid: np.ndarray, rows: np.ndarray) -> np.ndarray:
