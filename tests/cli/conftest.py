@@ -58,7 +58,8 @@ def run_client(command, **_):
     out, err = io.StringIO(), io.StringIO()
     status = 0
     arguments = mock.patch.object(sys, "argv", command[2:])
-    with arguments, redirect_stdout(out), redirect_stderr(err):
+    no_pauses = mock.patch("time.sleep")  # between the client's attempts to download a file
+    with arguments, no_pauses, redirect_stdout(out), redirect_stderr(err):
         try:
             runpy.run_module("kaggle", run_name="__main__")
         except SystemExit as end:

@@ -6,6 +6,7 @@ Tests in a browser are skipped where there is none.
 import base64
 import io
 import re
+import shutil
 from html import escape
 
 import nbformat
@@ -267,10 +268,14 @@ def test_link_to_a_file_without_a_page_becomes_text(small):
     assert not page.find("a", string="the settings")
 
 
-def test_the_same_notebooks_give_the_same_bytes(folder, tmp_path):
-    write_site(tmp_path)
-    for path in folder.iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+@pytest.mark.parametrize("document", ["README.md", "notebooks/02_text.ipynb"])
+def test_the_same_document_gives_the_same_page(small, document):
+    shutil.copy(REPOSITORY / document, small / document)
+    shutil.copytree(REPOSITORY / "notebooks" / "images", small / "notebooks" / "images")
+    for name in ("first", "second"):
+        write_site(small / name)
+    for path in (small / "first").iterdir():
+        assert (small / "second" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_command_prints_where_the_pages_are(small, capsys):
@@ -425,8 +430,10 @@ def test_page_is_accessible(browser, folder, name, width, scheme):
     assert browser.accessibility_violations() == []
 
 
-def test_next_and_previous_links_lead_through_all_pages(browser, folder):
+def test_next_and_previous_links_lead_through_all_pages(browser, small):
     order = list(DOCUMENTS)
+    folder = small / "site"
+    write_site(folder)
     browser.open(folder / order[0])
     for relation, names in (("next", order[1:]), ("prev", order[-2::-1])):
         for name in names:
