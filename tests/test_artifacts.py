@@ -309,7 +309,7 @@ def test_auto_settings_are_those_that_the_features_record(chain):
         assert artifacts.load(kind, auto) == {"of": kind}
     before = chain["captioner"].read_bytes()
     assert artifacts.save("captioner", {"of": "captioner"}, auto).read_bytes() == before
-    with pytest.raises(CaptionsError, match=r"units=192 \(now 7\): run 03_train again"):
+    with pytest.raises(CaptionsError, match=r"units=96 \(now 7\): run 03_train again"):
         artifacts.load("predictions", replace(auto, units=7))
 
 

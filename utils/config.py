@@ -170,14 +170,14 @@ class Config:
     # 03_train
     decoder: str = setting("attention", choices=("merge", "inject", "attention"))
     # Number of LSTM units.
-    units: int = setting(192, 1, 10_000)
-    embedding_dim: int = setting(96, 1, 10_000)
+    units: int = setting(96, 1, 10_000)
+    embedding_dim: int = setting(64, 1, 10_000)
     dropout: float = setting(0.2, 0, 0.99)
     label_smoothing: float = setting(0.05, 0, 0.99)
-    epochs: int = setting(12, 1, 10_000)
+    epochs: int = setting(10, 1, 10_000)
     # Photos per batch; each comes with all of its captions.
     batch_size: int = setting(30, 1, 10_000)
-    learning_rate: float = setting(4e-3, 1e-9, 10)
+    learning_rate: float = setting(1.2e-2, 1e-9, 10)
     # Gradients are scaled down to this global norm.
     clip_norm: float = setting(2.0, 1e-9, 1e9)
     # Fraction of the steps in which the learning rate rises, before its cosine decay.

@@ -487,10 +487,10 @@ for length_penalty in sorted({0.0, config.length_penalty, 1.0}):
     print(f"length penalty {length_penalty}: {mean_words:.2f} words")
 
 # %% [markdown]
-# The larger $\alpha$, the longer the captions. So beam search does what it is made for: it finds
-# captions with a higher score $s$. Are they also *better*? To answer this, we need to compare
-# captions with what people wrote. The next two sections build such measures, BLEU and CIDEr-D; then
-# the section *When does beam search help?* comes back to the question.
+# The larger $\alpha$, the longer the captions. So beam search does what it is made for: most of the
+# captions that it changes have a higher score $s$. Are they also *better*? To answer this, we need
+# to compare captions with what people wrote. The next two sections build such measures, BLEU and
+# CIDEr-D; then the section *When does beam search help?* comes back to the question.
 #
 # ## BLEU
 #
@@ -1173,12 +1173,12 @@ pd.DataFrame(table).T.round(2)
 # On the drawn sample the word is *there*, and the same happens as in the small model with nine
 # captions. As a first token *there* is less likely than the word that it replaces. But references
 # that begin with it name a color less often, so the tokens after it leave less to decide, and are
-# likelier by more than *there* has cost. (The two captions above whose score rises go the other
-# way: they are less likely than the greedy ones, and longer, which the length penalty rewards.) For
-# these photos greedy search has already discarded that branch; beam search keeps it, and finds the
-# likelier caption. It even exaggerates: its captions name a color far less often than the
-# references do, as the version without is the likelier one for most photos. CIDEr-D lowers their
-# scores for that. (Not every change is an omission: some captions name another thing.)
+# likelier by more than *there* has cost. For these photos greedy search has already discarded that
+# branch; beam search keeps it, and finds the likelier caption. It even exaggerates: its captions
+# name a color far less often than the references do, as the version without is the likelier one for
+# most photos. CIDEr-D lowers their scores for that. (Not every change is an omission: some captions
+# name another thing. And in the two captions above whose score rises, the likelier caption is also
+# the better one.)
 #
 # ### On photographs
 #

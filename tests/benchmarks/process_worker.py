@@ -22,8 +22,8 @@ from utils.errors import CaptionsError
 
 # For each size of a training: the settings, tokens, grid cells, channels, and steps of a round.
 TRAININGS = {
-    "train": ("flickr8k", 3000, 81, 1280, 3),
-    "train small": ("sample", 100, 49, 160, 20),
+    "train": (Config("flickr8k", precision="float32"), 3000, 81, 1280, 3),
+    "train small": (Config("sample", units=192, embedding_dim=96), 100, 49, 160, 20),
 }
 CAPTIONS = 5
 
@@ -32,8 +32,8 @@ Work = Callable[[str], None]
 
 def photos_per_round(task: str) -> int:
     """How many photos a training takes in one round."""
-    preset, _, _, _, steps = TRAININGS[task]
-    return steps * Config(preset).batch_size
+    config, _, _, _, steps = TRAININGS[task]
+    return steps * config.batch_size
 
 
 def prepare_extraction() -> Work:
@@ -70,8 +70,7 @@ def prepare_training(task: str) -> Work:
     from utils.training.step import make_train_step
 
     strategy = choose_strategy()  # before TensorFlow is first used
-    preset, vocab_size, cells, channels, steps = TRAININGS[task]
-    config = Config(preset, precision="float32")
+    config, vocab_size, cells, channels, steps = TRAININGS[task]
     with strategy.scope():
         captioner = build_captioner(channels, vocab_size, config)
     step = make_train_step(captioner, build_optimizer(captioner, config, steps), config)
