@@ -615,7 +615,7 @@ pd.DataFrame(table, columns=["caption", "brevity penalty", *bleu_names]).round(3
 # counts, as the evaluation toolkit of COCO does, to avoid divisions by zero. NLTK treats captions
 # of fewer than four tokens in another way.)
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from nltk.translate.bleu_score import corpus_bleu
 
 from utils.evaluation.metrics import bleu
