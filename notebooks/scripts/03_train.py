@@ -51,7 +51,7 @@
 #
 # **You need** to have trained one Keras model, and to have run notebooks 1 and 2. Reading takes
 # about two hours; a good place for a break is before *Attention*, another one before *Choosing the
-# epoch*. Running takes about two minutes on two cores for the drawn sample, and an
+# epoch*. Running takes one to three minutes on two cores for the drawn sample, and an
 # estimated hour and a half for the 6,000 training photos of Flickr8k.
 #
 # ## Setup
@@ -522,9 +522,10 @@ _ = classic.fit(
 )
 
 # %% [markdown]
-# The loss begins near that of the token frequencies, as these are in the bias, and falls. `fit`
-# would get there in the end. But in this form it says nothing about the captions that the model
-# generates, and the arrays hold a copy of a photo for each of its captions. A callback and a
+# The loss starts from that of the token frequencies, as these are in the bias, and falls; the first
+# number is already the mean of an epoch. `fit` would get there in the end. But in this form it says
+# nothing about the captions that the model generates, and the arrays hold a copy of a photo for
+# each of its captions. A callback and a
 # [`PyDataset`](https://keras.io/api/utils/python_utils/#pydataset-class) can change both. The rest
 # of this notebook builds a loop of its own instead, in which every step is visible.
 #
@@ -910,9 +911,9 @@ histories = {"merge": merge_history}
 
 # %% [markdown]
 # Read the captions from top to bottom. In our run on the drawn sample the model first repeats the
-# most frequent token. Then words appear that fit the photo, while the sentence is still broken, and
-# the grammar follows a few epochs later. (After a resumed training, only the epochs since the
-# interruption are shown.)
+# most frequent token. Then words appear that fit the photo, such as *sleeping* and *blanket*, while
+# the sentence is still broken. The grammar follows two epochs later, and the right animal comes
+# last. (After a resumed training, only the epochs since the interruption are shown.)
 #
 # What has the LSTM learned to forget? Here are its gates at each token of our caption, averaged
 # over the units. The last column is the product of the forget gates from the next token on: how
@@ -1368,11 +1369,11 @@ for name, history in {"mean of the cells": mean_history, "all cells": all_cells_
 
 # %% [markdown]
 # In our run on the drawn sample attention learns faster and ends with a lower loss and a higher
-# CIDEr-D. But of the gain over the merge model only a third comes from attention. The rest comes
+# CIDEr-D. But only a third of the gain over the merge model comes from attention. The rest comes
 # from the other differences: the size, the second LSTM, and an LSTM that sees the image. This
-# comparison can't separate those, and it is one run with one seed. Had we stopped after half of the
-# epochs, the gain from attention would have looked three times as large: we would have compared how
-# fast the two learn, not how good they get.
+# comparison can't separate those, and it is one run with one seed and 100 validation photos. After
+# half of the epochs the gain from attention was more than three times as large. Had we stopped
+# there, we would have compared how fast the two learn, not how good they get.
 #
 # On Flickr8k, CIDEr-D after six epochs was 0.33 for the merge model and 0.41 for the attention
 # captioner ([RESULTS.md](../RESULTS.md)). But these two also differ in size, and six epochs are
@@ -1425,10 +1426,10 @@ unscaled, scaled = entropy_without_and_with_scaling(all_cells, photo_of_map, tok
 print(f"trained: entropy {unscaled:.2f} without √d, {scaled:.2f} with it")
 
 # %% [markdown]
-# Queries and keys have become so long that their plain dot products would select nearly a single
-# cell. (This does not compare two training runs: a captioner that is trained without the division
-# could learn shorter ones.) With the division, how concentrated the weights are is left to the
-# network, whatever $d$ is.
+# Queries and keys have become so long that their plain dot products would put nearly all of the
+# weight on a few cells. (This does not compare two training runs: a captioner that is trained
+# without the division could learn shorter ones.) With the division, how concentrated the weights
+# are is left to the network, whatever $d$ is.
 #
 # No label says where anything is: the captioner was trained on captions alone. Which words have
 # concentrated weights, and are these the words that name what the photo shows?
@@ -1467,14 +1468,14 @@ print_choices(history)
 
 # %% [markdown]
 # A difference that is no larger than the usual change from one epoch to the next is noise: then
-# both choices are equally good. In our run on the drawn sample they are even the same epoch, the
-# last one.
+# both choices are equally good. In our run on the drawn sample both choose the same epoch, the last
+# one.
 #
 # With enough data and regularization the two curves are nearly mirror images, and the two epochs
-# are close to each other. To pull them apart, provoke overfitting: train the same
-# captioner on 60 photos, without dropout and label smoothing, for more epochs, and without early
-# stopping. (The learning rate is lower, so that it takes a few epochs.) What happens to the loss
-# after its minimum, and what to CIDEr-D?
+# are close to each other. To pull them apart, provoke overfitting: train the same captioner on 60
+# photos, without dropout and label smoothing, for more epochs, and without early stopping. (With a
+# lower learning rate, overfitting sets in slowly enough to watch.) What happens to the loss after
+# its minimum, and what to CIDEr-D?
 
 # %% tags=["nbval-ignore-output"]
 many_epochs = 4 * config.epochs
@@ -1545,9 +1546,9 @@ print(f"mean CIDEr-D {means[last]:.2f}")
 
 # %% [markdown]
 # In our run on the drawn sample the loss rises by a fifth after its minimum, while the mean of
-# CIDEr-D rises by 4 % and then falls to its value at the lowest loss. And of two epochs with the
-# same loss, one before the minimum and the last one, the last one has far better captions. So the
-# loss alone doesn't say how good they are.
+# CIDEr-D rises by 4 % and then falls back to what it was at the lowest loss. And of two epochs with
+# nearly the same loss, one before the minimum and the last one, the last one has far better
+# captions. So the loss alone doesn't say how good they are.
 #
 # Does the epoch with the highest CIDEr-D also have better captions for *other* photos? It is the
 # maximum of a noisy curve, so its own score is too optimistic. There are photos that neither the
@@ -1871,8 +1872,9 @@ for size in (2, 5, 20):
 # To see what the trainable CNN contributes, and not just three more epochs, train three times from
 # the same weights: with the top blocks frozen; with all of them trainable, *with batch
 # normalization* in training mode; and as above, trainable without batch normalization. The rate is
-# an eighth of the decoder's own, not one half: batches of 4 photos give noisy gradients. `train` is
-# called without a stage, so it leaves the checkpoints of the real training alone.
+# only an eighth of the decoder's own, not one half: batches of 4 photos give noisy gradients, and
+# the decoder's own rate is high here. `train` is called without a stage, so it leaves the
+# checkpoints of the real training alone.
 
 # %% tags=["nbval-ignore-output"]
 fine_tune_config = replace(
@@ -1939,10 +1941,11 @@ table.round(3)
 # %% [markdown]
 # With a frozen CNN the decoder learns the new meaning of the channels. With a trainable CNN both
 # adapt to each other, and the captioner gets further in the same number of steps. In our run on the
-# drawn sample the loss was lower and CIDEr-D higher after every epoch. With batch normalization in
-# training mode (*CNN and BN*) more than half of the lower loss is lost again.
-# (With batches of 30 photos the two hardly differ, as the loss of the decoder above has suggested;
-# try it.) A frozen batch normalization doesn't depend on the batch size that the memory allows.
+# drawn sample the captioner with a trainable CNN and frozen batch normalization (*CNN, BN frozen*)
+# had a lower loss and a higher CIDEr-D than that with a frozen CNN after every epoch. With batch
+# normalization in training mode (*CNN and BN*) more than half of this gain is lost. (With batches
+# of 30 photos the two should hardly differ, as the loss of the decoder above suggests; try it.) A
+# frozen batch normalization doesn't depend on the batch size that the memory allows.
 #
 # This is one run with 100 validation photos, and it compares how fast the three learn: with more
 # epochs the frozen CNN may catch up, as the permuted channels have lost no information. Whether
@@ -1961,8 +1964,8 @@ print(f"{convolution.name}: weights changed by {change / np.abs(kernel_before).m
 print(f"{batch_norm.name}: moving mean, moving variance, γ and β unchanged")
 
 # %% [markdown]
-# The weights of the convolution have moved by a fifth of their mean size (exercise 4 shows what a
-# larger rate does), and the batch normalization not at all.
+# The weights of the convolution have moved by nearly a fifth of their mean size (exercise 4 shows
+# what a larger rate does), and the batch normalization not at all.
 # `train_all` fine-tunes in the same way, and guards against getting worse: if a stage has lowered
 # CIDEr-D, the weights before it are restored.
 #

@@ -487,10 +487,12 @@ for length_penalty in sorted({0.0, config.length_penalty, 1.0}):
     print(f"length penalty {length_penalty}: {mean_words:.2f} words")
 
 # %% [markdown]
-# The larger $\alpha$, the longer the captions. So beam search does what it is made for: most of the
-# captions that it changes have a higher score $s$. Are they also *better*? To answer this, we need
-# to compare captions with what people wrote. The next two sections build such measures, BLEU and
-# CIDEr-D; then the section *When does beam search help?* comes back to the question.
+# The larger $\alpha$, the longer the captions.
+#
+# Beam search does what it is made for: as counted above, most of the captions that it changes have
+# a higher score $s$. Are they also *better*? To answer this, we need to compare captions with what
+# people wrote. The next two sections build such measures, BLEU and CIDEr-D; then the section *When
+# does beam search help?* comes back to the question.
 #
 # ## BLEU
 #
@@ -1087,11 +1089,11 @@ else:
     )
 
 # %% [markdown]
-# On the drawn sample the likelier captions score *lower*, on the validation photos as in the paired
-# test above. (The difference is larger here. Notebook 3 has chosen the epoch by the score of greedy
-# search on these very photos, which favors greedy search; the rest may be chance, as there are only
-# 100 of them.) To see why, look at the three captions whose score falls most by beam search,
-# and the two whose score rises most:
+# On the drawn sample beam search scores *lower* than greedy search, on the validation photos with
+# every width, and in the paired test above. (The difference is larger here. Notebook 3 has chosen
+# the epoch by the score of greedy search on these very photos, which favors greedy search; the rest
+# may be chance, as there are only 100 of them.) To see why, look at the three captions whose score
+# falls most by beam search, and the two whose score rises most:
 
 # %% tags=["nbval-ignore-output"]
 beam_trial, beam_texts = trials[config.beam_width]
@@ -1174,11 +1176,12 @@ pd.DataFrame(table).T.round(2)
 # captions. As a first token *there* is less likely than the word that it replaces. But references
 # that begin with it name a color less often, so the tokens after it leave less to decide, and are
 # likelier by more than *there* has cost. For these photos greedy search has already discarded that
-# branch; beam search keeps it, and finds the likelier caption. It even exaggerates: its captions
-# name a color far less often than the references do, as the version without is the likelier one for
-# most photos. CIDEr-D lowers their scores for that. (Not every change is an omission: some captions
-# name another thing. And in the two captions above whose score rises, the likelier caption is also
-# the better one.)
+# branch; beam search keeps it, and finds the likelier caption. It even exaggerates: these captions
+# name a color far less often than the references do, because for most photos the caption without it
+# is the likelier one. CIDEr-D lowers most of their scores for that. (There are exceptions. Some
+# changes are not omissions but name another thing, such as a horse instead of a dog. And the
+# caption whose score rises most begins with *there*, too: few of its references name the color, and
+# most of them say *trio*.)
 #
 # ### On photographs
 #
@@ -1478,9 +1481,9 @@ print("predictions.pkl and confidence.pkl for 05_visualize, scores.json for you"
 # ## What you learned
 #
 # - Greedy search takes the most likely token at every step and can miss the most likely caption.
-#   Beam search expands, scores and prunes several beams, and finds likelier captions. Whether these
-#   are better has to be measured, on validation photos: on Flickr8k they are; on the drawn sample
-#   they say less, and score lower.
+#   Beam search expands, scores and prunes several beams, and often finds likelier captions. Whether
+#   these are better has to be measured, on validation photos: on Flickr8k they are; on the drawn
+#   sample they name colors less often, and score lower.
 # - BLEU is the geometric mean of clipped n-gram precisions times a brevity penalty. BLEU-1 favors
 #   vague captions, because all words count alike.
 # - CIDEr-D compares TF-IDF vectors of n-grams, so the words that tell photos apart count most.

@@ -167,8 +167,9 @@ _ = show(selected["median"], score_notes)
 
 # %% [markdown]
 # Compare each caption with its photo first, and then with its references. A caption can be right
-# and still score only half as much as the best, because the references use other words, or mention
-# what it leaves out. So how much of a low score is the captioner's fault?
+# and still score only half as much as the best, because the references use other words, mention
+# what it leaves out, or leave out what it mentions. So how much of a low score is the captioner's
+# fault?
 #
 # ## What went wrong
 #
@@ -230,8 +231,9 @@ for meaning, count in mentions.items():
 # **With the library**: `word_errors` does the same for any caption, and knows general words.
 # *person* is not wrong where the references say *man* (but *man* is missing, as the caption says
 # less), and it is not missing where the caption says *man*. It answers for each of the worst
-# captions what went wrong. A word *instead of* another is of the same category: a confusion. Does
-# it contradict the photo, too? Or have people described something else?
+# captions what went wrong. A word *instead of* another is of the same category, so it may be a
+# confusion (but *other words* have nothing in common). Does it contradict the photo, too? Or have
+# people described something else?
 
 # %%
 from utils.evaluation import word_errors as library
@@ -324,9 +326,9 @@ for confusion, count in confusions.most_common(5):
 #
 # A list like this tells you what to do next. (Before you change a captioner because of it, make it
 # for the validation photos: test photos that have had a say in a captioner give it too good a
-# score.) Confused animals call for a better encoder, or for
-# more photos of them. Wrong numbers are a known weakness of encoders: features say *what* is in a
-# cell better than *how many* there are. And missing colors? They may be the fault of the search:
+# score.) Confused animals or actions call for a better encoder, or for more photos of them. Wrong
+# numbers are a known weakness of encoders: features say *what* is in a cell better than *how many*
+# there are. And missing colors? They may be the fault of the search:
 # notebook 4 has shown that on the drawn sample the likelier captions are those without a color.
 # Compare the captions of greedy search and of beam search:
 
@@ -644,9 +646,9 @@ for label, rows in {"highest": by_confidence[:fifth], "lowest": by_confidence[-f
     )
 
 # %% [markdown]
-# Two captions prove nothing: the lower one may well be the better one. The fifths of all captions
-# say more: how large is the difference? A confidence is a statement about many captions, not about
-# one. So check all of them, with two questions.
+# Two captions prove nothing: of two other photos the lower one may be the better one. The fifths of
+# all captions say more: how large is the difference? A confidence is a statement about many
+# captions, not about one. So check all of them, with two questions.
 #
 # ### Is it calibrated?
 #
@@ -813,15 +815,15 @@ pd.DataFrame(rows, index=list(measured), columns=columns).round(3)
 #
 # - **Rows 1 and 2**: cross-validation lowers the AUC: what came from fitting its own captions is
 #   gone. Their ECEs are both within the range of chance, so their order says nothing.
-# - **Row 3**: familiarity changes little for photos like those of training. It is meant for other
-#   photos, of which validation has none; the section *Real photographs* shows some.
-# - **Row 4** is the answer for this captioner, on photos that had no part in the fit. In three of
-#   four pairs the good caption has the higher confidence, and the ECE is within the range of
-#   chance. (The AUC is higher than that of row 3. Don't conclude that new photos are easier: with
-#   one or two hundred captions such a difference can be chance.)
+# - **Row 3**: familiarity makes hardly any difference for photos like those of training. It is
+#   meant for other photos, of which validation has none; the section *Real photographs* shows some.
+# - **Row 4** is the answer for this captioner, on photos that had no part in the fit. In three out
+#   of four pairs the good caption has the higher confidence, and the ECE is within the range of
+#   chance. (The AUC is higher than that of row 3. This doesn't mean that new photos are easier:
+#   with one or two hundred captions, such a difference can be chance.)
 # - **Row 5**: the pretrained captioner was fitted on ten times as many captions, of photographs.
-#   Its AUC is about as high. Its ECE is smaller, and yet a little larger than chance explains:
-#   only with a thousand captions is so small an error visible at all.
+#   Its AUC is about as high. Its ECE is smaller, but a little above the range of chance: with a
+#   thousand captions, even so small an error can be detected.
 #
 # The reliability diagram of the pretrained captioner:
 
@@ -858,7 +860,8 @@ selective.sort_values("captioner", kind="stable").round(2)
 # %% [markdown]
 # For the pretrained captioner the answer is clear: from a threshold of 0.8 on, 38 % of the captions
 # are published, and 90 % of these are good, instead of 72 % of all. For the captioner of the drawn
-# sample, in our run, it is 28 % and 89 %, instead of 68 %.
+# sample it is similar: in our run 28 % of the captions are published, and 89 % of these are good,
+# instead of 68 % of all.
 #
 # Where does such a confidence fail? It holds for photos like those that it was fitted on; the
 # section *Real photographs* shows others. It means a CIDEr-D above a threshold, and a caption can
@@ -1283,7 +1286,7 @@ if examples:
 #
 # Nobody has annotated where the sky is. On drawn scenes the model has learned from captions alone
 # that *night* and *rain* depend on the upper rows, and *sleeping* or *ball* on the lower ones.
-# Words such as *a* and *of* occur everywhere: their mean is near the middle.
+# Words such as *a* and *the* occur everywhere: their mean is near the middle.
 # </details>
 #
 # 4. *Extend*: Write a web page of your own photos with alt text, for screen readers. Before you
