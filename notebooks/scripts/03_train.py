@@ -51,7 +51,7 @@
 #
 # **You need** to have trained one Keras model, and to have run notebooks 1 and 2. Reading takes
 # about two hours; a good place for a break is before *Attention*, another one before *Choosing the
-# epoch*. Running takes one to three minutes on two cores for the drawn sample, and an
+# epoch*. Running takes two to four minutes on two cores for the drawn sample, and an
 # estimated hour and a half for the 6,000 training photos of Flickr8k.
 #
 # ## Setup
