@@ -66,11 +66,13 @@ IN_TWO = -n 2
 test: environment
 	.venv/bin/python -m pytest --nbval $(IN_TWO) $(ARGS)
 
-# The tests of data, text, scores and layout, which load neither TensorFlow nor a kernel.
+# The tests of data, text, scores and layout, and that the copy for Kaggle is up to date. They load
+# neither TensorFlow nor a kernel.
 QUICK = tests/data tests/sample tests/docs/test_links.py tests/evaluation/test_metrics.py \
     tests/evaluation/test_baselines.py tests/evaluation/test_calibration.py \
     tests/test_architecture.py tests/test_artifacts.py tests/test_dependencies.py \
-    tests/test_folder_index.py tests/test_workflows.py
+    tests/test_folder_index.py tests/test_workflows.py \
+    tests/cli/test_packing.py::test_code_file_of_the_repository_is_the_packed_first_notebook
 test-quick: environment
 	.venv/bin/python -m pytest -p no:nbval $(IN_TWO) $(QUICK) $(ARGS)
 
