@@ -138,7 +138,7 @@ test_in = echo "== $(1) (skipped without a Python $(2))"; \
 	PYTHON= .ci/environment $(1) "$(2)" $(3) || { test $$? -eq 77 && exit; exit 1; }; \
 	$(1)/bin/python -m pytest --nbval $(IN_TWO) $(4) $(ARGS)
 
-# Before each commit: about half a minute on two idle cores.
+# Before each commit: about a minute on two slow cores.
 check: style test-quick
 
 style: environment
