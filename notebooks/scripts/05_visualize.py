@@ -328,9 +328,9 @@ for confusion, count in confusions.most_common(5):
 # for the validation photos: test photos that have had a say in a captioner give it too good a
 # score.) Confused animals or actions call for a better encoder, or for more photos of them. Wrong
 # numbers are a known weakness of encoders: features say *what* is in a cell better than *how many*
-# there are. And missing colors? They may be the fault of the search:
-# notebook 4 has shown that on the drawn sample the likelier captions are those without a color.
-# Compare the captions of greedy search and of beam search:
+# there are. And missing colors? They may be the fault of the search: notebook 4 has shown that on
+# the drawn sample the likelier captions are those without a color. Compare the captions of greedy
+# search and of beam search:
 
 # %% tags=["nbval-ignore-output"]
 for label, texts in {"greedy": predictions["greedy_captions"], "beam": predicted}.items():
